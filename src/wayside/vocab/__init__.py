@@ -1,0 +1,1 @@
+"""The words everyone speaks: frozen values and errors. Imports nothing of ours."""

@@ -1,0 +1,32 @@
+"""Which headers belong to us, so that a client can neither forge nor see them upstream."""
+
+from __future__ import annotations
+
+SELECTED_MODEL = "x-selected-model"
+DEBUG = "x-vsr-debug"
+
+INTERNAL_PREFIXES = ("x-vsr-", "x-wayside-")
+INTERNAL_NAMES = frozenset({SELECTED_MODEL, "x-gateway-destination-endpoint"})
+
+CONTROLS = frozenset({DEBUG})
+"""Internal names that a client may send to us. They are read, and never passed on."""
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""RFC 9110 section 7.6.1: these end at each hop."""
+
+
+def is_internal(name: str) -> bool:
+    """Whether the lower-case header ``name`` is ours alone: stripped at the door, both ways."""
+    return name in INTERNAL_NAMES or name.startswith(INTERNAL_PREFIXES)

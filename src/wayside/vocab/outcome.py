@@ -1,0 +1,107 @@
+"""How a request enters the router, and how it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from wayside.vocab.verdict import SignalRef, Verdict
+
+HeaderPairs = tuple[tuple[str, str], ...]
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One request, as a shell read it off the wire.
+
+    ``path`` includes the query. ``headers`` have lower-case names and hold no internal header
+    but the controls (:mod:`wayside.vocab.headers`); repeated ones are joined with ``", "``.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A configured model, as the shells need it.
+
+    ``name`` is how the router calls it, ``upstream_name`` how its servers do.
+    ``base_path`` replaces the leading ``/v1`` of the request path (``/v1`` for most).
+    ``credential`` is the key its provider wants; the client's own ``Authorization`` is dropped
+    unless ``keeps_authorization``.
+    """
+
+    name: str
+    upstream_name: str
+    base_path: str = "/v1"
+    credential: Credential | None = None
+    keeps_authorization: bool = False
+
+
+class Credential:
+    """A provider's key. The runtime refreshes ``value``; nothing prints it."""
+
+    __slots__ = ("header", "prefix", "value")
+
+    def __init__(self, header: str, prefix: str, value: str) -> None:
+        self.header, self.prefix, self.value = header, prefix, value
+
+    def pair(self) -> tuple[str, str]:
+        return self.header, self.prefix + self.value
+
+    def __repr__(self) -> str:
+        return f"Credential({self.header}: ***)"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided, for the one log line, the metrics and the response headers.
+
+    ``path`` is vSR's response path (upstream, error, ...). ``matched`` is filled for people who
+    ask (debug headers, explain), and always holds what the decisions read.
+    """
+
+    requested: str = ""
+    model: str = ""
+    recipe: str = ""
+    decision: str = ""
+    confidence: float = 0.0
+    algorithm: str = ""
+    reasoning: bool | None = None
+    category: str = ""
+    tokens: int = 0
+    stream: bool = False
+    path: str = "upstream"
+    reason: str = ""
+    verdicts: Mapping[SignalRef, Verdict] = {}
+
+
+class Forward(msgspec.Struct, frozen=True, kw_only=True):
+    """Send it on. ``body`` is the client's own bytes object unless ``changed``.
+
+    ``set_headers`` and ``remove_headers`` apply to the request that goes upstream, credentials
+    and ``x-selected-model`` included; ``report`` are the headers added to the client's response.
+    """
+
+    target: Target
+    path: str
+    body: bytes
+    changed: bool
+    set_headers: HeaderPairs
+    remove_headers: tuple[str, ...] = ()
+    report: HeaderPairs = ()
+    record: Record
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer it here."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    report: HeaderPairs = ()
+    record: Record
+
+
+Outcome = Forward | Reply
