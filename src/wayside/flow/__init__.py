@@ -1,0 +1,354 @@
+"""The journey of one request, top to bottom. Read this file first.
+
+bytes -> body -> (a concrete model: straight through)
+              -> prompt -> verdicts -> decision -> candidate -> plugins -> bytes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from wayside.decisions import Decider, Decision, Match
+from wayside.dialects import Body, encode, openai_chat, openai_completions, openai_embeddings
+from wayside.flow import report
+from wayside.flow.reasoning import set_reasoning
+from wayside.plugins import Draft, Plugin
+from wayside.selection import Candidate, Selector
+from wayside.settings import ReasoningFamily
+from wayside.signals import Reading, Signal
+from wayside.vocab.ask import Flow, gather
+from wayside.vocab.errors import AskFailed, RequestError
+from wayside.vocab.headers import CREDENTIALS, DEBUG, SELECTED_MODEL
+from wayside.vocab.outcome import Forward, HeaderPairs, Outcome, Record, Reply, Request, Target
+from wayside.vocab.prompt import Prompt
+from wayside.vocab.verdict import SignalRef, Verdict
+
+BODIES: Mapping[str, Callable[[bytes], Body]] = {
+    openai_chat.PATH: openai_chat.ChatBody,
+    openai_completions.PATH: openai_completions.CompletionBody,
+    openai_embeddings.PATH: openai_embeddings.EmbeddingBody,
+}
+MODELS_PATH = "/v1/models"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """A concrete name a client may ask for, or a candidate's: where it goes and how it is asked.
+
+    ``upstream_name`` is the body's ``model``; a body that already says so is not touched.
+    """
+
+    target: Target
+    upstream_name: str
+    headers: HeaderPairs
+    """Static headers upstream: ``x-selected-model`` and the model's own."""
+    remove: tuple[str, ...]
+    report: HeaderPairs
+    record: Record
+
+    def set_headers(self) -> HeaderPairs:
+        """The headers to set, with the credential as it is at this moment."""
+        credential = self.target.credential
+        return self.headers if credential is None else (*self.headers, credential.pair())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Option:
+    """What follows when a decision chose a candidate: everything known before the request."""
+
+    served: Served
+    candidate: Candidate
+    report: HeaderPairs
+    plugins: tuple[Plugin, ...] = ()
+    family: ReasoningFamily | None = None
+    effort: str = "medium"
+    effort_at_top_level: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recipe:
+    """One set of signals and decisions, and the model that answers when none of them holds."""
+
+    name: str
+    signals: Mapping[str, tuple[Signal, tuple[str, ...]]]
+    """By kind, with the names of its rules."""
+    decider: Decider
+    selectors: Mapping[str, tuple[str, Selector]]
+    """By decision: the algorithm's name, and the algorithm."""
+    options: Mapping[tuple[str, Candidate], Option]
+    """By decision name and candidate."""
+    default: Option | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy:
+    """Settings, compiled. Replaced whole on reload; a request keeps the one it started with."""
+
+    recipes: Mapping[str, Recipe]
+    """By recipe name, for people; the default recipe is ``default``."""
+    virtual: Mapping[str, Recipe]
+    """By the model names that ask us to choose."""
+    concrete: Mapping[str, Served]
+    """By the model names that go straight through."""
+    listing: Mapping[str, bytes]
+    """The items of ``GET /v1/models``, by name."""
+    targets: tuple[Target, ...] = field(default=())
+
+
+def answer(policy: Policy, request: Request, dice: float) -> Outcome | Flow[Outcome]:
+    """Where a request goes. Concrete names are answered at once; others may have to ask."""
+    path, _, _query = request.path.partition("?")
+    parse = BODIES.get(path)
+    if parse is None:
+        return _other_path(policy, request, path)
+    if request.method != "POST":
+        raise _wrong_method(request.method, path, "POST")
+    body = parse(request.body)
+    recipe = policy.virtual.get(body.model)
+    if recipe is not None:
+        return route(recipe, request, body, dice)
+    served = policy.concrete.get(body.model)
+    if served is None:
+        raise unknown_model(body.model)
+    return _pass_through(served, request, body)
+
+
+def _pass_through(served: Served, request: Request, body: Body) -> Forward:
+    """No signals, no decision, no plugin: the client said which model it wants."""
+    changed = served.upstream_name != body.model
+    raw = request.body
+    if changed:
+        edit = body.edit()
+        edit.set("model", served.upstream_name)
+        raw = edit.encode()
+    record = served.record
+    if body.stream or body.model != record.requested:
+        record = msgspec.structs.replace(record, stream=body.stream, requested=body.model)
+    return Forward(
+        target=served.target,
+        path=upstream_path(served.target, request.path),
+        body=raw,
+        changed=changed,
+        set_headers=served.set_headers(),
+        remove_headers=served.remove,
+        report=served.report,
+        record=record,
+    )
+
+
+def route(recipe: Recipe, request: Request, body: Body, dice: float) -> Flow[Outcome]:
+    """The whole journey of a prompt."""
+    prompt = body.prompt(request.headers)
+    choice = yield from choose(recipe, prompt, dice)
+    return _send(choice, request, body, prompt)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """What was decided about a prompt, and from what."""
+
+    recipe: Recipe
+    verdicts: Mapping[SignalRef, Verdict]
+    match: Match | None
+    algorithm: str
+    option: Option
+
+
+def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
+    """Signals, decision, selection: which model should answer, and why."""
+    verdicts = yield from read_signals(recipe.signals, prompt)
+    match = recipe.decider.decide(verdicts)
+    if match is not None and match.unknown:
+        raise _undecidable(match.decision, verdicts)
+    if match is None or not match.decision.candidates:
+        if recipe.default is None:
+            raise RequestError(
+                "Unable to route the request: no decision matched and there is no default model.",
+                code="no_model_selected",
+            )
+        if match is None:
+            return Choice(recipe, verdicts, None, "default", recipe.default)
+        candidate = recipe.default.candidate
+        option = recipe.options[match.decision.name, candidate]
+        return Choice(recipe, verdicts, match, "default", option)
+    algorithm, selector = recipe.selectors[match.decision.name]
+    chosen = selector.choose(prompt, match.decision.candidates, dice)
+    candidate = (yield from chosen) if isinstance(chosen, Generator) else chosen
+    option = recipe.options[match.decision.name, candidate]
+    return Choice(recipe, verdicts, match, algorithm, option)
+
+
+def _send(choice: Choice, request: Request, body: Body, prompt: Prompt) -> Forward:
+    option, served, match = choice.option, choice.option.served, choice.match
+    draft = Draft(body.edit)
+    for plugin in option.plugins:
+        plugin.before(prompt, draft)
+    reasoning = option.candidate.reasoning
+    if reasoning is not None and option.family is not None:
+        set_reasoning(
+            draft.edit,
+            option.family,
+            on=reasoning,
+            effort=option.effort,
+            effort_at_top_level=option.effort_at_top_level,
+        )
+    raw = request.body
+    if draft.edited or served.upstream_name != body.model:
+        draft.edit.set("model", served.upstream_name)
+        raw = draft.edit.encode()
+    confidence = match.confidence if match else 0.0
+    record = Record(
+        requested=body.model,
+        model=served.target.name,
+        recipe=choice.recipe.name,
+        decision=match.decision.name if match else "",
+        confidence=confidence,
+        algorithm=choice.algorithm,
+        reasoning=reasoning,
+        category=_category(choice.verdicts),
+        tokens=prompt.tokens,
+        stream=body.stream,
+        verdicts=choice.verdicts,
+    )
+    said = (*option.report, ("x-vsr-selected-confidence", f"{confidence:.4f}"))
+    if request.headers.get(DEBUG) == "true":
+        said = (*said, *report.debug(record))
+    headers = served.set_headers()
+    return Forward(
+        target=served.target,
+        path=upstream_path(served.target, request.path),
+        body=raw,
+        changed=raw is not request.body,
+        set_headers=(*headers, *draft.set.items()) if draft.set else headers,
+        remove_headers=(*served.remove, *draft.removed) if draft.removed else served.remove,
+        report=said,
+        record=record,
+    )
+
+
+def read_signals(
+    signals: Mapping[str, tuple[Signal, tuple[str, ...]]], prompt: Prompt
+) -> Flow[dict[SignalRef, Verdict]]:
+    """Every kind once. Asks of all kinds travel in one batch; one kind failing fails alone."""
+    readings: dict[str, Reading | AskFailed] = {}
+    asking: dict[str, Flow[Reading]] = {}
+    for kind, (signal, _) in signals.items():
+        said = signal.read(prompt)
+        if isinstance(said, Generator):
+            asking[kind] = said
+        else:
+            readings[kind] = said
+    if asking:
+        readings.update(zip(asking, (yield from gather(list(asking.values()))), strict=True))
+    verdicts: dict[SignalRef, Verdict] = {}
+    for kind, reading in readings.items():
+        if isinstance(reading, AskFailed):
+            unknown = Verdict(False, 0.0, str(reading), unknown=True)
+            reading = dict.fromkeys(signals[kind][1], unknown)
+        for name, verdict in reading.items():
+            verdicts[SignalRef(kind, name)] = verdict
+    return verdicts
+
+
+def _category(verdicts: Mapping[SignalRef, Verdict]) -> str:
+    """The domain the classifier saw: the signal's ``because`` reads ``computer science 0.91``."""
+    for ref, verdict in verdicts.items():
+        if ref.kind == "domain" and verdict.matched:
+            return verdict.because.rpartition(" ")[0]
+    return ""
+
+
+def upstream_path(target: Target, path: str) -> str:
+    """The request path under the target's base path."""
+    return path if target.base_path == "/v1" else target.base_path + path.removeprefix("/v1")
+
+
+def served(
+    target: Target,
+    requested: str,
+    upstream_name: str,
+    extra_headers: HeaderPairs = (),
+) -> Served:
+    """Everything about sending to ``target`` that is known before a request."""
+    keeps = target.keeps_authorization
+    own = target.credential.header if target.credential else ""
+    name = report.header_text(target.name)
+    return Served(
+        target=target,
+        upstream_name=upstream_name,
+        headers=((SELECTED_MODEL, name), *extra_headers),
+        remove=() if keeps else tuple(h for h in CREDENTIALS if h != own),
+        report=(*report.UPSTREAM, ("x-vsr-selected-model", name)),
+        record=Record(requested=requested, model=target.name),
+    )
+
+
+def refuse(error: RequestError, record: Record | None = None) -> Reply:
+    """An error as OpenAI's clients expect it."""
+    detail = {
+        "message": str(error),
+        "type": error.kind,
+        "param": error.param,
+        "code": error.code,
+    }
+    return Reply(
+        status=error.status,
+        body=encode({"error": detail}),
+        report=report.ERROR,
+        record=record or Record(path="error", reason=error.code or error.kind),
+    )
+
+
+def unknown_model(name: str) -> RequestError:
+    """OpenAI's 404."""
+    return RequestError(
+        f"The model `{name[:256]}` does not exist or you do not have access to it.",
+        status=404,
+        code="model_not_found",
+        param="model",
+    )
+
+
+def _other_path(policy: Policy, request: Request, path: str) -> Reply:
+    if path == MODELS_PATH or path.startswith(MODELS_PATH + "/"):
+        if request.method not in ("GET", "HEAD"):
+            raise _wrong_method(request.method, path, "GET")
+        name = path[len(MODELS_PATH) + 1 :]
+        if not name:
+            items = b",".join(policy.listing.values())
+            body = b'{"object":"list","data":[' + items + b"]}"
+        elif name in policy.listing:
+            body = policy.listing[name]
+        else:
+            raise unknown_model(name)
+        return Reply(status=200, body=body, report=report.LOCAL, record=Record(path="models"))
+    raise RequestError(
+        f"Unknown request URL: {request.method[:16]} {path[:256]}. "
+        f"This router serves {', '.join([*BODIES, MODELS_PATH])}.",
+        status=404,
+        code="unknown_url",
+    )
+
+
+def _wrong_method(method: str, path: str, wanted: str) -> RequestError:
+    return RequestError(
+        f"{path} takes {wanted}, not {method[:16]}.", status=405, code="method_not_allowed"
+    )
+
+
+def _undecidable(decision: Decision, verdicts: Mapping[SignalRef, Any]) -> RequestError:
+    why = [
+        f"{ref} ({verdicts[ref].because})"
+        for ref in decision.refs
+        if ref in verdicts and verdicts[ref].unknown
+    ]
+    return RequestError(
+        f"Decision {decision.name!r} could not be evaluated: no answer from {', '.join(why)}.",
+        status=503,
+        kind="server_error",
+        code="signal_unavailable",
+    )

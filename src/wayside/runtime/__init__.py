@@ -1,0 +1,112 @@
+"""Owns the policy in force and answers the core's asks. Both shells call ``Runtime.handle``."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from typing import Any, TypeVar
+
+from wayside.dialects import Body
+from wayside.flow import BODIES, Choice, Policy, answer, choose, refuse
+from wayside.runtime.compile import compile_policy
+from wayside.vocab.ask import Ask, Failure, Flow
+from wayside.vocab.errors import RequestError, WaysideError
+from wayside.vocab.outcome import Outcome, Request
+from wayside.vocab.prompt import Prompt
+
+__all__ = ["Answerer", "Runtime", "compile_policy"]
+
+T = TypeVar("T")
+Answerer = Callable[[Any], Any]
+"""Answers one ask, at once or with an awaitable. May raise ``OSError`` or ``TimeoutError``."""
+
+
+class Runtime:
+    """One policy at a time, no locks: reload swaps a reference, requests keep what they took."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        answerers: Mapping[type[Ask[Any]], Answerer] | None = None,
+        dice: Callable[[], float] | None = None,
+    ) -> None:
+        self.policy = policy
+        self._answerers = dict(answerers or {})
+        self._dice = dice or random.Random().random
+        self.wants_reply_body = False
+
+    def handle(self, request: Request) -> Outcome | Awaitable[Outcome]:
+        """What to do with a request. At once, unless an engine has to be waited for."""
+        try:
+            found = answer(self.policy, request, self._dice())
+            if not isinstance(found, Generator):
+                return found
+            batch = next(found)
+            while True:
+                answers = [self._answer(question) for question in batch]
+                if any(isinstance(a, Awaitable) for a in answers):
+                    return self._finish(found, answers)
+                batch = found.send(tuple(answers))
+        except StopIteration as stop:
+            outcome: Outcome = stop.value
+            return outcome
+        except RequestError as error:
+            return refuse(error)
+        except RecursionError:
+            return refuse(RequestError("The request is nested too deeply.", code="invalid_json"))
+
+    async def _finish(self, flow: Flow[Outcome], answers: list[Any]) -> Outcome:
+        try:
+            return await self._drive(flow, answers)
+        except RequestError as error:
+            return refuse(error)
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Drive any flow to its end."""
+        try:
+            batch = next(flow)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        return await self._drive(flow, [self._answer(question) for question in batch])
+
+    async def _drive(self, flow: Flow[T], answers: list[Any]) -> T:
+        while True:
+            settled = [await _settle(a) if isinstance(a, Awaitable) else a for a in answers]
+            try:
+                batch = flow.send(tuple(settled))
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            answers = [self._answer(question) for question in batch]
+
+    def _answer(self, question: Ask[Any]) -> Any:
+        answerer = self._answerers.get(type(question))
+        if answerer is None:
+            return Failure(f"nothing here answers {type(question).__name__}")
+        try:
+            return answerer(question)
+        except (OSError, TimeoutError, WaysideError) as error:
+            return Failure(str(error) or type(error).__name__)
+
+    async def explain(self, request: Request) -> tuple[Prompt, Choice]:
+        """Decide about a request without sending it. Raises :class:`RequestError`."""
+        parse = BODIES.get(request.path.partition("?")[0])
+        if parse is None:
+            raise RequestError(f"{request.path} is not a path that routes.", status=404)
+        body: Body = parse(request.body)
+        recipe = self.policy.virtual.get(body.model)
+        if recipe is None:
+            raise RequestError(
+                f"{body.model!r} names a model: it goes straight through, nothing is decided.",
+                param="model",
+            )
+        prompt = body.prompt(request.headers)
+        return prompt, await self.run(choose(recipe, prompt, self._dice()))
+
+
+async def _settle(pending: Awaitable[Any]) -> Any:
+    try:
+        return await pending
+    except (OSError, TimeoutError, WaysideError) as error:
+        return Failure(str(error) or type(error).__name__)

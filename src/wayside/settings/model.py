@@ -41,7 +41,7 @@ class ListenSettings(Settings):
 
 
 class ManagementSettings(Settings):
-    """The management listener: classification API, metrics, health. Loopback unless told otherwise."""
+    """The management listener: classification API, metrics. Loopback unless told otherwise."""
 
     enabled: bool = True
     address: str = "127.0.0.1"

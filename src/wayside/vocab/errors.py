@@ -30,7 +30,7 @@ class ConfigError(WaysideError):
 
 
 class Problem:
-    """One thing wrong with the settings, ``where`` being a path such as ``models.big.endpoints[0]``."""
+    """One thing wrong with the settings; ``where`` is a path: ``models.big.endpoints[0]``."""
 
     __slots__ = ("fix", "what", "where")
 

@@ -27,6 +27,17 @@ HOP_BY_HOP = frozenset(
 """RFC 9110 section 7.6.1: these end at each hop."""
 
 
+CREDENTIALS = ("authorization", "x-api-key", "api-key")
+"""How a client proves itself to us: never passed on to a model's servers unless asked for."""
+
+
 def is_internal(name: str) -> bool:
-    """Whether the lower-case header ``name`` is ours alone: stripped at the door, both ways."""
-    return name in INTERNAL_NAMES or name.startswith(INTERNAL_PREFIXES)
+    """Whether the lower-case header ``name`` is ours alone: stripped at the door, both ways.
+
+    ``x-user-<provider>-key`` carries a user's own key for one provider, so it goes no further.
+    """
+    return (
+        name in INTERNAL_NAMES
+        or name.startswith(INTERNAL_PREFIXES)
+        or (name.startswith("x-user-") and name.endswith("-key"))
+    )

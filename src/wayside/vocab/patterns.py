@@ -21,7 +21,7 @@ def _options(case_sensitive: bool) -> Any:
 
 
 def compile_pattern(pattern: str, *, case_sensitive: bool = True, where: str = "") -> Any:
-    """A compiled RE2 pattern (``.search``, ``.finditer``), or a :class:`ConfigError` saying why."""
+    """A compiled RE2 pattern (``.search``, ``.finditer``), or a :class:`ConfigError`."""
     try:
         return re2.compile(pattern, _options(case_sensitive))
     except re2.error as error:

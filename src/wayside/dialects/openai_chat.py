@@ -1,0 +1,154 @@
+"""OpenAI ``POST /v1/chat/completions``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from wayside.dialects import Edit, bad_body, encode
+from wayside.vocab.prompt import NOTHING, Message, Prompt, estimate_tokens
+
+PATH = "/v1/chat/completions"
+
+
+class _Part(msgspec.Struct, gc=False):
+    type: str = "text"
+    text: str | None = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    role: str
+    content: str | list[_Part | str] | None = None
+    tool_calls: list[msgspec.Raw] | None = None
+    function_call: msgspec.Raw = msgspec.Raw()
+
+
+class _Function(msgspec.Struct, gc=False):
+    name: str = ""
+
+
+class _Tool(msgspec.Struct, gc=False):
+    type: str = "function"
+    function: _Function | None = None
+    name: str = ""
+
+
+class _Request(msgspec.Struct, gc=False):
+    model: str
+    messages: msgspec.Raw = msgspec.Raw()
+    stream: bool | None = None
+    tools: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = msgspec.Raw()
+
+
+class _Role(msgspec.Struct, gc=False):
+    role: str = ""
+
+
+_request = msgspec.json.Decoder(_Request)
+_messages = msgspec.json.Decoder(list[_Message])
+_tools = msgspec.json.Decoder(list[_Tool] | None)
+_metadata = msgspec.json.Decoder(dict[str, Any] | None)
+_turns = msgspec.json.Decoder(list[msgspec.Raw])
+_role = msgspec.json.Decoder(_Role)
+_SYSTEM = frozenset({"system", "developer"})
+
+
+class ChatBody:
+    """Decodes ``model`` and ``stream`` at once, the conversation only when it is to be read."""
+
+    __slots__ = ("_raw", "_request", "model", "stream")
+
+    def __init__(self, raw: bytes) -> None:
+        try:
+            request = _request.decode(raw)
+        except msgspec.DecodeError as error:
+            raise bad_body(error) from None
+        except RecursionError:
+            raise bad_body(msgspec.DecodeError("nested too deeply")) from None
+        self._raw, self._request = raw, request
+        self.model, self.stream = request.model, bool(request.stream)
+
+    def prompt(self, headers: Mapping[str, str]) -> Prompt:
+        request = self._request
+        try:
+            if not len(request.messages):
+                raise msgspec.ValidationError("Object missing required field `messages`")
+            turns = _messages.decode(request.messages)
+            tools = _tools.decode(request.tools) if len(request.tools) else None
+            metadata = _metadata.decode(request.metadata) if len(request.metadata) else None
+        except msgspec.DecodeError as error:
+            raise bad_body(error) from None
+        messages = tuple([_message(turn) for turn in turns])
+        question = ""
+        for message in reversed(messages):
+            if message.role == "user":
+                question = message.text
+                break
+        return Prompt(
+            model=request.model,
+            messages=messages,
+            question=question,
+            stream=self.stream,
+            tokens=estimate_tokens([m.text for m in messages]),
+            tools=tuple(_tool_name(t) for t in tools) if tools else (),
+            metadata=_strings(metadata) if metadata else NOTHING,
+            headers=headers,
+        )
+
+    def edit(self) -> ChatEdit:
+        return ChatEdit(self._raw)
+
+
+class ChatEdit(Edit):
+    """Edits a chat body; other messages keep their bytes when one is changed."""
+
+    __slots__ = ()
+
+    def instruct(self, text: str, *, replace: bool) -> bool:
+        """Set the system prompt: ``replace`` the client's, or put ``text`` before it."""
+        turns = _turns.decode(self.fields["messages"])
+        at = next((i for i, turn in enumerate(turns) if _role.decode(turn).role in _SYSTEM), None)
+        if at is None:
+            turns.insert(0, msgspec.Raw(encode({"role": "system", "content": text})))
+        else:
+            turn = msgspec.json.decode(turns[at], type=dict[str, Any])
+            turn["content"] = text if replace else _before(text, turn.get("content"))
+            turns[at] = msgspec.Raw(encode(turn))
+        self.fields["messages"] = msgspec.Raw(encode(turns))
+        return True
+
+
+def _before(text: str, content: Any) -> Any:
+    if isinstance(content, list):
+        return [{"type": "text", "text": text}, *content]
+    return f"{text}\n\n{content}" if content else text
+
+
+def _message(turn: _Message) -> Message:
+    content = turn.content
+    calls = len(turn.tool_calls) if turn.tool_calls else int(len(turn.function_call) > 4)
+    if isinstance(content, str):
+        return Message(turn.role, content, calls)
+    texts: list[str] = []
+    images = audio = 0
+    for part in content or ():
+        if isinstance(part, str):
+            texts.append(part)
+        elif part.text is not None:
+            texts.append(part.text)
+        elif "image" in part.type:
+            images += 1
+        elif "audio" in part.type:
+            audio += 1
+    return Message(turn.role, "\n".join(texts), calls, images, audio)
+
+
+def _tool_name(tool: _Tool) -> str:
+    return tool.function.name if tool.function else tool.name
+
+
+def _strings(metadata: dict[str, Any]) -> dict[str, str]:
+    return {key: value for key, value in metadata.items() if isinstance(value, str)}

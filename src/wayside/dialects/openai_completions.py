@@ -1,0 +1,52 @@
+"""OpenAI ``POST /v1/completions``: the prompt is read as one user turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from wayside.dialects import Edit, bad_body
+from wayside.vocab.prompt import Message, Prompt, estimate_tokens
+
+PATH = "/v1/completions"
+
+
+class _Request(msgspec.Struct, gc=False):
+    model: str
+    prompt: Any = ""
+    stream: bool | None = None
+
+
+_request = msgspec.json.Decoder(_Request)
+
+
+class CompletionBody:
+    """``prompt`` is a string or a list of them; token lists are not readable text."""
+
+    __slots__ = ("_raw", "_request", "model", "stream")
+
+    def __init__(self, raw: bytes) -> None:
+        try:
+            request = _request.decode(raw)
+        except msgspec.DecodeError as error:
+            raise bad_body(error) from None
+        self._raw, self._request = raw, request
+        self.model, self.stream = request.model, bool(request.stream)
+
+    def prompt(self, headers: Mapping[str, str]) -> Prompt:
+        asked = self._request.prompt
+        items = asked if isinstance(asked, list) else [asked]
+        text = "\n".join(item for item in items if isinstance(item, str))
+        return Prompt(
+            model=self.model,
+            messages=(Message("user", text),),
+            question=text,
+            stream=self.stream,
+            tokens=estimate_tokens([text]),
+            headers=headers,
+        )
+
+    def edit(self) -> Edit:
+        return Edit(self._raw)

@@ -1,0 +1,50 @@
+"""The response headers that say what happened: vSR's header contract, version 2 (spec 1.8)."""
+
+from __future__ import annotations
+
+from wayside.vocab.outcome import HeaderPairs, Record
+
+SCHEMA: HeaderPairs = (("x-vsr-schema-version", "2"),)
+UPSTREAM: HeaderPairs = (*SCHEMA, ("x-vsr-response-path", "upstream"))
+ERROR: HeaderPairs = (*SCHEMA, ("x-vsr-response-path", "error"))
+LOCAL: HeaderPairs = SCHEMA
+"""Answers of the router itself that are no completion (``/v1/models``)."""
+
+_PLURAL = {"keyword": "keywords", "domain": "domains", "embedding": "embeddings"}
+"""vSR names these three kinds in the plural; every other kind is its own header name."""
+
+
+def routed(recipe: str, decision: str, algorithm: str, model: str) -> HeaderPairs:
+    """The headers of a routed response, but for the confidence."""
+    return (
+        *UPSTREAM,
+        ("x-vsr-selected-recipe", header_text(recipe)),
+        ("x-vsr-selected-decision", header_text(decision)),
+        ("x-vsr-selected-algorithm", header_text(algorithm)),
+        ("x-vsr-selected-model", header_text(model)),
+    )
+
+
+def debug(record: Record) -> HeaderPairs:
+    """What ``x-vsr-debug: true`` adds: the category, and every signal that matched."""
+    matched: dict[str, list[str]] = {}
+    for ref, verdict in record.verdicts.items():
+        if verdict.matched:
+            matched.setdefault(ref.kind, []).append(ref.name)
+    pairs = [
+        (f"x-vsr-matched-{_PLURAL.get(kind, kind).replace('_', '-')}", ",".join(sorted(names)))
+        for kind, names in sorted(matched.items())
+    ]
+    if record.category:
+        pairs.append(("x-vsr-selected-category", record.category))
+    if record.reasoning is not None:
+        pairs.append(("x-vsr-selected-reasoning", "on" if record.reasoning else "off"))
+    pairs.append(("x-vsr-context-token-count", str(record.tokens)))
+    return tuple((name, header_text(value)) for name, value in pairs)
+
+
+def header_text(value: str) -> str:
+    """``value`` as one line of printable ASCII, so that a name cannot forge a header."""
+    if value.isascii() and value.isprintable():
+        return value
+    return value.encode("ascii", "backslashreplace").decode().encode("unicode_escape").decode()

@@ -1,0 +1,358 @@
+"""Settings in, :class:`~wayside.flow.Policy` out: every name looked up, every problem listed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+import wayside.plugins
+import wayside.selection
+import wayside.signals
+from wayside.catalog import Family, Kind, catalog, discover
+from wayside.decisions import Decider, Decision, compile_decision, leaves, parse_ref
+from wayside.dialects import encode
+from wayside.flow import Option, Policy, Recipe, Served, report, served
+from wayside.plugins import Plugin
+from wayside.selection import Candidate, Selector
+from wayside.settings import (
+    CredentialSettings,
+    DecisionSettings,
+    ModelSettings,
+    RouterSettings,
+    RoutingSettings,
+)
+from wayside.settings.address import strict_ip_problem
+from wayside.settings.problems import problems_from, suggest
+from wayside.signals import Signal
+from wayside.vocab.errors import ConfigError, Problem
+from wayside.vocab.outcome import Credential, Target
+
+for _package in (wayside.signals, wayside.selection, wayside.plugins):
+    discover(_package)
+
+DEFAULT_RECIPE = "default"
+_TOP_LEVEL_EFFORT_HOSTS = ("api.openai.com", "openrouter.ai")
+Keys = Callable[[CredentialSettings, str], Credential]
+
+
+def no_keys(settings: CredentialSettings, where: str) -> Credential:
+    """Stands in for real keys where nothing will be sent (``config check``)."""
+    return Credential(settings.header, settings.prefix, "")
+
+
+def compile_policy(
+    settings: RouterSettings,
+    *,
+    keys: Keys = no_keys,
+    created: int = 0,
+    needs_endpoints: bool = True,
+) -> Policy:
+    """Compile, or raise :class:`ConfigError` with everything that is wrong at once.
+
+    ``keys`` resolves credentials; ``created`` (Unix seconds) stamps ``/v1/models``;
+    ``needs_endpoints`` is false where somebody else's Envoy knows where the models are.
+    """
+    return _Compiler(settings, keys, created, needs_endpoints).policy()
+
+
+class _Compiler:
+    """Collects problems instead of stopping at the first."""
+
+    def __init__(
+        self, settings: RouterSettings, keys: Keys, created: int, needs_endpoints: bool
+    ) -> None:
+        self.settings, self.keys, self.created = settings, keys, created
+        self.needs_endpoints = needs_endpoints
+        self.problems: list[Problem] = []
+        self.targets: dict[str, Target] = {}
+
+    def policy(self) -> Policy:
+        s = self.settings
+        if not s.models:
+            self.wrong("no model is configured", "models", "add one: models.NAME.endpoints")
+        concrete = self.concrete()
+        recipes = {DEFAULT_RECIPE: self.recipe(DEFAULT_RECIPE, s.routing, "routing")}
+        for name, routing in s.recipes.items():
+            if name == DEFAULT_RECIPE:
+                self.wrong("'default' is the recipe under routing", f"recipes.{name}", "rename it")
+            recipes[name] = self.recipe(name, routing, f"recipes.{name}")
+        virtual = self.virtual(recipes, concrete)
+        if self.problems:
+            raise ConfigError(self.problems)
+        return Policy(
+            recipes=recipes,
+            virtual=virtual,
+            concrete=concrete,
+            listing=self.listing(virtual, concrete),
+            targets=tuple(self.targets.values()),
+        )
+
+    def wrong(self, what: str, where: str, fix: str = "") -> None:
+        self.problems.append(Problem(what, where, fix))
+
+    # models
+
+    def concrete(self) -> dict[str, Served]:
+        """Every name a client may ask for directly: models, aliases, adapters."""
+        found: dict[str, Served] = {}
+        for name, model in self.settings.models.items():
+            where = f"models.{name}"
+            target = self.target(name, model, where)
+            upstream = target.upstream_name
+            names = {name: upstream, **dict.fromkeys(model.aliases, upstream)}
+            names |= {lora.name: lora.name for lora in model.loras}
+            for asked, sent in names.items():
+                if asked in found:
+                    other = found[asked].target.name
+                    self.wrong(f"{asked!r} already names model {other!r}", where, "rename one")
+                found[asked] = served(target, asked, sent, tuple(model.headers.items()))
+        return found
+
+    def target(self, name: str, model: ModelSettings, where: str) -> Target:
+        if self.needs_endpoints and not model.endpoints:
+            self.wrong("no endpoint", f"{where}.endpoints", "add one, such as http://host:8000")
+        bases = {e.address.base_path or "/v1" for e in model.endpoints}
+        if len(bases) > 1:
+            self.wrong(
+                f"endpoints differ in their paths: {', '.join(sorted(bases))}",
+                f"{where}.endpoints",
+                "make it two models, or serve them under one path",
+            )
+        if self.settings.strict_ip:
+            for i, endpoint in enumerate(model.endpoints):
+                if not endpoint.address.is_ip:
+                    said = strict_ip_problem(endpoint.address.host) or ""
+                    self.wrong(said, f"{where}.endpoints[{i}]", "strict_ip accepts only addresses")
+        family = model.reasoning_family
+        if family is not None and family not in self.settings.reasoning_families:
+            fix = suggest(family, self.settings.reasoning_families, "families")
+            self.wrong(f"no reasoning family {family!r}", f"{where}.reasoning_family", fix)
+        for header, value in model.headers.items():
+            if not (header.isascii() and header.isprintable() and " " not in header):
+                self.wrong(f"{header!r} is not a header name", f"{where}.headers")
+            if not (value.isascii() and value.isprintable()):
+                self.wrong("not one line of printable ASCII", f"{where}.headers.{header}")
+        credential = None
+        if model.credential is not None:
+            try:
+                credential = self.keys(model.credential, f"{where}.credential")
+            except ConfigError as error:
+                self.problems.extend(error.problems)
+        target = Target(
+            name=name,
+            upstream_name=model.upstream_name or name,
+            base_path=min(bases, default="/v1"),
+            credential=credential,
+            keeps_authorization=model.keep_authorization,
+        )
+        self.targets[name] = target
+        return target
+
+    # recipes
+
+    def recipe(self, name: str, routing: RoutingSettings, where: str) -> Recipe:
+        decisions: list[Decision] = []
+        selectors: dict[str, tuple[str, Selector]] = {}
+        options: dict[tuple[str, Candidate], Option] = {}
+        default = self.default(name, routing, where)
+        for i, d in enumerate(routing.decisions):
+            at = f"{where}.decisions[{i}]"
+            if d.name in selectors:
+                self.wrong(f"decision {d.name!r} is written twice", f"{at}.name", "rename one")
+            candidates = tuple(
+                Candidate(c.model, c.weight, c.lora, c.reasoning, c.effort) for c in d.models
+            )
+            decisions.append(compile_decision(d, candidates))
+            selectors[d.name] = self.selector(d, at)
+            plugins = self.plugins(d, at)
+            if not candidates and default is not None:
+                candidates = (default.candidate,)
+            for j, candidate in enumerate(candidates):
+                algorithm = selectors[d.name][0] if d.models else "default"
+                option = self.option(
+                    name, d.name, algorithm, candidate, plugins, f"{at}.models[{j}]"
+                )
+                if option is not None:
+                    options[d.name, candidate] = option
+        signals = self.signals(routing, where)
+        return Recipe(
+            name=name,
+            signals=signals,
+            decider=Decider(decisions, routing.strategy),
+            selectors=selectors,
+            options=options,
+            default=default,
+        )
+
+    def default(self, recipe: str, routing: RoutingSettings, where: str) -> Option | None:
+        name = routing.default_model or self.settings.routing.default_model
+        if name is None:
+            return None
+        at = f"{where}.default_model"
+        return self.option(recipe, "", "default", Candidate(name), (), at)
+
+    def option(
+        self,
+        recipe: str,
+        decision: str,
+        algorithm: str,
+        candidate: Candidate,
+        plugins: tuple[Plugin, ...],
+        where: str,
+    ) -> Option | None:
+        model = self.settings.models.get(candidate.model)
+        if model is None:
+            fix = suggest(candidate.model, self.settings.models, "models")
+            self.wrong(f"no model {candidate.model!r}", where, fix)
+            return None
+        adapters = [lora.name for lora in model.loras]
+        if candidate.lora is not None and candidate.lora not in adapters:
+            fix = suggest(candidate.lora, adapters, f"adapters of {candidate.model}")
+            self.wrong(f"no adapter {candidate.lora!r}", f"{where}.lora", fix)
+        family = None
+        if candidate.reasoning is not None and model.reasoning_family is not None:
+            family = self.settings.reasoning_families.get(model.reasoning_family)
+        at_top = model.effort_at_top_level
+        if at_top is None:
+            hosts = {e.address.host for e in model.endpoints}
+            at_top = any(h.endswith(_TOP_LEVEL_EFFORT_HOSTS) for h in hosts)
+        target = self.targets[candidate.model]
+        sent = candidate.lora or target.upstream_name
+        return Option(
+            served=served(target, "", sent, tuple(model.headers.items())),
+            candidate=candidate,
+            report=report.routed(recipe, decision, algorithm, candidate.lora or target.name),
+            plugins=plugins,
+            family=family,
+            effort=candidate.effort or self.settings.default_effort,
+            effort_at_top_level=at_top,
+        )
+
+    def signals(
+        self, routing: RoutingSettings, where: str
+    ) -> dict[str, tuple[Signal, tuple[str, ...]]]:
+        """Signal objects for the rules that decisions refer to; all rules are checked."""
+        used = {
+            parse_ref(leaf.signal or ""): f"{where}.decisions[{i}].when"
+            for i, d in enumerate(routing.decisions)
+            for leaf in leaves(d.when)
+        }
+        built: dict[str, tuple[Signal, tuple[str, ...]]] = {}
+        for kind_name, rules in routing.signals.items():
+            kind = self.kind("signal", kind_name, f"{where}.signals.{kind_name}", "signal kind")
+            if kind is None:
+                continue
+            valid: dict[str, Any] = {}
+            for rule_name, rule in rules.items():
+                at = f"{where}.signals.{kind_name}.{rule_name}"
+                parsed = self.validated(kind, rule, at)
+                if parsed is not None:
+                    valid[rule_name] = parsed
+            wanted = {n: r for n, r in valid.items() if (kind_name, n) in used}
+            try:
+                kind.build(valid)
+                if wanted:
+                    built[kind_name] = (kind.build(wanted), tuple(wanted))
+            except ConfigError as error:
+                at = f"{where}.signals.{kind_name}"
+                self.problems.extend(
+                    Problem(p.what, f"{at}.{p.where}" if p.where else at, p.fix)
+                    for p in error.problems
+                )
+        for ref, at in used.items():
+            if ref.kind not in routing.signals:
+                known = routing.signals or {k: {} for k in catalog.names("signal")}
+                fix = suggest(ref.kind, known, "configured kinds")
+                self.wrong(f"no signal {str(ref)!r}: kind {ref.kind!r} has no rules", at, fix)
+            elif ref.name not in routing.signals[ref.kind]:
+                fix = suggest(ref.name, routing.signals[ref.kind], f"{ref.kind} rules")
+                self.wrong(f"no signal {str(ref)!r}", at, fix)
+        return built
+
+    def selector(self, d: DecisionSettings, where: str) -> tuple[str, Selector]:
+        name, rule = d.selector
+        kind = self.kind("selector", name, f"{where}.select", "selection algorithm")
+        parsed = self.validated(kind, rule, f"{where}.select.{name}") if kind else None
+        if kind is None or parsed is None:
+            kind = catalog.get("selector", "static")
+            assert kind is not None
+            parsed = kind.settings()
+        return name, kind.build(parsed)
+
+    def plugins(self, d: DecisionSettings, where: str) -> tuple[Plugin, ...]:
+        built: list[Plugin] = []
+        for name, rule in d.plugins.items():
+            at = f"{where}.plugins.{name}"
+            kind = self.kind("plugin", name, at, "plugin")
+            parsed = self.validated(kind, rule, at) if kind else None
+            if kind and parsed is not None:
+                built.append(kind.build(parsed))
+        return tuple(built)
+
+    def kind(self, family: Family, name: str, where: str, what: str) -> Kind | None:
+        found = catalog.get(family, name)
+        if found is None:
+            self.wrong(f"no {what} {name!r}", where, suggest(name, catalog.names(family), "known"))
+        return found
+
+    def validated(self, kind: Kind, rule: Mapping[str, Any], where: str) -> Any:
+        try:
+            return kind.settings.model_validate(rule)
+        except ValidationError as error:
+            self.problems.extend(problems_from(error, kind.settings, where))
+            return None
+
+    # names
+
+    def virtual(
+        self, recipes: Mapping[str, Recipe], concrete: Mapping[str, Served]
+    ) -> dict[str, Recipe]:
+        found = dict.fromkeys(self.settings.auto_names, recipes[DEFAULT_RECIPE])
+        for i, entry in enumerate(self.settings.entrypoints):
+            at = f"entrypoints[{i}]"
+            recipe = recipes.get(entry.recipe)
+            if recipe is None:
+                fix = suggest(entry.recipe, recipes, "recipes")
+                self.wrong(f"no recipe {entry.recipe!r}", f"{at}.recipe", fix)
+                continue
+            for name in entry.names:
+                if name in found and found[name] is not recipe:
+                    self.wrong(f"{name!r} already routes", f"{at}.names", "use another name")
+                found[name] = recipe
+        for name in found:
+            if name in concrete:
+                self.wrong(f"{name!r} names a model and asks for a choice", "models", "rename one")
+        return found
+
+    def listing(
+        self, virtual: Mapping[str, Recipe], concrete: Mapping[str, Served]
+    ) -> dict[str, bytes]:
+        items: dict[str, bytes] = {}
+        for name, recipe in virtual.items():
+            routing = {
+                "resolution": "virtual",
+                "selectable": True,
+                "default_route": name == self.settings.auto_names[0],
+                "recipe": recipe.name,
+            }
+            items[name] = self.item(name, "wayside", "Chooses a model by meaning.", routing)
+        if self.settings.list_models:
+            for name, to in concrete.items():
+                description = self.settings.models[to.target.name].description
+                routing = {"resolution": "passthrough", "selectable": True, "recipe": ""}
+                items[name] = self.item(name, "upstream-endpoint", description, routing)
+        return items
+
+    def item(self, name: str, owner: str, description: str, routing: dict[str, Any]) -> bytes:
+        return encode(
+            {
+                "id": name,
+                "object": "model",
+                "created": self.created,
+                "owned_by": owner,
+                "description": description,
+                "routing": routing,
+            }
+        )
