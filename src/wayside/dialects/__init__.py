@@ -65,13 +65,16 @@ class Edit:
         return encode(self.fields)
 
 
-def bad_body(error: msgspec.DecodeError) -> RequestError:
-    """A decoding error, told as a client can use it (``$.messages[0].role`` becomes the param)."""
+def bad_body(error: msgspec.DecodeError, inside: str = "") -> RequestError:
+    """A decoding error, told as a client can use it (``$.messages[0].role`` becomes the param).
+
+    ``inside`` is the field that was being decoded on its own.
+    """
     text = str(error)
     if not isinstance(error, msgspec.ValidationError):
         return RequestError(f"The request body is not valid JSON: {text}", code="invalid_json")
     what, _, path = text.partition(" - at `")
-    where = path.rstrip("`").removeprefix("$").removeprefix(".")
+    where = f"{inside}{path.rstrip('`').removeprefix('$')}".removeprefix(".")
     if "required field" in what:
         field = what.rsplit("`", 2)[-2]
         where = f"{where}.{field}".strip(".")

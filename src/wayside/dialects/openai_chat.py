@@ -73,14 +73,18 @@ class ChatBody:
 
     def prompt(self, headers: Mapping[str, str]) -> Prompt:
         request = self._request
+        inside = ""
         try:
             if not len(request.messages):
                 raise msgspec.ValidationError("Object missing required field `messages`")
+            inside = "messages"
             turns = _messages.decode(request.messages)
+            inside = "tools"
             tools = _tools.decode(request.tools) if len(request.tools) else None
+            inside = "metadata"
             metadata = _metadata.decode(request.metadata) if len(request.metadata) else None
         except msgspec.DecodeError as error:
-            raise bad_body(error) from None
+            raise bad_body(error, inside) from None
         messages = tuple([_message(turn) for turn in turns])
         question = ""
         for message in reversed(messages):

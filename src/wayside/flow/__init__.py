@@ -82,6 +82,8 @@ class Recipe:
     options: Mapping[tuple[str, Candidate], Option]
     """By decision name and candidate."""
     default: Option | None
+    every_signal: Mapping[str, tuple[Signal, tuple[str, ...]]]
+    """Also the rules that no decision reads, for those who ask to see them all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from wayside.flow import BODIES, Choice, Policy, answer, choose, refuse
 from wayside.runtime.compile import compile_policy
 from wayside.vocab.ask import Ask, Failure, Flow
 from wayside.vocab.errors import RequestError, WaysideError
-from wayside.vocab.outcome import Outcome, Request
+from wayside.vocab.outcome import Outcome, Reply, Request
 from wayside.vocab.prompt import Prompt
 
 __all__ = ["Answerer", "Runtime", "compile_policy"]
@@ -34,10 +34,14 @@ class Runtime:
         self._answerers = dict(answerers or {})
         self._dice = dice or random.Random().random
         self.wants_reply_body = False
+        self.local: dict[str, Callable[[], Reply]] = {}
+        """Paths answered here whatever the policy says: ``/health``, ``/ready``."""
 
     def handle(self, request: Request) -> Outcome | Awaitable[Outcome]:
         """What to do with a request. At once, unless an engine has to be waited for."""
         try:
+            if request.path in self.local:
+                return self.local[request.path]()
             found = answer(self.policy, request, self._dice())
             if not isinstance(found, Generator):
                 return found

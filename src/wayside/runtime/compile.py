@@ -34,6 +34,7 @@ for _package in (wayside.signals, wayside.selection, wayside.plugins):
 
 DEFAULT_RECIPE = "default"
 _TOP_LEVEL_EFFORT_HOSTS = ("api.openai.com", "openrouter.ai")
+Signals = dict[str, tuple[Signal, tuple[str, ...]]]
 Keys = Callable[[CredentialSettings, str], Credential]
 
 
@@ -176,10 +177,11 @@ class _Compiler:
                 )
                 if option is not None:
                     options[d.name, candidate] = option
-        signals = self.signals(routing, where)
+        signals, every_signal = self.signals(routing, where)
         return Recipe(
             name=name,
             signals=signals,
+            every_signal=every_signal,
             decider=Decider(decisions, routing.strategy),
             selectors=selectors,
             options=options,
@@ -230,16 +232,15 @@ class _Compiler:
             effort_at_top_level=at_top,
         )
 
-    def signals(
-        self, routing: RoutingSettings, where: str
-    ) -> dict[str, tuple[Signal, tuple[str, ...]]]:
-        """Signal objects for the rules that decisions refer to; all rules are checked."""
+    def signals(self, routing: RoutingSettings, where: str) -> tuple[Signals, Signals]:
+        """Signal objects for the rules that decisions refer to, and for all rules."""
         used = {
             parse_ref(leaf.signal or ""): f"{where}.decisions[{i}].when"
             for i, d in enumerate(routing.decisions)
             for leaf in leaves(d.when)
         }
-        built: dict[str, tuple[Signal, tuple[str, ...]]] = {}
+        built: Signals = {}
+        every: Signals = {}
         for kind_name, rules in routing.signals.items():
             kind = self.kind("signal", kind_name, f"{where}.signals.{kind_name}", "signal kind")
             if kind is None:
@@ -252,7 +253,7 @@ class _Compiler:
                     valid[rule_name] = parsed
             wanted = {n: r for n, r in valid.items() if (kind_name, n) in used}
             try:
-                kind.build(valid)
+                every[kind_name] = (kind.build(valid), tuple(valid))
                 if wanted:
                     built[kind_name] = (kind.build(wanted), tuple(wanted))
             except ConfigError as error:
@@ -269,7 +270,7 @@ class _Compiler:
             elif ref.name not in routing.signals[ref.kind]:
                 fix = suggest(ref.name, routing.signals[ref.kind], f"{ref.kind} rules")
                 self.wrong(f"no signal {str(ref)!r}", at, fix)
-        return built
+        return built, every
 
     def selector(self, d: DecisionSettings, where: str) -> tuple[str, Selector]:
         name, rule = d.selector

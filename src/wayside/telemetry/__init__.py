@@ -1,0 +1,286 @@
+"""What happened to each request: one log line, and the metrics, from the same facts."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from wayside.telemetry.log import Log
+from wayside.telemetry.metrics import MICRO, Metrics
+from wayside.vocab.outcome import Record
+
+__all__ = ["Exchange", "Log", "Metrics", "Price", "Telemetry", "Usage", "usage_of"]
+
+_NOTHING = Record(path="error")
+
+
+class Price(msgspec.Struct, frozen=True):
+    """Per million tokens, in ``currency``. Cached input costs ``cached``, or ``prompt``."""
+
+    currency: str
+    prompt: float
+    completion: float
+    cached: float
+
+
+class _Details(msgspec.Struct, gc=False):
+    cached_tokens: int | None = None
+
+
+class Usage(msgspec.Struct, gc=False):
+    """Tokens as the model's server counted them; ``prompt_tokens`` includes cached ones."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+
+    @property
+    def cached(self) -> int:
+        return (self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0
+
+
+_usage = msgspec.json.Decoder(Usage)
+
+
+def usage_of(tail: bytes) -> Usage | None:
+    """The last ``"usage": {...}`` in the final bytes of a response, without parsing the rest."""
+    at = tail.rfind(b'"usage":')
+    if at < 0:
+        return None
+    start = tail.find(b"{", at + 8)
+    if start < 0 or tail[at + 8 : start].strip():
+        return None
+    end = start
+    for _ in range(6):  # nested *_details objects close before the usage object does
+        end = tail.find(b"}", end) + 1
+        if not end:
+            return None
+        try:
+            return _usage.decode(tail[start:end])
+        except msgspec.ValidationError:
+            return None
+        except msgspec.DecodeError:
+            continue
+    return None
+
+
+class Exchange:
+    """One request on its way. A shell reports to it; :meth:`ended` tells everybody else, once."""
+
+    __slots__ = (
+        "_done",
+        "_telemetry",
+        "attempts",
+        "endpoint",
+        "first",
+        "record",
+        "request_id",
+        "routed_at",
+        "shell",
+        "started",
+    )
+
+    def __init__(self, telemetry: Telemetry, shell: str, request_id: str) -> None:
+        self._telemetry = telemetry
+        self._done = False
+        self.shell, self.request_id = shell, request_id
+        self.record = _NOTHING
+        self.endpoint = ""
+        self.attempts = 0
+        self.started = telemetry.now()
+        self.routed_at = self.first = 0.0
+
+    def routed(self, record: Record) -> None:
+        """The core has decided; the time until here is what routing cost."""
+        self.record = record
+        self.routed_at = self._telemetry.now()
+
+    def attempt(self, endpoint: str) -> None:
+        """A connection to a replica is about to be used."""
+        self.endpoint = endpoint
+        self.attempts += 1
+
+    def first_byte(self, status: int = 0) -> None:
+        if not self.first:
+            self.first = self._telemetry.now()
+
+    def ended(self, *, status: int, reason: str = "", tail: bytes = b"") -> None:
+        """The last byte is out, or nothing more will come: ``reason`` says why not.
+
+        ``tail`` are the response's last bytes, read for ``usage``. Later calls do nothing.
+        """
+        if not self._done:
+            self._done = True
+            self._telemetry.finish(self, status, reason, tail)
+
+
+class Telemetry:
+    """Metrics and the request log of one process."""
+
+    def __init__(self, log: Log | None = None, access: Log | None = None) -> None:
+        self.log = log or Log()
+        self.access = access
+        self.metrics = m = Metrics()
+        self.now = time.monotonic
+        self.prices: Mapping[str, Price] = {}
+        self._prefix = "req_" + os.urandom(6).hex()
+        self._count = itertools.count(1)
+        self.in_flight = 0
+        self._requests = m.counter(
+            "wayside_requests_total", "Requests.", "shell", "model", "decision", "status"
+        )
+        self._errors = m.counter(
+            "wayside_request_errors_total", "Requests that did not succeed.", "model", "reason"
+        )
+        self._tokens = m.counter(
+            "wayside_tokens_total", "Tokens, as model servers count them.", "model", "type"
+        )
+        self._cost = m.counter("wayside_cost_total", "Cost of tokens.", "model", "currency")
+        self._signals = m.counter(
+            "wayside_signal_matches_total", "Signals that matched.", "kind", "name"
+        )
+        self._attempts = m.counter(
+            "wayside_upstream_attempts_total", "Connections used for requests.", "model"
+        )
+        self._total = m.histogram(
+            "wayside_request_duration_seconds", "From the request's last byte to the end.", "model"
+        )
+        self._first = m.histogram(
+            "wayside_time_to_first_byte_seconds", "From the request to the answer's head.", "model"
+        )
+        self._routing = m.histogram(
+            "wayside_routing_seconds", "Reading, deciding, choosing.", "kind", bounds=MICRO
+        )
+        m.gauge(
+            "wayside_requests_in_flight",
+            "Requests under way.",
+            read=lambda: [((), float(self.in_flight))],
+        )
+        m.copy("wayside_requests_total", "llm_model_requests_total", {"model": "model"})
+        m.copy(
+            "wayside_request_errors_total",
+            "llm_request_errors_total",
+            {"model": "model", "reason": "reason"},
+        )
+        m.copy("wayside_requests_total", "llm_decision_match_total", {"decision": "decision_name"})
+        m.copy(
+            "wayside_signal_matches_total",
+            "llm_signal_match_total",
+            {"kind": "signal_type", "name": "signal_name"},
+        )
+        m.copy("wayside_tokens_total", "llm_model_tokens_total", {"model": "model"})
+        m.copy(
+            "wayside_cost_total",
+            "llm_model_cost_total",
+            {"model": "model", "currency": "currency"},
+        )
+        m.copy("wayside_time_to_first_byte_seconds", "llm_model_ttft_seconds", {"model": "model"})
+        m.copy(
+            "wayside_request_duration_seconds",
+            "llm_model_completion_latency_seconds",
+            {"model": "model"},
+        )
+
+    def begin(self, *, shell: str, request_id: str | None = None) -> Exchange:
+        """A request has been read. Without an id of its own it gets one."""
+        self.in_flight += 1
+        return Exchange(self, shell, request_id or f"{self._prefix}{next(self._count):06x}")
+
+    def finish(self, exchange: Exchange, status: int, reason: str, tail: bytes) -> None:
+        now = self.now()
+        self.in_flight -= 1
+        record = exchange.record
+        model = record.model
+        total = now - exchange.started
+        routing = (exchange.routed_at or now) - exchange.started
+        self._requests.add((exchange.shell, model, record.decision, str(status)))
+        if status >= 400 or reason:
+            self._errors.add((model, reason or record.reason or str(status)))
+        if model:
+            self._total.observe((model,), total)
+            if exchange.first:
+                self._first.observe((model,), exchange.first - exchange.started)
+            self._routing.observe(("routed" if record.recipe else "direct",), routing)
+        if exchange.attempts:
+            self._attempts.add((model,), exchange.attempts)
+        matched = []
+        for ref, verdict in record.verdicts.items():
+            if verdict.matched:
+                self._signals.add(ref)
+                matched.append(f"{ref.kind}:{ref.name}")
+        usage = usage_of(tail) if tail else None
+        cost = self._account(model, usage) if usage is not None else None
+        if self.access is not None:
+            self.access.write(
+                "request",
+                "info",
+                self._line(exchange, status, reason, total, routing, matched, usage, cost),
+            )
+
+    def _account(self, model: str, usage: Usage) -> float | None:
+        prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
+        self._tokens.add((model, "prompt"), prompt)
+        self._tokens.add((model, "completion"), completion)
+        price = self.prices.get(model)
+        if price is None:
+            return None
+        cached = min(usage.cached, prompt)
+        cost = (
+            (prompt - cached) * price.prompt
+            + cached * price.cached
+            + completion * price.completion
+        ) / 1e6
+        self._cost.add((model, price.currency), cost)
+        return cost
+
+    def _line(
+        self,
+        exchange: Exchange,
+        status: int,
+        reason: str,
+        total: float,
+        routing: float,
+        matched: list[str],
+        usage: Usage | None,
+        cost: float | None,
+    ) -> dict[str, Any]:
+        record = exchange.record
+        line: dict[str, Any] = {
+            "id": exchange.request_id,
+            "shell": exchange.shell,
+            "status": status,
+            "requested": record.requested,
+            "model": record.model,
+            "total_ms": round(total * 1e3, 3),
+            "routing_ms": round(routing * 1e3, 3),
+        }
+        if exchange.first:
+            line["first_byte_ms"] = round((exchange.first - exchange.started) * 1e3, 3)
+        if exchange.endpoint:
+            line["endpoint"] = exchange.endpoint
+            line["attempts"] = exchange.attempts
+        if record.recipe:
+            line["decision"] = record.decision
+            line["algorithm"] = record.algorithm
+            line["confidence"] = round(record.confidence, 4)
+            line["signals"] = matched
+        if record.stream:
+            line["stream"] = True
+        if usage is not None:
+            line["prompt_tokens"] = usage.prompt_tokens
+            line["completion_tokens"] = usage.completion_tokens
+        if cost is not None:
+            line["cost"] = round(cost, 9)
+        if reason or record.reason:
+            line["reason"] = reason or record.reason
+        return line
+
+    def flush(self) -> None:
+        self.log.flush()
+        if self.access is not None and self.access is not self.log:
+            self.access.flush()

@@ -1,0 +1,192 @@
+"""Counters and histograms that cost a dictionary update, shown in Prometheus's text format.
+
+``prometheus_client`` renders them; on the request path there are only plain dictionaries, because
+its own children cost a lock and a method call per update.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import generate_latest
+
+Labels = tuple[str, ...]
+
+SECONDS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
+    0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
+)  # fmt: skip
+MICRO = (
+    0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005,
+    0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0,
+)  # fmt: skip
+MAX_SERIES = 2_000
+"""Per metric. Label values come from the configuration, so this is a backstop, not a policy."""
+
+
+@dataclass(slots=True)
+class Counter:
+    """A count per label values."""
+
+    name: str
+    help: str
+    labels: Labels
+    values: dict[Labels, float]
+
+    def add(self, labels: Labels, amount: float = 1.0) -> None:
+        values = self.values
+        if labels in values:
+            values[labels] += amount
+        elif len(values) < MAX_SERIES:
+            values[labels] = amount
+
+
+@dataclass(slots=True)
+class Gauge:
+    """Numbers read when somebody looks."""
+
+    name: str
+    help: str
+    labels: Labels
+    read: Callable[[], Iterable[tuple[Labels, float]]]
+
+
+class Series:
+    """Bucket counts, sum and count of one label set."""
+
+    __slots__ = ("buckets", "count", "sum")
+
+    def __init__(self, size: int) -> None:
+        self.buckets = [0] * size
+        self.sum = 0.0
+        self.count = 0
+
+
+@dataclass(slots=True)
+class Histogram:
+    """A distribution per label values, in seconds."""
+
+    name: str
+    help: str
+    labels: Labels
+    bounds: tuple[float, ...]
+    values: dict[Labels, Series]
+
+    def observe(self, labels: Labels, value: float) -> None:
+        series = self.values.get(labels)
+        if series is None:
+            if len(self.values) >= MAX_SERIES:
+                return
+            series = self.values[labels] = Series(len(self.bounds) + 1)
+        series.buckets[bisect_left(self.bounds, value)] += 1
+        series.sum += value
+        series.count += 1
+
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+class Metrics:
+    """Every metric of one process. Declared once; declaring a name twice is an error."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, Counter | Gauge | Histogram] = {}
+        self._copies: list[tuple[str, str, str, dict[str, str]]] = []
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def counter(self, name: str, help: str, *labels: str) -> Counter:
+        return self._declare(Counter(name, help, labels, {}))
+
+    def gauge(
+        self,
+        name: str,
+        help: str,
+        *labels: str,
+        read: Callable[[], Iterable[tuple[Labels, float]]],
+    ) -> Gauge:
+        return self._declare(Gauge(name, help, labels, read))
+
+    def histogram(
+        self, name: str, help: str, *labels: str, bounds: tuple[float, ...] = SECONDS
+    ) -> Histogram:
+        return self._declare(Histogram(name, help, labels, bounds, {}))
+
+    def copy(self, name: str, as_name: str, labels: dict[str, str]) -> None:
+        """Also show ``name`` as ``as_name``, summed over the labels that are not in ``labels``.
+
+        ``labels`` maps our label to the compatible one.
+        """
+        self._copies.append((name, as_name, self._metrics[name].help, labels))
+
+    def names(self) -> list[str]:
+        return sorted([*self._metrics, *(c[1] for c in self._copies)])
+
+    def text(self) -> bytes:
+        """Prometheus's text format, version 0.0.4."""
+        return generate_latest(self._registry)
+
+    def _declare(self, metric: M) -> M:
+        if metric.name in self._metrics:
+            raise ValueError(f"metric {metric.name!r} is declared twice")
+        self._metrics[metric.name] = metric
+        return metric
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._metrics.values():
+            yield _family(metric)
+        for name, as_name, text, labels in self._copies:
+            yield _family(_regrouped(self._metrics[name], as_name, text, labels))
+
+
+def _regrouped(
+    metric: Counter | Gauge | Histogram, name: str, text: str, labels: dict[str, str]
+) -> Counter | Histogram:
+    keep = [metric.labels.index(ours) for ours in labels]
+    theirs = tuple(labels.values())
+    if isinstance(metric, Histogram):
+        histogram = Histogram(name, text, theirs, metric.bounds, {})
+        for key, series in metric.values.items():
+            short = tuple(key[i] for i in keep)
+            total = histogram.values.setdefault(short, Series(len(metric.bounds) + 1))
+            total.buckets = [a + b for a, b in zip(total.buckets, series.buckets, strict=True)]
+            total.sum += series.sum
+            total.count += series.count
+        return histogram
+    assert isinstance(metric, Counter)
+    counter = Counter(name, text, theirs, {})
+    for key, value in metric.values.items():
+        counter.add(tuple(key[i] for i in keep), value)
+    return counter
+
+
+def _family(metric: Counter | Gauge | Histogram) -> Metric:
+    if isinstance(metric, Counter):
+        name = metric.name.removesuffix("_total")
+        counter = CounterMetricFamily(name, metric.help, labels=metric.labels)
+        for labels, value in metric.values.items():
+            counter.add_metric(labels, value)
+        return counter
+    if isinstance(metric, Gauge):
+        gauge = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+        for labels, value in metric.read():
+            gauge.add_metric(labels, value)
+        return gauge
+    histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, series in metric.values.items():
+        running, buckets = 0, []
+        for bound, count in zip((*metric.bounds, float("inf")), series.buckets, strict=True):
+            running += count
+            buckets.append(("+Inf" if bound == float("inf") else repr(bound), float(running)))
+        histogram.add_metric(labels, buckets, series.sum)
+    return histogram
