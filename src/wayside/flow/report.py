@@ -10,7 +10,7 @@ ERROR: HeaderPairs = (*SCHEMA, ("x-vsr-response-path", "error"))
 LOCAL: HeaderPairs = SCHEMA
 """Answers of the router itself that are no completion (``/v1/models``)."""
 
-_PLURAL = {"keyword": "keywords", "domain": "domains", "embedding": "embeddings"}
+PLURAL = {"keyword": "keywords", "domain": "domains", "embedding": "embeddings"}
 """vSR names these three kinds in the plural; every other kind is its own header name."""
 
 
@@ -32,7 +32,7 @@ def debug(record: Record) -> HeaderPairs:
         if verdict.matched:
             matched.setdefault(ref.kind, []).append(ref.name)
     pairs = [
-        (f"x-vsr-matched-{_PLURAL.get(kind, kind).replace('_', '-')}", ",".join(sorted(names)))
+        (f"x-vsr-matched-{PLURAL.get(kind, kind).replace('_', '-')}", ",".join(sorted(names)))
         for kind, names in sorted(matched.items())
     ]
     if record.category:

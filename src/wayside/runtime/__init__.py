@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, TypeVar
@@ -93,8 +94,13 @@ class Runtime:
         except (OSError, TimeoutError, WaysideError) as error:
             return Failure(str(error) or type(error).__name__)
 
-    async def explain(self, request: Request) -> tuple[Prompt, Choice]:
-        """Decide about a request without sending it. Raises :class:`RequestError`."""
+    async def explain(
+        self, request: Request, *, every_signal: bool = False
+    ) -> tuple[Prompt, Choice]:
+        """Decide about a request without sending it. Raises :class:`RequestError`.
+
+        ``every_signal`` also reads the rules that no decision refers to.
+        """
         parse = BODIES.get(request.path.partition("?")[0])
         if parse is None:
             raise RequestError(f"{request.path} is not a path that routes.", status=404)
@@ -105,6 +111,8 @@ class Runtime:
                 f"{body.model!r} names a model: it goes straight through, nothing is decided.",
                 param="model",
             )
+        if every_signal:
+            recipe = dataclasses.replace(recipe, signals=recipe.every_signal)
         prompt = body.prompt(request.headers)
         return prompt, await self.run(choose(recipe, prompt, self._dice()))
 

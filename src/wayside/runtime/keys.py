@@ -16,7 +16,7 @@ class KeyRing:
     """Resolves :class:`CredentialSettings`; equal references share one credential.
 
     A file that changes is read again by :meth:`refresh`, so a rotated Secret needs no restart. A
-    file that is gone or empty keeps the last value: Kubernetes swaps a mounted Secret in two steps.
+    file that is gone or empty keeps the last value: a mounted Secret is swapped in two steps.
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
