@@ -123,6 +123,7 @@ def measure(up: Up, cell: Cell, folder: Path, seconds: float) -> dict[str, Any]:
         warmup=min(0.3, seconds / 3),
     )
     used = up.running.cpu_s() - cpu
+    rig.trim_logs(folder)
     return line | {"cpu_s": round(used, 3), "per_cpu_s": line["requests"] / used if used else 0}
 
 

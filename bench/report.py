@@ -251,7 +251,15 @@ def bars(f: Figures) -> list[Verdict]:
         ratio(f, envoy_full, "envoy-wayside-full", 0.5, noop, "C no-op", SHORT_AND_MEDIUM),
         ratio(f, envoy_full, "envoy-wayside-full", 6, aio, "grpc.aio no-op", SHORT_AND_MEDIUM),
         _slower(f, "added p50 at 50/s, pass-through", "wayside", 1, "vllm-rr", "50/s", "p50_us"),
-        _slower(f, "added p50 at 50/s, built-in signals", "wayside-domain", 2, *_VLLM_AT_50),
+        _slower(
+            f,
+            "added p50 at 50/s, built-in signals",
+            "wayside-domain",
+            2,
+            "vllm-rr",
+            "50/s",
+            "p50_us",
+        ),
         _slower(
             f,
             "added p99 at 1,000/s, full decision",
@@ -275,11 +283,12 @@ def everything(figures: Figures, machine: str) -> str:
         parts += [
             "## Requests/s (closed loop; size/connections)",
             throughput(figures, closed),
-            "## The same as a ratio to the better Rust router in round_robin",
-            ratios(figures, closed),
             "## Latency under that load",
             latencies(figures, closed),
         ]
+    if any(figures.best(RUST, cell) for cell in closed):
+        title = "## Requests/s as a ratio to the better Rust router in round_robin"
+        parts += [title, ratios(figures, closed)]
     if rates:
         parts += [
             "## Latency at a fixed rate (open loop, 250-character prompts)",

@@ -246,7 +246,10 @@ def _litellm(place: Place) -> list[list[str]]:
         }
         for port in place.backends
     ]
-    file = place.write("litellm.yaml", {"model_list": models})
+    # No key is checked by any target here; LiteLLM wants that said aloud.
+    open_door = {"dangerously_permit_weak_or_unset_master_key": True}
+    config = {"model_list": models, "general_settings": open_door}
+    file = place.write("litellm.yaml", config)
     environment = ["env", "LITELLM_LOCAL_MODEL_COST_MAP=True", "LITELLM_LOG=ERROR"]
     program = str(VENVS / "litellm/bin/litellm")
     if shutil.which(program) is None:

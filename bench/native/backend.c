@@ -1,12 +1,14 @@
 /* A fake OpenAI server that is never the bottleneck: one process, one thread, many ports.
  *
- *   backend PORT [PORT...] [--models a,b,c] [--chunks 20]
+ *   backend PORT [PORT...] [--models a,b,c] [--chunks 20] [--burst 5]
  *
  * POST /v1/chat/completions answers at once with a fixed completion that echoes the model asked
  * for and says whether the prompt arrived whole (it must end in "[end-of-prompt]"), or with an SSE
- * stream of N chunks, a usage chunk and [DONE], one send() each as an engine would. An unknown
- * model is 404, as vLLM answers it, so a router that forgets to choose is caught. The GET paths
- * are those that routers probe. It never reads the prompt beyond that, and never waits.
+ * stream of N chunks, a usage chunk and [DONE]: the first chunk in a write of its own, then
+ * --burst of them per write (one write per chunk costs this process more than a fast proxy, and
+ * would measure the loopback interface). An unknown model is 404, as vLLM answers it, so a router
+ * that forgets to choose is caught. The GET paths are those that routers probe. It never reads
+ * the prompt beyond that, and never waits.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -29,7 +31,7 @@ typedef struct { char *in; size_t len, cap; char *out; size_t out_len, out_cap, 
 typedef struct { char model[128]; int whole; char json[1024]; size_t json_len; char *sse; size_t end[MAX_CHUNKS + 3]; } answer;
 
 static const char *models[64];
-static int n_models, n_chunks = 20, ep;
+static int n_models, n_chunks = 20, burst = 5, ep;
 static char models_json[8192];
 
 static int known(const char *name) {
@@ -131,7 +133,11 @@ static void chat(conn *c, const char *body, size_t n) {
     answer *a = answer_for(model, memmem(body + n - edge, edge, mark, sizeof mark - 1) != NULL);
     if (!s || strncmp(s, "true", 4)) { emit(c, a->json, a->json_len); return; }
     size_t from = 0;
-    for (int i = 0; i <= n_chunks + 1 && !c->closing; from = a->end[i++]) emit(c, a->sse + from, a->end[i] - from);
+    for (int i = 0; from < a->end[n_chunks + 1] && c->closing != 1; i += burst) {
+        size_t to = a->end[i < n_chunks + 1 ? i : n_chunks + 1];
+        emit(c, a->sse + from, to - from);
+        from = to;
+    }
 }
 
 static void get(conn *c, const char *path, size_t n) {
@@ -247,9 +253,10 @@ int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--models") && i + 1 < argc) list = strdup(argv[++i]);
         else if (!strcmp(argv[i], "--chunks") && i + 1 < argc) n_chunks = atoi(argv[++i]);
+        else if (!strcmp(argv[i], "--burst") && i + 1 < argc) burst = atoi(argv[++i]);
         else listen_on(atoi(argv[i]));
     }
-    if (n_chunks < 1 || n_chunks > MAX_CHUNKS) { fprintf(stderr, "backend: --chunks is 1 to %d\n", MAX_CHUNKS); return 1; }
+    if (burst < 1 || n_chunks < 1 || n_chunks > MAX_CHUNKS) { fprintf(stderr, "backend: --chunks is 1 to %d, --burst at least 1\n", MAX_CHUNKS); return 1; }
     int off = sprintf(models_json, "{\"object\":\"list\",\"data\":[");
     for (char *m = strtok(list, ","); m && n_models < 64; m = strtok(NULL, ",")) {
         off += snprintf(models_json + off, sizeof models_json - off, "%s{\"id\":\"%s\",\"object\":\"model\",\"created\":1700000000,\"owned_by\":\"bench\",\"max_model_len\":131072}", n_models ? "," : "", m);
