@@ -1,0 +1,137 @@
+"""The model servers: who they are, how loaded, how healthy, and connections to them.
+
+Knows nothing of HTTP and never decides which model answers; a shell asks for one of a model's
+replicas and reports how it went.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+
+from wayside.fleet.dial import DialError, dial
+from wayside.fleet.pool import Dice, Pool
+from wayside.fleet.replica import Replica, Secure
+from wayside.fleet.resolve import Resolver
+from wayside.settings.model import EndpointSettings, ModelSettings, TlsSettings
+from wayside.vocab.errors import ConfigError
+
+__all__ = ["DialError", "Dice", "Fleet", "Pool", "Replica", "Resolver", "Secure", "dial"]
+
+
+class Fleet:
+    """Every model's pool. ``pools`` is keyed by the model's name in the settings."""
+
+    def __init__(
+        self, models: Mapping[str, ModelSettings], *, resolver: Resolver | None = None
+    ) -> None:
+        """Raises :class:`ConfigError` for a CA file that cannot be used."""
+        self.resolver = resolver or Resolver()
+        self.pools: dict[str, Pool] = {}
+        self.shortest_timeout_s = float("inf")
+        self._contexts: dict[Hashable, ssl.SSLContext] = {}
+        self.replace(models)
+
+    def replace(self, models: Mapping[str, ModelSettings]) -> None:
+        """Follow new settings. Unchanged endpoints keep connections, load and health; removed
+        ones are drained. On :class:`ConfigError` the fleet is as it was."""
+        old = {
+            (model, replica.identity): replica
+            for model, pool in self.pools.items()
+            for replica in pool.replicas
+        }
+        contexts: dict[Hashable, ssl.SSLContext] = {}
+        planned = [
+            (model, settings, _plan(model, settings, self._contexts, contexts))
+            for model, settings in models.items()
+        ]
+        pools: dict[str, Pool] = {}
+        for model, settings, replicas in planned:
+            kept = []
+            for fresh in replicas:
+                replica = old.pop((model, fresh.identity), None) or fresh
+                replica.name, replica.weight = fresh.name, fresh.weight
+                replica.timeouts = settings.timeouts
+                kept.append(replica)
+            pools[model] = Pool(kept)
+        for gone in old.values():
+            gone.retire()
+        self.pools, self._contexts = pools, contexts
+        self.shortest_timeout_s = min(
+            (min(m.timeouts.first_byte_s, m.timeouts.idle_s) for m in models.values()),
+            default=float("inf"),
+        )
+
+    def close_idle(self, now: float) -> None:
+        """Close connections that have been idle for too long."""
+        for pool in self.pools.values():
+            for replica in pool.replicas:
+                if replica.idle:
+                    replica.close_idle(now)
+
+    def close(self) -> None:
+        """Close every idle connection; those in use end with their requests."""
+        for pool in self.pools.values():
+            for replica in pool.replicas:
+                replica.retire()
+
+
+def _plan(
+    model: str,
+    settings: ModelSettings,
+    known: Mapping[Hashable, ssl.SSLContext],
+    used: dict[Hashable, ssl.SSLContext],
+) -> list[Replica]:
+    """Replicas as the settings describe them, not yet joined with the ones already there."""
+    seen: dict[Hashable, int] = {}
+    replicas = []
+    for endpoint in settings.endpoints:
+        key, secure = _secure(model, endpoint, settings.tls, known, used)
+        place = (str(endpoint.address), key)
+        seen[place] = seen.get(place, 0) + 1  # the same URL twice is two replicas
+        replicas.append(
+            Replica(
+                endpoint.name or endpoint.address.netloc,
+                endpoint.address,
+                weight=endpoint.weight,
+                timeouts=settings.timeouts,
+                secure=secure,
+                identity=(place, seen[place]),
+            )
+        )
+    return replicas
+
+
+def _secure(
+    model: str,
+    endpoint: EndpointSettings,
+    tls: TlsSettings,
+    known: Mapping[Hashable, ssl.SSLContext],
+    used: dict[Hashable, ssl.SSLContext],
+) -> tuple[Hashable, Secure | None]:
+    if endpoint.address.scheme != "https":
+        return None, None
+    key: Hashable = None
+    where = f"models.{model}.tls.ca_file"
+    if tls.ca_file is not None:
+        try:
+            content = Path(tls.ca_file).read_bytes()
+        except OSError as error:
+            raise ConfigError.one(
+                f"cannot read {tls.ca_file}: {error.strerror}", where=where
+            ) from error
+        key = (tls.ca_file, hashlib.sha256(content).digest())  # a rotated file is a new key
+    context = used.get(key) or known.get(key)
+    if context is None:
+        try:
+            context = ssl.create_default_context(cafile=tls.ca_file)
+        except (ssl.SSLError, OSError) as error:
+            raise ConfigError.one(
+                f"{tls.ca_file} is not a PEM bundle of certificates: {error}", where=where
+            ) from error
+        context.set_alpn_protocols(["http/1.1"])
+    used[key] = context
+    name = tls.server_name or endpoint.address.host
+    return (key, name), Secure(context, name)

@@ -1,0 +1,33 @@
+"""What the gateway needs from the rest of the router, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from wayside.vocab.outcome import Outcome, Record, Request
+
+
+class Runtime(Protocol):
+    """Decides. Never raises for what a client did wrong: that comes back as a ``Reply``."""
+
+    def handle(self, request: Request) -> Outcome | Awaitable[Outcome]: ...
+
+
+class Exchange(Protocol):
+    """One request's log line and metrics; :meth:`ended` is called exactly once."""
+
+    @property
+    def request_id(self) -> str: ...
+
+    def routed(self, record: Record) -> None: ...
+
+    def attempt(self, endpoint: str) -> None: ...
+
+    def first_byte(self, status: int) -> None: ...
+
+    def ended(self, *, status: int, reason: str = "", tail: bytes = b"") -> None: ...
+
+
+class Telemetry(Protocol):
+    def begin(self, *, shell: str, request_id: str | None = None) -> Exchange: ...

@@ -1,0 +1,63 @@
+"""Answers the gateway gives itself: replies of the core, and errors in OpenAI's shape."""
+
+from __future__ import annotations
+
+import http
+import re
+from functools import lru_cache
+
+import msgspec
+
+from wayside.vocab.outcome import HeaderPairs
+
+SCHEMA_VERSION = "2"
+ERROR_REPORT: HeaderPairs = (
+    ("x-vsr-schema-version", SCHEMA_VERSION),
+    ("x-vsr-response-path", "error"),
+)
+
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_encoder = msgspec.json.Encoder()
+
+
+class Refused(Exception):
+    """A request the gateway answers itself. ``code`` is OpenAI's ``error.code``."""
+
+    def __init__(self, status: int, message: str, code: str, *, allow: str = "") -> None:
+        super().__init__(message)
+        self.status, self.code, self.allow = status, code, allow
+
+
+def error_body(status: int, message: str, code: str | None) -> bytes:
+    """OpenAI's error object."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return _encoder.encode(
+        {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    )
+
+
+@lru_cache(1024)
+def encode_pairs(pairs: HeaderPairs) -> bytes:
+    """Header lines, each ending in CRLF. What cannot be sent in a value becomes a space, so that
+    no name taken from the settings or a request can add a header of its own."""
+    lines = []
+    for name, value in pairs:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a header name")
+        clean = _UNSENDABLE.sub(" ", value)
+        try:
+            encoded = clean.encode("latin-1")  # how client headers were read
+        except UnicodeEncodeError:
+            encoded = clean.encode("utf-8", "replace")
+        lines.append(b"%b: %b\r\n" % (name.encode(), encoded))
+    return b"".join(lines)
+
+
+@lru_cache(64)
+def status_line(status: int) -> bytes:
+    try:
+        phrase = http.HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode())
