@@ -1,0 +1,322 @@
+"""The fast ext_proc server: our own HTTP/2 and gRPC, one ``asyncio.Protocol`` per connection.
+
+No task is made for a request whose outcome is ready at once, and everything that one read
+brought is answered with one write. When a peer does not read, nothing more is read from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, cast
+
+from wayside.extproc import grpc, h2, wire
+from wayside.extproc.session import Door, Session
+from wayside.vocab.outcome import Outcome
+
+log = logging.getLogger("wayside.extproc")
+
+STALL_S: Final = 30.0
+"""A peer that reads nothing, or opens no window, for this long is cut off."""
+
+
+class FramedServer:
+    """Listens, serves ``door`` and answers health checks. Use :meth:`start`, then :meth:`stop`."""
+
+    def __init__(self, door: Door, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.door = door
+        self.serving = True
+        """What health checks say."""
+        self.clock = clock
+        self.connections: set[FramedConnection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._servers: list[asyncio.Server] = []
+        self._sockets: list[Path] = []
+        self._sweeper: asyncio.Task[None] | None = None
+        # Room for the headers and the fields around the largest body.
+        self.max_message = door.max_body_bytes + (1 << 20)
+
+    async def start(
+        self,
+        *,
+        unix: str | None = None,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        tls: ssl.SSLContext | None = None,
+        reuse_port: bool = False,
+    ) -> int:
+        """Listen on a Unix socket, or on TCP; the TCP port, or 0. Callable more than once."""
+        loop = asyncio.get_running_loop()
+        if tls is not None:
+            tls.set_alpn_protocols(["h2"])
+        bound = 0
+        if unix is not None:
+            path = Path(unix)
+            _remove_stale_socket(path)
+            server = await loop.create_unix_server(self._connect, unix, ssl=tls, backlog=1024)
+            path.chmod(0o600)
+            self._sockets.append(path)
+        else:
+            server = await loop.create_server(
+                self._connect,
+                host,
+                port or 0,
+                ssl=tls,
+                backlog=1024,
+                reuse_port=reuse_port or None,
+            )
+            bound = int(server.sockets[0].getsockname()[1])
+        self._servers.append(server)
+        if self._sweeper is None:
+            self._sweeper = loop.create_task(self._sweep())
+        return bound
+
+    async def stop(self, drain_s: float = 30.0) -> None:
+        """Take no new connections, let streams under way end, then close. Never raises."""
+        self.serving = False
+        for server in self._servers:
+            server.close()
+        for connection in list(self.connections):
+            connection.drain()
+        deadline = self.clock() + drain_s
+        while self.connections and self.clock() < deadline:
+            await asyncio.sleep(0.02)
+        for connection in list(self.connections):
+            connection.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for task in list(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for server in self._servers:
+            await server.wait_closed()
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
+
+    def _connect(self) -> FramedConnection:
+        return FramedConnection(self)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(STALL_S / 6)
+            now = self.clock()
+            for connection in list(self.connections):
+                connection.check(now)
+
+
+class FramedConnection(asyncio.Protocol):
+    """One transport and its HTTP/2 connection."""
+
+    def __init__(self, server: FramedServer) -> None:
+        self.server = server
+        self.calls = grpc.Calls(
+            {
+                grpc.PROCESS: self._process,
+                grpc.HEALTH_CHECK: self._health,
+                grpc.HEALTH_WATCH: self._health_watch,
+            },
+            max_message=server.max_message,
+            max_kept=server.door.max_held_bytes,
+            clock=server.clock,
+        )
+        self._transport: asyncio.Transport | None = None
+        self._stalled: float | None = None
+        self._paused = False
+        self._heard = server.clock()
+
+    # --- asyncio -------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.server.connections.add(self)
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        self.calls.receive(data)
+        self.flush()
+
+    def eof_received(self) -> bool:
+        return False  # close: HTTP/2 has no half-closed connections
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.server.connections.discard(self)
+        self._transport = None
+        self.calls.lost()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        self._stalled = self.server.clock()
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._stalled = None
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    # --- for the server ------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what has been answered since the last flush, at once."""
+        calls, transport = self.calls, self._transport
+        if transport is None or transport.is_closing():
+            calls.out.clear()
+            return
+        out = calls.out
+        if out:
+            transport.write(b"".join(out))
+            out.clear()
+        if calls.closing:
+            if calls.failure:
+                log.warning("ext_proc connection ended", extra={"reason": calls.failure})
+            transport.close()
+
+    def drain(self) -> None:
+        self.calls.drain()
+        self.flush()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def check(self, now: float) -> None:
+        """Cut the peer off if it takes nothing of what it is owed."""
+        if not self._paused:
+            if not self.calls.waits_for_window:
+                self._stalled = None
+            elif self._stalled is None:
+                self._stalled = now
+        if self._stalled is not None and now - self._stalled > STALL_S:
+            log.warning("ext_proc connection ended", extra={"reason": "the peer does not read"})
+            self.abort()
+
+    # --- methods -------------------------------------------------------------------------------
+
+    def _process(self, calls: grpc.Calls, stream: h2.Stream) -> grpc.Call:
+        return _Process(self, stream)
+
+    def _health(self, calls: grpc.Calls, stream: h2.Stream) -> grpc.Call:
+        return _Health(self, stream, watches=False)
+
+    def _health_watch(self, calls: grpc.Calls, stream: h2.Stream) -> grpc.Call:
+        return _Health(self, stream, watches=True)
+
+
+class _Process:
+    """ExternalProcessor.Process: one HTTP request."""
+
+    __slots__ = ("_backlog", "_connection", "_ended", "_session", "_stream", "_task")
+
+    def __init__(self, connection: FramedConnection, stream: h2.Stream) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._session = Session(connection.server.door)
+        self._task: asyncio.Task[None] | None = None
+        self._backlog: list[bytes] = []
+        self._ended = False
+
+    def message(self, data: bytes) -> None:
+        session = self._session
+        if session.pending is not None:
+            if len(self._backlog) > 16:
+                raise wire.WireError("messages come before the one before is answered")
+            self._backlog.append(data)
+            return
+        self._send(session.receive(data))
+
+    def too_large(self) -> bool:
+        self._send(self._session.too_large())
+        return self._session.done
+
+    def ended(self) -> None:
+        self._ended = True
+        if self._session.pending is None:
+            self._session.close()
+            self._connection.calls.finish(self._stream)
+
+    def gone(self, reason: str) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+        self._session.close(reason)
+
+    def _send(self, replies: list[wire.Message]) -> None:
+        session, calls, stream = self._session, self._connection.calls, self._stream
+        if replies:
+            calls.reply(stream, replies)
+        if session.pending is not None:
+            server = self._connection.server
+            self._task = task = asyncio.ensure_future(self._wait(session.pending))
+            server.tasks.add(task)
+            task.add_done_callback(server.tasks.discard)
+        elif session.done:
+            session.close()
+            calls.finish(stream)
+
+    async def _wait(self, pending: Awaitable[Outcome]) -> None:
+        outcome: Outcome | BaseException
+        try:
+            outcome = await pending
+        except Exception as error:  # noqa: BLE001  a bug must cost one request, not the server
+            outcome = error
+        self._task = None
+        session = self._session
+        if session.done:
+            return
+        try:
+            self._send(session.resume(outcome))
+            backlog, self._backlog = self._backlog, []
+            for data in backlog:
+                self.message(data)
+        except wire.WireError as error:
+            session.close(str(error))
+            self._connection.calls.finish(self._stream, grpc.INVALID_ARGUMENT, str(error))
+        if self._ended and session.pending is None:
+            self.ended()
+        self._connection.flush()
+
+
+class _Health:
+    """grpc.health.v1: the same answer whatever service is asked about."""
+
+    __slots__ = ("_connection", "_stream", "_watches")
+
+    def __init__(self, connection: FramedConnection, stream: h2.Stream, *, watches: bool) -> None:
+        self._connection, self._stream, self._watches = connection, stream, watches
+
+    def message(self, data: bytes) -> None:
+        status = grpc.SERVING if self._connection.server.serving else grpc.NOT_SERVING
+        self._connection.calls.reply(self._stream, [status])
+        if not self._watches:
+            self._connection.calls.finish(self._stream)
+
+    def too_large(self) -> bool:
+        return False
+
+    def ended(self) -> None:
+        if not self._watches:
+            why = "a health check without a message"
+            self._connection.calls.finish(self._stream, grpc.INVALID_ARGUMENT, why)
+
+    def gone(self, reason: str) -> None:
+        pass
+
+
+def _remove_stale_socket(path: Path) -> None:
+    """A socket file that nobody listens on is left over from a crash; a live one is not ours."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)

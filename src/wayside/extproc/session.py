@@ -1,0 +1,417 @@
+"""One HTTP request as Envoy tells it: which message is answered with what.
+
+A pure state machine, shared by both servers: messages in, replies out, no I/O. When the runtime
+needs longer, :attr:`Session.pending` holds what to wait for, and :meth:`Session.resume` takes
+the outcome. It never raises on what a peer sends but :class:`WireError`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from wayside.extproc import wire
+from wayside.vocab.headers import CONTROLS, is_internal
+from wayside.vocab.outcome import Forward, HeaderPairs, Outcome, Record, Reply, Request
+
+Replies = list[wire.Message]
+
+
+class Exchange(Protocol):
+    """Telemetry of one request; :meth:`ended` is called exactly once, and last."""
+
+    def routed(self, record: Record) -> None: ...
+    def first_byte(self, status: int) -> None: ...
+    def ended(self, *, status: int, reason: str = "") -> None: ...
+
+
+class Telemetry(Protocol):
+    """Begins exchanges."""
+
+    def begin(self, *, shell: str, request_id: str) -> Exchange: ...
+
+
+class Runtime(Protocol):
+    """The core: says what becomes of a request."""
+
+    def handle(self, request: Request) -> Outcome | Awaitable[Outcome]: ...
+
+
+class Door:
+    """What all sessions of one server share: the core, the limits, and encoded replies.
+
+    ``assumed`` is the request body mode of an Envoy that does not say (before 1.34): BUFFERED,
+    STREAMED or FULL_DUPLEX_STREAMED. ``held`` counts body bytes waiting in all sessions.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        telemetry: Telemetry,
+        *,
+        max_body_bytes: int,
+        assumed: int = wire.BUFFERED,
+        max_held_bytes: int | None = None,
+        failed: Callable[[BaseException], None] = lambda error: None,
+    ) -> None:
+        self.runtime, self.telemetry = runtime, telemetry
+        self.max_body_bytes = max_body_bytes
+        self.max_held_bytes = max_held_bytes or max(256 << 20, 4 * max_body_bytes)
+        self.assumed = wire.Protocol(assumed, wire.NONE, assumed == wire.FULL_DUPLEX_STREAMED)
+        self.failed = failed
+        self.held = 0
+        self._ordinary: set[str] = set()
+        self._mutations: dict[Any, bytes] = {}
+        self._reports: dict[Any, wire.Message] = {}
+
+    def internal(self, headers: Mapping[str, str]) -> tuple[str, ...]:
+        """Those names among ``headers`` that only we may set."""
+        ordinary = self._ordinary
+        if ordinary.issuperset(headers):  # true for nearly all, and one C loop
+            return ()
+        found = tuple(name for name in headers if is_internal(name))
+        if len(ordinary) > 4096:
+            ordinary.clear()
+        ordinary.update(name for name in headers if len(name) < 64 and name not in found)
+        return found
+
+    def mutation(self, key: tuple[Any, ...]) -> bytes:
+        """CommonResponse for ``(set_headers, remove_headers, path, internal)``, encoded once."""
+        found = self._mutations.get(key)
+        if found is None:
+            pairs, remove, path, internal = key
+            if path:
+                pairs = (*pairs, (":path", path))
+            names = {name for name, _ in pairs}
+            gone = dict.fromkeys((*remove, *internal))
+            found = wire.common(wire.mutation(pairs, [n for n in gone if n not in names]))
+            if len(self._mutations) >= 4096:
+                self._mutations.clear()
+            self._mutations[key] = found
+        return found
+
+    def report(
+        self, report: HeaderPairs, internal: tuple[str, ...], override: bytes
+    ) -> wire.Message:
+        """The reply to response headers, encoded once per distinct report."""
+        key = (report, internal, override)
+        found = self._reports.get(key)
+        if found is None:
+            names = {name for name, _ in report}
+            gone = [name for name in internal if name not in names]
+            common = wire.common(wire.mutation(report, gone), clear=False)
+            found = wire.answer(wire.RESPONSE_HEADERS, common, override)
+            if len(self._reports) >= 4096:
+                self._reports.clear()
+            self._reports[key] = found
+        return found
+
+
+class Session:
+    """One stream of ProcessingRequests. Feed it in order; send what it returns; then close it."""
+
+    __slots__ = (
+        "_chunks",
+        "_decided",
+        "_exchange",
+        "_headers",
+        "_internal",
+        "_last",
+        "_path",
+        "_protocol",
+        "_report",
+        "_size",
+        "_status",
+        "_trailers",
+        "done",
+        "door",
+        "pending",
+    )
+
+    def __init__(self, door: Door) -> None:
+        self.door = door
+        self.done = False
+        """No more will be said: the server ends the stream after the last reply."""
+        self.pending: Awaitable[Outcome] | None = None
+        """Wait for this, then :meth:`resume`; receive nothing else meanwhile."""
+        self._headers: dict[str, str] | None = None
+        self._internal: tuple[str, ...] = ()
+        self._path = ""
+        self._protocol = door.assumed
+        self._exchange: Exchange | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._last = False
+        self._trailers = False
+        self._decided = False
+        self._report: HeaderPairs = ()
+        self._status = 0
+
+    # --- what the servers call -----------------------------------------------------------------
+
+    def receive(self, data: bytes) -> Replies:
+        """The replies to one ProcessingRequest; ``WireError`` if it cannot be one here."""
+        if self.done:
+            return []
+        part = wire.parse(data)
+        if part.observing:
+            self.done = True  # nobody listens in observability mode, so there is nothing to do
+            return []
+        phase = part.phase
+        if phase == wire.REQUEST_HEADERS:
+            return self._request_headers(part)
+        if self._headers is None:
+            # The response to a request that another filter answered before it reached us.
+            return _leave_alone(part, self._protocol)
+        if phase == wire.REQUEST_BODY:
+            return self._request_body(part)
+        if phase == wire.RESPONSE_HEADERS:
+            return self._response_headers(part)
+        if phase == wire.REQUEST_TRAILERS:
+            return self._request_trailers()
+        return _leave_alone(part, self._protocol)
+
+    def resume(self, outcome: Outcome | BaseException) -> Replies:
+        """The replies once :attr:`pending` has ended."""
+        self.pending = None
+        if isinstance(outcome, BaseException):
+            self.door.failed(outcome)
+            return self._refuse(500, "the router failed", "internal_error")
+        return self._answer(outcome)
+
+    def close(self, reason: str = "") -> None:
+        """The stream is over; an empty ``reason`` means Envoy ended it in order."""
+        self.done = True
+        self._release()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            # 499, nginx's "client closed request": Envoy resets a stream whose request is gone.
+            # Ended in order without a status, Envoy was told to skip the response phase.
+            gone = reason or not self._decided
+            status = self._status or (499 if gone else 0)
+            exchange.ended(status=status, reason=reason if self._status == 0 else "")
+
+    def too_large(self) -> Replies:
+        """The next message is larger than any body that would be accepted."""
+        if self._headers is None:
+            self.done = True
+            return []
+        return self._refuse_large()
+
+    # --- phases --------------------------------------------------------------------------------
+
+    def _request_headers(self, part: wire.Part) -> Replies:
+        if self._headers is not None:
+            raise wire.WireError("request headers came twice")
+        headers, ended = wire.read_headers(part)
+        if part.protocol is not None:
+            self._protocol = part.protocol
+        self._internal = internal = self.door.internal(headers)
+        for name in internal:
+            if name not in CONTROLS:
+                del headers[name]
+        if "x-request-id" not in headers:
+            headers["x-request-id"] = str(uuid.uuid4())
+        self._headers = headers
+        self._exchange = self.door.telemetry.begin(
+            shell="extproc", request_id=headers["x-request-id"]
+        )
+        if ended:
+            self._last = True
+            return self._decide(b"")
+        mode, _, early = self._protocol
+        if mode == wire.FULL_DUPLEX_STREAMED or (early and mode == wire.STREAMED):
+            return []  # the body comes all the same, and the headers are answered after it
+        if mode in (wire.BUFFERED, wire.BUFFERED_PARTIAL):
+            return [_CONTINUE]
+        # STREAMED gives no body before the headers are on their way upstream, too late to route
+        # by it, and NONE gives none at all: ask for the whole body instead.
+        return [_CONTINUE_BUFFERED]
+
+    def _request_body(self, part: wire.Part) -> Replies:
+        if self._decided or self._last:
+            return []
+        body, last = wire.read_body(part)
+        mode = self._protocol.request_body
+        self._size += len(body)
+        self.door.held += len(body)
+        self._chunks.append(body)
+        if self._size > self.door.max_body_bytes:
+            return self._refuse_large()
+        if self.door.held > self.door.max_held_bytes:
+            return self._refuse(503, "the router holds too many requests", "overloaded")
+        if mode == wire.BUFFERED or last:
+            self._last = True
+            return self._decide(body if len(self._chunks) == 1 else b"".join(self._chunks))
+        if mode == wire.BUFFERED_PARTIAL:
+            return self._refuse_large()  # cut at Envoy's buffer limit: the rest cannot be read
+        if not self._held_back:
+            return self._refuse(500, _CANNOT_ROUTE, "configuration_error")
+        return []
+
+    def _request_trailers(self) -> Replies:
+        if self._last or self._decided or not self._held_back:
+            return [_REQUEST_TRAILERS]
+        self._last = self._trailers = True
+        return self._decide(b"".join(self._chunks))
+
+    def _response_headers(self, part: wire.Part) -> Replies:
+        data = part.data
+        # Envoy puts :status first: HttpHeaders, HeaderMap, HeaderValue, then the key.
+        at = data.find(b"\x0a\x07:status\x1a\x03", part.start, part.end)
+        text = data[at + 11 : at + 14]
+        internal: tuple[str, ...] = ()
+        if at < 0 or not text.isdigit() or _may_be_internal(data):
+            headers, _ = wire.read_headers(part)
+            internal = tuple(name for name in headers if is_internal(name))
+            text = headers.get(":status", "0").encode("latin-1")
+        self._status = int(text) if text.isdigit() else 0
+        if self._exchange is not None:
+            self._exchange.first_byte(self._status)
+        override = b""
+        if self._protocol.response_body not in (wire.NONE, wire.FULL_DUPLEX_STREAMED):
+            override = wire.mode_override(request_body=self._protocol.request_body)
+        return [self.door.report(self._report, internal, override)]
+
+    # --- the decision --------------------------------------------------------------------------
+
+    @property
+    def _held_back(self) -> bool:
+        """Whether the request's headers are still to be answered when its body comes."""
+        mode, _, early = self._protocol
+        return mode == wire.FULL_DUPLEX_STREAMED or (early and mode == wire.STREAMED)
+
+    def _decide(self, body: bytes) -> Replies:
+        headers = self._headers
+        assert headers is not None
+        method = headers.pop(":method", "")
+        self._path = path = headers.pop(":path", "")
+        headers.pop(":scheme", None)
+        authority = headers.pop(":authority", None)
+        if authority is not None:
+            headers["host"] = authority
+        try:
+            outcome = self.door.runtime.handle(Request(method, path, headers, body))
+        except Exception as error:  # noqa: BLE001  a bug must cost one request, not the server
+            return self.resume(error)
+        if isinstance(outcome, (Forward, Reply)):
+            return self._answer(outcome)
+        self.pending = outcome
+        return []
+
+    def _answer(self, outcome: Outcome) -> Replies:
+        self._decided = True
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.routed(outcome.record)
+        if isinstance(outcome, Reply):
+            pairs = (("content-type", outcome.content_type), *outcome.report)
+            return self._reply(outcome.status, pairs, outcome.body, "wayside_reply")
+        self._report = outcome.report
+        path = "" if outcome.path == self._path else outcome.path
+        door = self.door
+        replies = self._forward(outcome, path, door)
+        self._release()
+        return replies
+
+    def _forward(self, outcome: Forward, path: str, door: Door) -> Replies:
+        pairs, remove = outcome.set_headers, outcome.remove_headers
+        mode = self._protocol.request_body
+        if not self._chunks:  # headers only
+            common = door.mutation((pairs, remove, path, self._internal))
+            replies = [wire.answer(wire.REQUEST_HEADERS, common)]
+            return [*replies, _REQUEST_TRAILERS] if self._trailers else replies
+        if not self._held_back:
+            if not outcome.changed:
+                common = door.mutation((pairs, remove, path, self._internal))
+                return [wire.answer(wire.REQUEST_BODY, common)]
+            # Envoy refuses a changed body whose length is not what content-length says.
+            pairs = (*pairs, ("content-length", str(len(outcome.body))))
+            common = door.mutation((pairs, remove, path, self._internal))
+            return [wire.body_answer(common, outcome.body)]
+        common = door.mutation((pairs, (*remove, "content-length"), path, self._internal))
+        replies = [wire.answer(wire.REQUEST_HEADERS, common)]
+        if mode == wire.FULL_DUPLEX_STREAMED:
+            last = not self._trailers
+            replies += wire.stream_answers(wire.REQUEST_BODY, outcome.body, last=last)
+        elif outcome.changed:
+            replies += [_CLEAR_CHUNK] * (len(self._chunks) - 1)
+            replies.append(wire.body_answer(b"", outcome.body))
+        else:
+            replies += [_KEEP_CHUNK] * len(self._chunks)
+        if self._trailers:
+            replies.append(_REQUEST_TRAILERS)
+        return replies
+
+    # --- answering here ------------------------------------------------------------------------
+
+    def _reply(self, status: int, pairs: HeaderPairs, body: bytes, details: str) -> Replies:
+        self.done = True
+        self._status = status
+        if self._exchange is not None:
+            self._exchange.first_byte(status)
+        self._release()
+        return [wire.immediate(status, wire.mutation(pairs), body, details)]
+
+    def _refuse(self, status: int, why: str, code: str) -> Replies:
+        """Answer with OpenAI's error body; for what the core never sees."""
+        self._decided = True
+        kind = "invalid_request_error" if status < 500 else "server_error"
+        error = {"message": why, "type": kind, "param": None, "code": code}
+        body = msgspec.json.encode({"error": error})
+        if self._exchange is not None:
+            self._exchange.routed(Record(path="error", reason=code))
+        return self._reply(status, _REFUSAL, body, f"wayside_{code}")
+
+    def _refuse_large(self) -> Replies:
+        limit = self.door.max_body_bytes
+        return self._refuse(413, f"the body is larger than {limit} bytes", "body_too_large")
+
+    def _release(self) -> None:
+        self.door.held -= self._size
+        self._size = 0
+        self._chunks = []
+
+
+def _leave_alone(part: wire.Part, protocol: wire.Protocol) -> Replies:
+    """Continue without a change, in the words of the phase."""
+    phase = part.phase
+    if phase in (wire.REQUEST_TRAILERS, wire.RESPONSE_TRAILERS):
+        return [wire.trailers_answer(phase)]
+    if phase in (wire.REQUEST_BODY, wire.RESPONSE_BODY):
+        mode = protocol[0] if phase == wire.REQUEST_BODY else protocol[1]
+        if mode == wire.FULL_DUPLEX_STREAMED:
+            # An empty CommonResponse here makes Envoy answer 500: the body has to be given back.
+            body, last = wire.read_body(part)
+            return wire.stream_answers(phase, body, last=last)
+    return [wire.answer(phase, b"")]
+
+
+def _may_be_internal(data: bytes) -> bool:
+    return (
+        b"x-vsr-" in data
+        or b"x-wayside-" in data
+        or b"x-selected-" in data
+        or (b"x-gateway-" in data)
+    )
+
+
+_REFUSAL: Final[HeaderPairs] = (
+    ("content-type", "application/json"),
+    ("x-vsr-schema-version", "2"),
+    ("x-vsr-response-path", "error"),
+)
+_CANNOT_ROUTE: Final = (
+    "Envoy streams the request body without waiting: set request_body_mode to BUFFERED or "
+    "FULL_DUPLEX_STREAMED, or allow_mode_override to true, on its ext_proc filter"
+)
+_CONTINUE: Final = wire.answer(wire.REQUEST_HEADERS, b"")
+_CONTINUE_BUFFERED: Final = wire.answer(
+    wire.REQUEST_HEADERS, b"", wire.mode_override(request_body=wire.BUFFERED)
+)
+_CLEAR_CHUNK: Final = wire.answer(wire.REQUEST_BODY, wire.CLEAR_BODY)
+_KEEP_CHUNK: Final = wire.answer(wire.REQUEST_BODY, b"")
+_REQUEST_TRAILERS: Final = wire.trailers_answer(wire.REQUEST_TRAILERS)
