@@ -1,0 +1,306 @@
+"""vSR's decisions as ours: rule trees, candidates, algorithms, plugins.
+
+A decision whose rule needs something this release does not have is left out, whole: routing on
+half a rule is wrong. Only an OR may lose branches, because each of its branches is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from wayside.plugins.header_mutation import HeaderMutationRule, HeaderValue
+from wayside.translate.notes import Severity
+from wayside.translate.reading import Reader
+from wayside.translate.servers import EFFORTS
+from wayside.translate.signals import Signals, read_numbers
+
+
+@dataclass(slots=True)
+class Routing:
+    """What decisions may refer to. ``whole``: the document defines everything it refers to."""
+
+    signals: Signals
+    models: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Model -> its adapters."""
+    whole: bool = True
+    pending: list[tuple[str, str, Severity]] = field(default_factory=list)
+    """Notes that count only if the decision is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A rule that cannot be kept, and why."""
+
+    why: str
+
+
+Rule = dict[str, Any] | str | Lost | None
+"""Ours, or lost; ``None`` always holds."""
+
+
+def read_decisions(
+    owner: Reader, routing: Routing, key: str = "decisions"
+) -> list[dict[str, Any]]:
+    """Every decision that can be kept, in the order written."""
+    kept: list[dict[str, Any]] = []
+    for decision in owner.each(key):
+        routing.pending = []
+        name = decision.text("name")
+        if not name or len(name) > 256:
+            decision.leave_out("a decision needs a name", "refused")
+        elif any(k["name"] == name for k in kept):
+            decision.leave_out(f"a second decision named {name!r}", "refused")
+        else:
+            made = _decision(decision, name, routing)
+            if isinstance(made, Lost):
+                decision.leave_out(f"decision {name!r} {made.why}; the decision is left out")
+            else:
+                kept.append(made)
+                for note in routing.pending:
+                    decision.ledger.add(*note)
+    return kept
+
+
+def _decision(decision: Reader, name: str, routing: Routing) -> dict[str, Any] | Lost:
+    rules = decision.inner("signals" if "rules" not in decision else "rules")
+    when = _rule(rules, routing, negated=False) if rules else None
+    if isinstance(when, Lost):
+        return when
+    candidates = _candidates(decision, routing)
+    if isinstance(candidates, Lost):
+        return candidates
+    plugins = _plugins(decision)
+    if isinstance(plugins, Lost):
+        return plugins
+    out: dict[str, Any] = {"name": name}
+    if description := decision.text("description"):
+        out["description"] = description
+    if priority := decision.whole("priority", low=-(2**53)):
+        out["priority"] = priority
+    if tier := decision.whole("tier"):
+        out["tier"] = tier
+    if when is not None:
+        out["when"] = when
+    if candidates:
+        out["models"] = candidates
+    if (select := _select(decision, candidates)) != "static":
+        out["select"] = select
+    if plugins:
+        out["plugins"] = plugins
+    for key in (
+        "candidateIterations",
+        "adaptations",
+        "emits",
+        "output_contract",
+        "output_contract_spec",
+    ):
+        decision.set_aside(key, "not supported yet")
+    decision.set_aside("annotations", "remarks without effect", "ignored")
+    return out
+
+
+def _rule(node: Reader, routing: Routing, *, negated: bool) -> Rule:
+    """``{operator, conditions}`` or a leaf; under a NOT, nothing may be dropped."""
+    if "operator" not in node and "conditions" not in node:
+        return _leaf(node, routing)
+    operator = (
+        (node.choice("operator", ("and", "or", "not")) or "") if "operator" in node else "and"
+    )
+    inside = negated or operator == "not"
+    children = node.each("conditions")
+    rules = [(child, _rule(child, routing, negated=inside)) for child in children]
+    lost = [(child, rule) for child, rule in rules if isinstance(rule, Lost)]
+    kept = [_always(rule) for _, rule in rules if not isinstance(rule, Lost)]
+    if operator == "":
+        return Lost("has a rule whose operator is none of AND, OR, NOT")
+    if operator == "not":
+        if len(rules) != 1:
+            return Lost("has a NOT without exactly one condition: it would never match")
+        return lost[0][1] if lost else {"not": kept[0]}
+    if operator == "or":
+        return _or(lost, kept, negated=negated, routing=routing)
+    if lost:
+        return lost[0][1]
+    if not kept:
+        return None if not negated else {"all": []}
+    return kept[0] if len(kept) == 1 else {"all": kept}
+
+
+def _or(
+    lost: list[tuple[Reader, Lost]], kept: list[Any], *, negated: bool, routing: Routing
+) -> Rule:
+    if lost and (negated or not kept):
+        return lost[0][1]
+    if not kept:
+        return Lost("has an OR without conditions: it would never match")
+    for child, why in lost:
+        note = f"{why.why}; dropped from its OR"
+        routing.pending.append((child.path, note, "unsupported"))
+    return kept[0] if len(kept) == 1 else {"any": kept}
+
+
+def _always(rule: dict[str, Any] | str | None) -> dict[str, Any] | str:
+    return {"all": []} if rule is None else rule
+
+
+def _leaf(leaf: Reader, routing: Routing) -> Rule:
+    kind = (leaf.text("type") or "").lower().replace("-", "_")
+    name = leaf.text("name") or ""
+    numbers = read_numbers(leaf.inner("predicate"))
+    if not leaf:
+        return None
+    if not kind or not name:
+        return Lost("has a condition without type and name")
+    leaf.raw("label")  # only kinds that are not supported yet have labels
+    leaf.set_aside("on_error", "a signal that fails is unknown; see on_unknown of the decision")
+    signals = routing.signals
+    if why := signals.lost(kind, name):
+        return Lost(why)
+    if name not in signals.known.get(kind, {}) and not (kind == "domain" and signals.domain(name)):
+        if routing.whole:
+            return Lost(f"refers to {kind} {name!r}, which nothing defines")
+        leaf.note(f"{kind} {name!r} is not defined in this document", "unsupported")
+    ref = f"{kind}:{name}"
+    return {"signal": ref, **numbers} if numbers else ref
+
+
+def _candidates(decision: Reader, routing: Routing) -> list[Any] | Lost:
+    refs = decision.each("modelRefs")
+    kept = [made for ref in refs if (made := _candidate(ref, routing)) is not None]
+    if refs and not kept:
+        return Lost("names only models that nothing defines")
+    return kept
+
+
+def _candidate(ref: Reader, routing: Routing) -> Any:
+    model, lora = ref.text("model") or "", ref.text("lora_name")
+    ref.raw("reasoning_description")
+    owner = next((m for m, loras in routing.models.items() if model in loras), None)
+    if model not in routing.models and owner is not None:
+        ref.note(f"is an adapter of {owner!r}", "mapped", key="model")
+        model, lora = owner, model
+    if not model or len(model) > 256:
+        ref.leave_out("a candidate needs a model", "refused")
+        return None
+    if model not in routing.models:
+        if routing.whole:
+            ref.leave_out(f"nothing defines model {model!r}; left out", "refused")
+            return None
+        ref.note(f"model {model!r} is not defined in this document", "unsupported", key="model")
+    elif lora and lora not in routing.models[model]:
+        ref.note(f"{model!r} has no adapter {lora!r}; left out", "refused", key="lora_name")
+        lora = None
+    out: dict[str, Any] = {"model": model}
+    if lora:
+        out["lora"] = lora
+    if (weight := ref.number("weight", low=0, high=1_000_000)) is not None and weight != 1:
+        out["weight"] = weight
+    if (reasoning := ref.flag("use_reasoning")) is not None:
+        out["reasoning"] = reasoning
+    if effort := ref.choice("reasoning_effort", EFFORTS):
+        out["effort"] = effort
+    return out if len(out) > 1 else model
+
+
+def _select(decision: Reader, candidates: list[Any]) -> str:
+    """vSR's algorithms other than ``static`` are not here yet.
+
+    Weights without an algorithm are taken as shares, which is what they say.
+    """
+    if "algorithm" in decision:
+        algorithm = decision.inner("algorithm")
+        kind = (algorithm.text("type") or "static").lower()
+        if kind == "weighted":
+            return "weighted"
+        if kind != "static":
+            algorithm.leave_out(f"algorithm {kind} is not supported yet; the first model answers")
+        algorithm.set_aside("on_error", "static cannot fail", "ignored")
+        algorithm.set_aside("static", "static has no settings", "ignored")
+        return "static"
+    weighed = [c for c in candidates if isinstance(c, dict) and "weight" in c]
+    if len(candidates) > 1 and weighed:
+        decision.note(
+            "no algorithm, but weights: the models share requests by weight (vSR takes the first)",
+            "mapped",
+            key="modelRefs",
+        )
+        return "weighted"
+    return "static"
+
+
+def _plugins(decision: Reader) -> dict[str, dict[str, Any]] | Lost:
+    out: dict[str, dict[str, Any]] = {}
+    for plugin in decision.each("plugins"):
+        kind = (plugin.text("type") or "").lower().replace("-", "_")
+        configuration = plugin.inner("configuration")
+        if configuration.flag("enabled") is False:
+            plugin.leave_out("switched off, so nothing is lost", "ignored")
+        elif kind in out:
+            plugin.leave_out(f"a second {kind} plugin", "refused")
+        elif kind == "system_prompt":
+            _put(out, kind, system_prompt(configuration))
+        elif kind == "header_mutation":
+            _put(out, kind, _header_mutation(configuration))
+        elif kind == "fast_response":
+            return Lost("answers with plugin fast_response, which is not supported yet")
+        elif kind in ("jailbreak", "pii", "response_jailbreak", "content_safety"):
+            plugin.leave_out(f"plugin {kind} is not supported yet: nothing is checked or blocked")
+        else:
+            plugin.leave_out(f"plugin {kind or 'without type'} is not supported yet")
+    return out
+
+
+def _put(out: dict[str, dict[str, Any]], kind: str, made: dict[str, Any] | None) -> None:
+    if made is not None:
+        out[kind] = made
+
+
+def system_prompt(configuration: Reader) -> dict[str, Any] | None:
+    """``{system_prompt, mode}``; v0.1's documentation also writes ``prompt``."""
+    prompt = configuration.text("system_prompt") or configuration.text("prompt")
+    mode = configuration.choice("mode", ("replace", "insert"))
+    if not prompt:
+        configuration.leave_out("no prompt to give; left out", "refused")
+        return None
+    return {"prompt": prompt} if mode in (None, "replace") else {"prompt": prompt, "mode": mode}
+
+
+def _header_mutation(configuration: Reader) -> dict[str, Any] | None:
+    out: dict[str, Any] = {}
+    for key in ("add", "update"):
+        values = [made for h in configuration.each(key) if (made := _header(h)) is not None]
+        if values:
+            out[key] = values
+    if delete := configuration.texts("delete"):
+        out["delete"] = [
+            name for index, name in enumerate(delete) if _deletable(configuration, index, name)
+        ]
+    return out or None
+
+
+def _header(header: Reader) -> dict[str, str] | None:
+    made = {"name": header.text("name") or "", "value": header.text("value") or ""}
+    try:
+        HeaderValue.model_validate(made)
+    except ValidationError as error:
+        header.leave_out(_message(error), "refused")
+        return None
+    return made
+
+
+def _deletable(configuration: Reader, index: int, name: str) -> bool:
+    try:
+        HeaderMutationRule.model_validate({"delete": [name]})
+    except ValidationError as error:
+        path = f"{configuration.at('delete')}[{index}]"
+        configuration.ledger.add(path, _message(error), "refused")
+        return False
+    return True
+
+
+def _message(error: ValidationError) -> str:
+    return error.errors()[0]["msg"].removeprefix("Value error, ")

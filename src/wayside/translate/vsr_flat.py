@@ -1,0 +1,313 @@
+"""vSR's flat documents of v0.1 and v0.2, and blocks taken out of them.
+
+Recognised by ``vllm_endpoints``, ``model_config``, ``categories``, ``decisions``, ``signals`` or
+another of their top-level keys, as long as none of v0.3's is there. A block of endpoints alone is
+enough: each then becomes a model under its own name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wayside.translate.notes import Translation
+from wayside.translate.reading import Ledger, Reader
+from wayside.translate.routing import Routing, read_decisions
+from wayside.translate.servers import (
+    EFFORTS,
+    Server,
+    family_of,
+    read_credential,
+    read_families,
+    read_flat_endpoint,
+    read_loras,
+    read_price,
+    shared_servers,
+)
+from wayside.translate.signals import Signals, read_categories, read_signals
+from wayside.translate.vsr_v03 import (
+    Draft,
+    read_domain_threshold,
+    read_entrypoints,
+    read_listeners,
+    read_names,
+    settle_default_model,
+)
+
+NAME = "vsr_flat"
+
+_OWN = (
+    "vllm_endpoints",
+    "model_config",
+    "categories",
+    "decisions",
+    "signals",
+    "keyword_rules",
+    "embedding_rules",
+    "bert_model",
+    "semantic_cache",
+    "prompt_guard",
+    "classifier",
+    "provider_profiles",
+)
+_FOREIGN = (
+    "providers",
+    "routing",
+    "global",
+    "kind",
+    "models",
+    "static_models",
+    "schema_version",  # a recipe's probes and metadata
+)
+
+_ASIDE = {
+    "bert_model": "not supported yet: nothing is embedded",
+    "semantic_cache": "not supported yet: nothing is cached",
+    "response_cache": "not supported yet: nothing is cached",
+    "tools": "not supported yet: tools are passed on as they are",
+    "prompt_guard": "not supported yet: prompts are not checked for jailbreaks",
+    "embedding_models": "not supported yet: nothing is embedded",
+    "provider_profiles": "not supported yet",
+    "response_api": "not supported yet",
+    "router_replay": "not supported yet",
+    "looper": "not supported yet",
+    "memory": "not supported yet",
+    "vector_store": "not supported yet",
+    "authz": "not supported yet: nothing is checked",
+    "ratelimit": "not supported yet: nothing is limited",
+    "streamed_body_mode": "not supported yet",
+    "external_models": "not supported yet",
+    "mom_registry": "not supported yet",
+    "model_selection": "not supported yet: the first model of a decision answers",
+    "modality_detector": "not supported yet",
+    "hallucination_mitigation": "not supported yet",
+    "feedback_detector": "not supported yet",
+    "prompt_compression": "not supported yet",
+    "api": "not supported yet: limits of the classification API",
+    "observability": "not supported yet: traces and metrics by configuration",
+}
+
+
+def recognises(document: Mapping[Any, Any]) -> bool:
+    """Whether ``document`` is of this format."""
+    return any(k in document for k in _OWN) and not any(k in document for k in _FOREIGN)
+
+
+def translate(document: Mapping[Any, Any]) -> Translation:
+    """The whole of ``document``. See :mod:`wayside.translate` for what the notes promise."""
+    ledger = Ledger()
+    out = Draft()
+    read_flat(ledger.reader(document), out)
+    return Translation(out.settings(), ledger.close(), NAME)
+
+
+def read_flat(root: Reader, out: Draft) -> None:
+    """Everything in ``root`` into ``out``."""
+    whole = "model_config" in root and "vllm_endpoints" in root
+    read_listeners(root, out)
+    out.families.update(read_families(root))
+    if effort := root.choice("default_reasoning_effort", EFFORTS):
+        out.top["default_effort"] = effort
+    _read_models(root, out, whole=whole)
+    out.default_model = root.text("default_model")
+    settle_default_model(root, out)
+    read_names(root, out, whole=whole)
+    _read_classifier(root.inner("classifier"), out)
+    _read_routing(root, out, whole=whole)
+    read_entrypoints(root, out)
+    root.set_aside("clear_route_cache", "the generated Envoy needs no switch for it", "ignored")
+    root.set_aside("version", "the keys tell", "ignored")
+    for key, why in _ASIDE.items():
+        root.set_aside(key, why)
+
+
+def _read_models(root: Reader, out: Draft, *, whole: bool) -> None:
+    servers: dict[str, Server] = {}
+    served: dict[str, list[str]] = {}
+    for index, ref in enumerate(root.each("vllm_endpoints")):
+        models = [*ref.texts("models"), *ref.texts("model")]
+        server = read_flat_endpoint(ref)
+        if server is None:
+            continue
+        name = server.name or f"endpoint-{index}"
+        if name in servers:
+            ref.leave_out(f"a second endpoint named {name!r}", "refused")
+            continue
+        servers[name] = server
+        server.name = name
+        for model in models:
+            served.setdefault(model, []).append(name)
+    used: set[str] = set()
+    for name, config in root.named("model_config"):
+        if not name or len(name) > 256:
+            config.leave_out("a model needs a name", "refused")
+            continue
+        chosen = _chosen(config, name, servers, served)
+        used.update(s.name for s in chosen)
+        out.models[name] = _model(config, name, chosen, out, whole=whole)
+    for name in served:
+        if name not in out.models and 0 < len(name) <= 256:
+            _without_config(name, [servers[s] for s in served[name]], root, out)
+            used.update(served[name])
+    _unclaimed(root, {n: s for n, s in servers.items() if n not in used}, out)
+
+
+def _chosen(
+    model: Reader, name: str, servers: dict[str, Server], served: dict[str, list[str]]
+) -> list[Server]:
+    """``preferred_endpoints``, or the endpoints that list the model."""
+    chosen = []
+    preferred = model.texts("preferred_endpoints")
+    for index, wanted in enumerate(preferred):
+        if wanted in servers:
+            chosen.append(servers[wanted])
+        else:
+            path = f"{model.at('preferred_endpoints')}[{index}]"
+            model.ledger.add(path, f"nothing defines endpoint {wanted!r}", "refused")
+    return chosen if preferred else [servers[n] for n in served.get(name, ())]
+
+
+def _model(
+    model: Reader, name: str, servers: list[Server], out: Draft, *, whole: bool
+) -> dict[str, Any]:
+    made = shared_servers(servers, model)
+    if credential := read_credential(model, ""):
+        made["credential"] = credential
+    ids = model.inner("external_model_ids")
+    values = [v for key in ids if (v := ids.text(key))]
+    if values and values[0] != name:
+        made["upstream_name"] = values[0]
+    if len(set(values)) > 1:
+        ids.note(f"{values[0]!r} is sent to every endpoint", "unsupported")
+    if family := family_of(model, "reasoning_family", out.families, whole=whole):
+        made["reasoning_family"] = family
+    if description := model.text("description"):
+        made["description"] = description
+    if window := model.whole("context_window_size", low=1):
+        made["context_window"] = window
+    if price := read_price(model):
+        made["price"] = price
+    if loras := read_loras(model):
+        made["loras"] = loras
+    model.set_aside("pii_policy", "personal data is not detected yet: nothing is blocked")
+    if (api_format := model.text("api_format")) not in (None, "openai"):
+        model.note(
+            f"api_format {api_format}: requests are sent in OpenAI's format so far",
+            "unsupported",
+            key="api_format",
+        )
+    for key in ("param_size", "capabilities", "quality_score", "modality", "tags"):
+        model.set_aside(key, "does not choose the model yet")
+    return made
+
+
+def _without_config(name: str, servers: list[Server], root: Reader, out: Draft) -> None:
+    """A model that only its endpoints name."""
+    made = shared_servers(servers, root)
+    if made:
+        out.models[name] = made
+
+
+def _unclaimed(root: Reader, servers: dict[str, Server], out: Draft) -> None:
+    """Endpoints no model uses: left out, or models by themselves if there is no model at all."""
+    alone = not out.models
+    for name, server in servers.items():
+        if server.reader is None:
+            continue
+        if alone and len(name) <= 256:
+            server.reader.note(
+                f"no model is named; it serves a model called {name!r}. Rename it, or set "
+                "upstream_name, to what the server calls its model",
+                "defaulted",
+            )
+            out.models[name] = shared_servers([server], root)
+        else:
+            server.reader.note("no model uses this endpoint", "ignored")
+
+
+def _read_classifier(classifier: Reader, out: Draft) -> None:
+    read_domain_threshold(classifier.inner("category_model"), out)
+    for key in ("pii_model", "mcp_category_model", "preference_model"):
+        classifier.set_aside(key, "not supported yet")
+
+
+def _read_routing(root: Reader, out: Draft, *, whole: bool) -> None:
+    signals = Signals(out.domain_threshold)
+    read_signals(root, signals)
+    inner = root.inner("signals")
+    read_signals(inner, signals)
+    scored = "decisions" not in root
+    read_categories(root, signals)
+    if strategy := root.choice("strategy", ("priority", "confidence")):
+        out.routing["strategy"] = strategy
+    routing = Routing(signals, out.loras(), whole)
+    decisions = read_decisions(root, routing)
+    for category in root.each("categories"):
+        made = _category(category, routing, scored=scored)
+        if made is not None:
+            decisions.append(made)
+    if signals.known:
+        out.routing["signals"] = signals.known
+    if decisions:
+        out.routing["decisions"] = decisions
+
+
+_CATEGORY_ASIDE = {
+    "jailbreak_enabled": "prompts are not checked for jailbreaks yet",
+    "jailbreak_threshold": "prompts are not checked for jailbreaks yet",
+    "pii_enabled": "personal data is not detected yet",
+    "pii_threshold": "personal data is not detected yet",
+    "semantic_cache_enabled": "nothing is cached yet",
+    "semantic_cache_similarity_threshold": "nothing is cached yet",
+}
+
+
+def _category(category: Reader, routing: Routing, *, scored: bool) -> dict[str, Any] | None:
+    """The decision that v0.1's ``categories[].model_scores`` stood for: the best score answers."""
+    name = category.text("name") or ""
+    scores = category.each("model_scores")
+    for key, why in _CATEGORY_ASIDE.items():
+        category.set_aside(key, why)
+    reasoning = category.flag("use_reasoning")
+    effort = category.choice("reasoning_effort", EFFORTS)
+    category.raw("reasoning_description")
+    if not scored or not scores:
+        for score in scores:
+            score.leave_out("decisions choose the models")
+        category.set_aside("system_prompt", "a decision's plugin gives the prompt")
+        return None
+    candidates = []
+    for score in scores:
+        model, number = score.text("model") or "", score.number("score")
+        entry: dict[str, Any] = {"model": model}
+        own = score.flag("use_reasoning")
+        if (think := reasoning if own is None else own) is not None:
+            entry["reasoning"] = think
+        if how := score.choice("reasoning_effort", EFFORTS) or effort:
+            entry["effort"] = how
+        score.raw("reasoning_description")
+        if not model or len(model) > 256 or (routing.whole and model not in routing.models):
+            score.leave_out(f"nothing defines model {model!r}; left out", "refused")
+        else:
+            candidates.append((number or 0, entry if len(entry) > 1 else model))
+    if name not in routing.signals.known.get("domain", {}) or not candidates:
+        category.note("the decision it stood for is left out", "unsupported", key="model_scores")
+        return None
+    candidates.sort(key=lambda pair: -pair[0])
+    made: dict[str, Any] = {"name": name}
+    if description := category.text("description"):
+        made["description"] = description
+    made["when"] = f"domain:{name}"
+    made["models"] = [entry for _, entry in candidates]
+    if "system_prompt" in category and (prompt := _prompt(category)):
+        made["plugins"] = {"system_prompt": prompt}
+    return made
+
+
+def _prompt(category: Reader) -> dict[str, Any] | None:
+    prompt = category.text("system_prompt")
+    mode = category.choice("system_prompt_mode", ("replace", "insert"))
+    if category.flag("system_prompt_enabled") is False or not prompt:
+        category.note("switched off, so nothing is lost", "ignored", key="system_prompt")
+        return None
+    return {"prompt": prompt, **({"mode": mode} if mode == "insert" else {})}
