@@ -1,0 +1,177 @@
+"""Puts simulated servers on the network: a TCP port or a Unix socket each, TLS if asked for."""
+
+import asyncio
+import contextlib
+import random
+import ssl
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+
+from .recording import Recorded, Stats
+from .replica import Replica
+from .settings import FaultRates, SimModel, SimServer, SimSettings
+from .wire import Connection, Limits
+
+_BACKLOG = 1024
+
+
+class Sim:
+    """A simulated server that is listening. Tests read `url`, `stats` and `requests`."""
+
+    def __init__(self, settings: SimServer) -> None:
+        loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.port = settings.port
+        self.replica = Replica(
+            settings,
+            clock=loop.time,
+            today=time.time,
+            dice=random.Random(settings.faults.seed),
+        )
+        self._limits = Limits(
+            settings.max_head_bytes, settings.max_body_bytes, settings.keep_alive_s
+        )
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._names: weakref.WeakKeyDictionary[object, str | None] = weakref.WeakKeyDictionary()
+        self._tls = self._context()
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:9001`, without `/v1`; `unix:/path` for a Unix socket."""
+        if self.settings.unix is not None:
+            return f"unix:{self.settings.unix}"
+        host = self.settings.host
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def requests(self) -> tuple[Recorded, ...]:
+        """The last requests, oldest first, probes left out."""
+        return self.replica.recording.all()
+
+    @property
+    def stats(self) -> Stats:
+        """Counts as they are this moment."""
+        return self.replica.stats
+
+    @property
+    def sni_seen(self) -> tuple[str | None, ...]:
+        """The server name each TLS handshake asked for, oldest first."""
+        return tuple(self.replica.sni_seen)
+
+    @property
+    def faults(self) -> FaultRates:
+        """How often faults strike; set it to change that."""
+        return self.replica.faults
+
+    @faults.setter
+    def faults(self, faults: FaultRates) -> None:
+        self.replica.faults = faults
+
+    @property
+    def healthy(self) -> bool:
+        """Whether /health says 200 (else 503); set it to change that."""
+        return self.replica.healthy
+
+    @healthy.setter
+    def healthy(self, healthy: bool) -> None:
+        self.replica.healthy = healthy
+
+    def clear(self) -> None:
+        """Forget the recorded requests; the counters stay."""
+        self.replica.recording.clear()
+
+    async def until(self, true: Callable[[Stats], bool], timeout_s: float = 5.0) -> Stats:
+        """Wait until the stats make `true` true; raises TimeoutError."""
+        return await self.replica.until(true, timeout_s)
+
+    async def up(self) -> None:
+        """Listen; after `down`, at the same address."""
+        if self._server is not None:
+            return
+        loop = asyncio.get_running_loop()
+        if self.settings.unix is not None:
+            _remove_socket(self.settings.unix)
+            self._server = await loop.create_unix_server(
+                self._connect, str(self.settings.unix), ssl=self._tls, backlog=_BACKLOG
+            )
+            return
+        self._server = await loop.create_server(
+            self._connect, self.settings.host, self.port, ssl=self._tls, backlog=_BACKLOG
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def down(self) -> None:
+        """Stop listening and drop every connection, as a crash would."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        server.close()
+        while self._connections:
+            for connection in tuple(self._connections):
+                connection.abort()
+            await asyncio.sleep(0)
+        await server.wait_closed()
+        if self.settings.unix is not None:
+            _remove_socket(self.settings.unix)
+
+    def _connect(self) -> Connection:
+        self.replica.connected()
+        return Connection(
+            self.replica.handle,
+            self._limits,
+            open_connections=self._connections,
+            on_cancel=self.replica.cancelled,
+            sni_of=self._names.get,
+        )
+
+    def _context(self) -> ssl.SSLContext | None:
+        if self.settings.tls is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.settings.tls.cert, self.settings.tls.key)
+        context.set_alpn_protocols(["http/1.1"])
+        context.sni_callback = self._note_name
+        return context
+
+    def _note_name(self, connection: object, name: str | None, context: ssl.SSLContext) -> None:
+        self._names[connection] = name
+        self.replica.sni_seen.append(name)
+
+
+@contextlib.asynccontextmanager
+async def serve_sim(servers: Iterable[SimServer | SimModel | str]) -> AsyncIterator[list[Sim]]:
+    """Serve until the block ends; a model, or just its name, gets a vLLM server of its own."""
+    sims: list[Sim] = []
+    try:
+        for server in servers:
+            sim = Sim(_server(server))
+            await sim.up()
+            sims.append(sim)
+        yield sims
+    finally:
+        for sim in sims:
+            await sim.down()
+
+
+async def run(
+    settings: SimSettings, *, started: Callable[[list[Sim]], None] = lambda sims: None
+) -> None:
+    """Serve for ever; `started` is called once everything listens. Cancel it to stop."""
+    async with serve_sim(settings.servers) as sims:
+        started(sims)
+        await asyncio.Event().wait()
+
+
+def _server(server: SimServer | SimModel | str) -> SimServer:
+    if isinstance(server, str):
+        server = SimModel(server)
+    return SimServer(models=(server,)) if isinstance(server, SimModel) else server
+
+
+def _remove_socket(path: Path) -> None:
+    if path.is_socket():
+        path.unlink()

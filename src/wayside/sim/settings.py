@@ -1,0 +1,168 @@
+"""What to simulate: models, the servers they live on, and how often those servers fail.
+
+Everything is frozen and rejects unknown keys. Times are seconds, rates are 0..1.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+from pydantic.dataclasses import dataclass
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+Some = Annotated[int, Field(ge=1)]
+
+_strict = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, slots=True, config=_strict)
+class StatusRate:
+    """A share of requests is answered with an HTTP error instead of a completion."""
+
+    rate: Rate
+    code: Annotated[int, Field(ge=400, le=599)] = 503
+    retry_after_s: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True, config=_strict)
+class ResetRate:
+    """A share of connections is reset (TCP RST): before the head, or `after` that many chunks."""
+
+    rate: Rate
+    after: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, config=_strict)
+class CloseRate:
+    """A share of connections is closed (TCP FIN) with the answer missing or unfinished."""
+
+    rate: Rate
+    after: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, config=_strict)
+class StallRate:
+    """A share of answers hangs for `seconds`: before the head, or `after` that many chunks."""
+
+    rate: Rate
+    seconds: Seconds = 30.0
+    after: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, config=_strict)
+class SlowRate:
+    """A share of answers takes `factor` times as long, both to start and per token."""
+
+    rate: Rate
+    factor: Annotated[float, Field(gt=0, le=1e6)] = 10.0
+
+
+@dataclass(frozen=True, slots=True, config=_strict)
+class FaultRates:
+    """How often each fault strikes by itself. The same `seed` gives the same run of faults."""
+
+    status: StatusRate | None = None
+    reset: ResetRate | None = None
+    close: CloseRate | None = None
+    stall: StallRate | None = None
+    slow: SlowRate | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, config=_strict)
+class SimModel:
+    """One served model. The defaults answer at once, which is what a test wants.
+
+    A request takes `ttft_s + prefill_s_per_token * (prompt tokens not cached)` to its first token
+    and `itl_s` for each one after it. Both grow with the batch: at a full batch by the factor
+    `slowdown_at_full`, linearly below. `jitter` spreads them by that fraction, up and down.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    ttft_s: Seconds = 0.0
+    itl_s: Seconds = 0.0
+    prefill_s_per_token: Seconds = 0.0
+    slowdown_at_full: Annotated[float, Field(ge=1)] = 1.0
+    jitter: Rate = 0.0
+    max_running: Some = 256
+    """Requests generated at the same time (vLLM's --max-num-seqs); the rest wait."""
+    max_waiting: Count | None = None
+    """Requests that may wait; one more is answered 503. None is no limit, as in vLLM."""
+    max_model_len: Some = 131072
+    """Prompt plus answer, in tokens."""
+    answer_tokens: Some = 40
+    answer: str | None = None
+    """Always answer exactly this, instead of the seeded text."""
+    kv_blocks: Some = 8192
+    block_size: Some = 16
+    """Tokens in one block of the simulated KV cache."""
+    dimensions: Some = 384
+    """Numbers in an embedding, unless the request says otherwise."""
+    version: str | None = None
+    """The dated name a provider echoes; None looks it up, or makes one up."""
+
+
+@dataclass(frozen=True, slots=True, config=_strict)
+class TlsFiles:
+    """Serve over TLS with this certificate chain and private key (PEM)."""
+
+    cert: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True, config=_strict)
+class SimServer:
+    """One listening address: a vLLM replica (usually one model) or a provider (many models)."""
+
+    models: Annotated[tuple[SimModel, ...], Field(min_length=1)]
+    replica: Count = 0
+    provider: Literal["openai"] | None = None
+    """None behaves like vLLM."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """0 takes any free port."""
+    unix: Path | None = None
+    """Listen on this Unix socket instead of host and port."""
+    tls: TlsFiles | None = None
+    api_keys: tuple[str, ...] = ()
+    """Keys accepted as a bearer token. None given: vLLM asks for no key, a provider takes any."""
+    faults: FaultRates = FaultRates()
+    keep: Count = 100
+    """How many requests are remembered."""
+    keep_alive_s: Seconds | None = None
+    """Close a connection idle for this long. None keeps it."""
+    max_body_bytes: Some = 32 * 1024 * 1024
+    max_head_bytes: Some = 64 * 1024
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> "SimServer":
+        names = [name for model in self.models for name in (model.name, *model.aliases)]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"names served twice on one address: {', '.join(doubled)}")
+        return self
+
+
+@dataclass(frozen=True, slots=True, config=_strict)
+class SimSettings:
+    """Everything one simulator process serves."""
+
+    servers: Annotated[tuple[SimServer, ...], Field(min_length=1)]
+
+
+_SETTINGS: TypeAdapter[SimSettings] = TypeAdapter(SimSettings)
+_FAULTS: TypeAdapter[FaultRates] = TypeAdapter(FaultRates)
+
+
+def parse_settings(document: Mapping[str, object]) -> SimSettings:
+    """Settings from a parsed file; `pydantic.ValidationError` names what is wrong and where."""
+    return _SETTINGS.validate_python(document)
+
+
+def parse_fault_rates(document: object) -> FaultRates:
+    """Fault rates from parsed JSON or YAML; raises `pydantic.ValidationError`."""
+    return _FAULTS.validate_python(document)
