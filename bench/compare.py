@@ -6,8 +6,8 @@
 
 All targets are up during the whole run and idle but for the one being measured (their idle
 processor time is reported). Each cell of the matrix visits every target before the next cell
-starts, so the figures of a ratio are seconds apart. A target that does not start is reported and
-left out. See README.md for what the targets are.
+starts, so the figures of a ratio are seconds apart. A figure that other processes disturbed is
+taken again. A target that does not start is reported and left out. See README.md for the rest.
 """
 
 from __future__ import annotations
@@ -109,22 +109,40 @@ def observe_idle(ups: list[Up]) -> None:
         up.idle_mb = up.running.memory_mb()[0]
 
 
-def measure(up: Up, cell: Cell, folder: Path, seconds: float) -> dict[str, Any]:
+QUIET = 0.05
+"""A measurement during which others took a larger share of the machine is repeated."""
+
+
+def measure(
+    up: Up, cell: Cell, folder: Path, seconds: float, backend: rig.Running, repeats: int
+) -> dict[str, Any]:
+    """One figure; of several tries the one in which the machine was least disturbed."""
+    tries = [measure_once(up, cell, folder, seconds, backend)]
+    while tries[-1]["others"] > QUIET and len(tries) <= repeats:
+        tries.append(measure_once(up, cell, folder, seconds, backend))
+    best = min(tries, key=lambda line: line["others"])
+    for fault in ("wrong", "lost", "errors"):  # a quiet try does not excuse a bad answer
+        best[fault] = sum(line[fault] for line in tries)
+    best["sample"] = next((line["sample"] for line in tries if line["sample"]), "")
+    return best
+
+
+def measure_once(
+    up: Up, cell: Cell, folder: Path, seconds: float, backend: rig.Running
+) -> dict[str, Any]:
     body = rig.body_file(folder, cell.size, up.target.ask, stream=cell.stream)
     kind = rig.Kind(body, (f'"{up.target.answer}"', "prompt-whole"), cell.stream)
-    span = max(seconds, 2 * seconds) if cell.rate else seconds
-    cpu = up.running.cpu_s()
-    line = rig.load(
-        up.port,
-        [kind],
-        conns=cell.conns,
-        seconds=span,
-        rate=cell.rate,
-        warmup=min(0.3, seconds / 3),
-    )
+    span = 2 * seconds if cell.rate else seconds
+    warmup = min(0.3, seconds / 3)
+    start, cpu = rig.Clock.read(up.running, backend), up.running.cpu_s()
+    line = rig.load(up.port, [kind], conns=cell.conns, seconds=span, rate=cell.rate, warmup=warmup)
+    others = rig.Clock.read(up.running, backend).others(start)
     used = up.running.cpu_s() - cpu
     rig.trim_logs(folder)
-    return line | {"cpu_s": round(used, 3), "per_cpu_s": line["requests"] / used if used else 0}
+    # The warm-up's requests are not counted but its processor time is: scale them in.
+    served = line["requests"] + line["rps"] * warmup * (not cell.rate)
+    per_cpu_s = round(served / used) if used else 0
+    return line | {"cpu_s": round(used, 3), "per_cpu_s": per_cpu_s, "others": round(others, 3)}
 
 
 def too_slow(found: dict[str, list[dict[str, Any]]], cell: Cell) -> bool:
@@ -167,13 +185,14 @@ def run(args: argparse.Namespace, root: Path) -> Figures:
                     if too_slow(rounds[name], cell):
                         notes.setdefault(name, f"cannot do {cell.name}")
                         continue
-                    line = measure(up, cell, root, args.seconds)
+                    line = measure(up, cell, root, args.seconds, backend, args.repeats)
                     rounds[name].setdefault(cell.name, []).append(line)
                     if line["sample"]:
                         notes[name] = f"{cell.name}: {line['sample'][:200]}"
                     say(
                         f"round {number + 1} {cell.name:>10} {name:<20} {line['rps']:>9,.0f}/s "
                         f"p50 {line['p50_us']:,.0f} p99 {line['p99_us']:,.0f} µs"
+                        + (f"  others {line['others']:.0%}" if line["others"] > QUIET else "")
                         + (f"  BAD {line['wrong']}+{line['lost']}" if line["sample"] else "")
                     )
         sizes = {}
@@ -222,6 +241,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few cells, 1 round of 1 s")
     parser.add_argument("--rounds", type=int, help="interleaved rounds (3)")
     parser.add_argument("--seconds", type=float, help="per measurement (2; twice that at a rate)")
+    parser.add_argument("--repeats", type=int, default=2, help="when others disturb it (2)")
     parser.add_argument("--targets", type=lambda s: s.split(","), help="a,b,c (all)")
     parser.add_argument("--cells", type=lambda s: s.split(","), help="short/16,50/s (all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
@@ -231,6 +251,7 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     args.rounds = args.rounds or (1 if args.quick else 3)
     args.seconds = args.seconds or (1.0 if args.quick else 2.0)
+    args.repeats = 0 if args.quick else args.repeats
     for given, known in (
         (args.targets, [t.name for t in TARGETS]),
         (args.cells, [c.name for c in CELLS]),

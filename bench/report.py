@@ -93,6 +93,28 @@ def throughput(figures: Figures, cells: Sequence[str]) -> str:
     return table(["requests/s", *cells], rows)
 
 
+def per_cpu(figures: Figures, cells: Sequence[str]) -> str:
+    rows = [
+        [target, *(_number(figures.median(target, cell, "per_cpu_s") or None) for cell in cells)]
+        for target in figures.rounds
+        if target != "direct"
+    ]
+    return table(["requests/CPU s", *cells], rows)
+
+
+def disturbance(figures: Figures) -> str:
+    shares = [
+        line["others"]
+        for cells in figures.rounds.values()
+        for lines in cells.values()
+        for line in lines
+    ]
+    if not shares:
+        return "Nothing was measured."
+    middle, worst = statistics.median(shares), max(shares)
+    return f"Other processes took {middle:.0%} of the machine (median; {worst:.0%} at worst)."
+
+
 def ratios(figures: Figures, cells: Sequence[str]) -> str:
     bases = {cell: figures.best(RUST, cell) for cell in cells}
     rows = [
@@ -278,11 +300,13 @@ def everything(figures: Figures, machine: str) -> str:
     cells = list(dict.fromkeys(c for found in figures.rounds.values() for c in found))
     rates = [cell for cell in cells if cell.endswith("/s")]
     closed = [cell for cell in cells if cell not in rates]
-    parts = [machine]
+    parts = [machine, disturbance(figures)]
     if closed:
         parts += [
             "## Requests/s (closed loop; size/connections)",
             throughput(figures, closed),
+            "## Requests per CPU second of the proxy (less sensitive to a busy machine)",
+            per_cpu(figures, closed),
             "## Latency under that load",
             latencies(figures, closed),
         ]

@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -204,6 +205,28 @@ def start_backend(folder: Path) -> tuple[Running, list[int]]:
     body = request_body("short", MODELS[0], stream=False)
     wait_ready(running, ports[0], body, MODELS[0], 5)
     return running, ports
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Processor seconds so far: of the whole machine, of some processes, of ended children."""
+
+    wall_s: float
+    machine_s: float
+    ours_s: float
+
+    @classmethod
+    def read(cls, *ours: Running) -> Clock:
+        machine = psutil.cpu_times()
+        busy = machine.user + machine.nice + machine.system + machine.steal
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)  # the load generator's runs
+        mine = sum(running.cpu_s() for running in ours) + ended.ru_utime + ended.ru_stime
+        return cls(time.monotonic(), busy, mine)
+
+    def others(self, start: Clock) -> float:
+        """Share of the machine that processes outside the comparison took since ``start``."""
+        foreign = (self.machine_s - start.machine_s) - (self.ours_s - start.ours_s)
+        return max(0.0, foreign / ((self.wall_s - start.wall_s) * (os.cpu_count() or 1)))
 
 
 def trim_logs(folder: Path) -> None:
