@@ -30,7 +30,9 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 class Settings(BaseModel):
     """Base of every settings class: frozen, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class ListenSettings(Settings):

@@ -1,0 +1,5 @@
+"""``python -m wayside``."""
+
+from wayside.cli import main
+
+main()

@@ -1,0 +1,207 @@
+"""One running router: settings compiled, engines loaded, replicas known, reload watched."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+from wayside.cli.files import Loaded, read
+from wayside.dialects import encode
+from wayside.engines import BuiltIn
+from wayside.fleet import Fleet
+from wayside.gateway.management import Management
+from wayside.runtime import Runtime, compile_policy
+from wayside.runtime.keys import KeyRing
+from wayside.runtime.reload import ConfigState, Watcher
+from wayside.settings import RouterSettings
+from wayside.telemetry import Log, Price, Telemetry
+from wayside.vocab.errors import ConfigError
+from wayside.vocab.outcome import Record, Reply
+
+FLUSH_S = 0.2
+_FIXED = ("listen", "management", "limits", "log", "extproc", "envoy")
+"""Parts of the settings that are read at start only; a change there asks for a restart."""
+
+
+class App:
+    """Everything one process holds. Built before anything listens, so that errors come first."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        env: Mapping[str, str] | None = None,
+        needs_endpoints: bool = True,
+        log: Log | None = None,
+    ) -> None:
+        self._env = os.environ if env is None else env
+        self._needs_endpoints = needs_endpoints
+        self.settings = loaded.settings
+        self.keys = KeyRing(self._env)
+        self.created = int(time.time())
+        engines = BuiltIn()
+        policy = compile_policy(
+            self.settings,
+            keys=self.keys.resolve,
+            created=self.created,
+            needs_endpoints=needs_endpoints,
+        )
+        self.runtime = Runtime(policy, engines.answerers())
+        self.fleet = Fleet(self.settings.models)
+        self.log = log or _log(self.settings)
+        self.telemetry = Telemetry(self.log, _access(self.settings, self.log))
+        self.telemetry.prices = prices(self.settings)
+        self.state = ConfigState(path=loaded.path)
+        self.state.accepted(loaded.text, tuple(str(n) for n in loaded.notes), ())
+        self.serving = False
+        self.draining = False
+        self.management = Management(self.runtime, self.telemetry, self.state, self.ready)
+        self.runtime.local["/health"] = self._health
+        self.runtime.local["/ready"] = self._ready
+        self._watch_config_metrics()
+        self.reloaded: list[object] = []
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether requests are taken; a sentence for people."""
+        if self.draining:
+            return False, "draining: requests under way are finished, new ones go elsewhere"
+        if not self.serving:
+            return False, "starting"
+        if self.state.error:
+            return True, "serving the last good configuration; the newest was refused"
+        return True, "serving"
+
+    def watcher(self, interval_s: float = 1.0) -> Watcher:
+        return Watcher(Path(self.state.path), self.apply, self.refuse, interval_s=interval_s)
+
+    def apply(self, text: bytes) -> None:
+        """Put a new configuration in force. Raises :class:`ConfigError`, changing nothing."""
+        loaded = read(text, self.state.path, env=self._env)
+        policy = compile_policy(
+            loaded.settings,
+            keys=self.keys.resolve,
+            created=self.created,
+            needs_endpoints=self._needs_endpoints,
+        )
+        self.fleet.replace(loaded.settings.models)
+        self.runtime.policy = policy
+        self.telemetry.prices = prices(loaded.settings)
+        waiting = tuple(
+            part
+            for part in _FIXED
+            if getattr(loaded.settings, part) != getattr(self.settings, part)
+        )
+        fixed = {part: getattr(self.settings, part) for part in _FIXED}
+        self.settings = loaded.settings.model_copy(update=fixed)
+        self.state.accepted(text, tuple(str(n) for n in loaded.notes), waiting)
+        self.log(
+            "reloaded",
+            config=self.state.path,
+            digest=self.state.digest,
+            generation=self.state.generation,
+            needs_restart=",".join(waiting),
+        )
+
+    def refuse(self, error: ConfigError) -> None:
+        self.state.refuse(error)
+        self.log(
+            "refused",
+            level="error",
+            config=self.state.path,
+            keeps=self.state.digest,
+            error=str(error),
+        )
+
+    async def housekeeping(self) -> None:
+        """Write logs and notice rotated keys, for as long as the process lives."""
+        last = 0.0
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            self.telemetry.flush()
+            now = time.monotonic()
+            if now - last >= 1.0:
+                last = now
+                for path in self.keys.refresh():
+                    self.log("key rotated", file=path)
+
+    def _health(self) -> Reply:
+        return _reply(200, {"status": "healthy"})
+
+    def _ready(self) -> Reply:
+        body, status = self.management.readiness()
+        return _reply(status, body)
+
+    def _watch_config_metrics(self) -> None:
+        metrics, state = self.telemetry.metrics, self.state
+        metrics.gauge(
+            "wayside_config_last_reload_successful",
+            "1 when the configuration file is in force, 0 when its newest version was refused.",
+            read=lambda: [((), 0.0 if state.error else 1.0)],
+        )
+        metrics.gauge(
+            "wayside_config_generation",
+            "Configurations put in force since the start.",
+            read=lambda: [((), float(state.generation))],
+        )
+        metrics.gauge(
+            "wayside_config_refused",
+            "Configurations refused since the start.",
+            read=lambda: [((), float(state.refused))],
+        )
+
+
+def prices(settings: RouterSettings) -> dict[str, Price]:
+    """Model prices as telemetry counts with them."""
+    found = {}
+    for name, model in settings.models.items():
+        if model.price is not None:
+            p = model.price
+            cached = p.prompt_per_1m if p.cached_input_per_1m is None else p.cached_input_per_1m
+            found[name] = Price(p.currency, p.prompt_per_1m, p.completion_per_1m, cached)
+    return found
+
+
+def _log(settings: RouterSettings) -> Log:
+    return Log(sys.stderr, console=_console(settings, sys.stderr), level=settings.log.level)
+
+
+def _access(settings: RouterSettings, log: Log) -> Log | None:
+    where = settings.log.access
+    if where == "off":
+        return None
+    if where == "-":
+        return log
+    try:
+        stream = Path(where).open("a", encoding="utf-8")  # noqa: SIM115 - lives with the process
+    except OSError as error:
+        raise ConfigError.one(
+            f"cannot write {where}: {error.strerror}", where="log.access", fix="- or off"
+        ) from error
+    return Log(stream, console=settings.log.format == "console")
+
+
+def _console(settings: RouterSettings, stream: TextIO) -> bool:
+    return stream.isatty() if settings.log.format == "auto" else settings.log.format == "console"
+
+
+def _reply(status: int, body: object) -> Reply:
+    return Reply(status=status, body=encode(body), record=Record(path="local"))
+
+
+async def until(stop: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
+    """Wait for ``stop``; a task that ends first is an error worth stopping for."""
+    waiting = asyncio.ensure_future(stop.wait())
+    done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    for task in tasks:
+        if task in done:
+            task.result()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

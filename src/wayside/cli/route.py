@@ -1,0 +1,122 @@
+"""``wayside route``: one prompt in, the whole explanation out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+from wayside.cli.files import config_option, load
+from wayside.dialects import encode, openai_chat
+from wayside.engines import BuiltIn
+from wayside.runtime import Runtime, compile_policy
+from wayside.runtime.explain import explanation
+from wayside.vocab.errors import RequestError
+from wayside.vocab.outcome import Request
+
+
+@click.command(
+    "route",
+    epilog="""\b
+Examples:
+  wayside route "what is the integral of x squared?"
+  wayside route --json "hello" | jq .model
+  wayside route --body request.json         (a whole chat completion request)
+  echo "long text" | wayside route -""",
+)
+@click.argument("prompt", required=False)
+@click.option("--body", type=click.Path(path_type=Path, exists=True), help="A request's JSON.")
+@click.option("--model", default=None, help="The name asked for.  [default: the first auto name]")
+@click.option("--system", default="", help="A system prompt in front.")
+@click.option("--all-signals", is_flag=True, help="Also rules that no decision refers to.")
+@click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
+@config_option
+def command(
+    path: Path | None,
+    prompt: str | None,
+    body: Path | None,
+    model: str | None,
+    system: str,
+    all_signals: bool,
+    as_json: bool,
+) -> None:
+    """Show where a prompt would go, and why. Nothing is sent to any model."""
+    settings = load(path).settings
+    runtime = Runtime(compile_policy(settings, needs_endpoints=False), BuiltIn().answerers())
+    if (prompt is None) == (body is None):
+        raise click.UsageError('Give a prompt ("..." or - for standard input), or --body FILE.')
+    if body is not None:
+        raw = body.read_bytes()
+    else:
+        text = sys.stdin.read() if prompt == "-" else prompt
+        messages = [{"role": "system", "content": system}] if system else []
+        messages.append({"role": "user", "content": text or ""})
+        raw = encode({"model": model or settings.auto_names[0], "messages": messages})
+    request = Request("POST", openai_chat.PATH, {}, raw)
+    try:
+        told = explanation(*asyncio.run(runtime.explain(request, every_signal=all_signals)))
+    except RequestError as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    else:
+        show(told, Console())
+
+
+def show(told: dict[str, Any], console: Console) -> None:
+    """The explanation for people."""
+    console.print(f"[bold green]{told['model']}[/]  {told['why']}")
+    console.print(f"[dim]about {told['tokens']} tokens, recipe {told['recipe']}[/]\n")
+    if told["signals"]:
+        table = Table(title="Signals", title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for name in ("", "signal", "confidence", "value", "because"):
+            table.add_column(name)
+        for s in told["signals"]:
+            mark = (
+                "[yellow]?[/]" if s["unknown"] else "[green]✓[/]" if s["matched"] else "[dim]·[/]"
+            )
+            value = "" if s["value"] is None else f"{s['value']:g}"
+            table.add_row(mark, s["signal"], f"{s['confidence']:.2f}", value, s["because"])
+        console.print(table)
+        console.print()
+    table = Table(title="Decisions", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in ("", "decision", "priority", "confidence", "models"):
+        table.add_column(name)
+    for d in sorted(told["decisions"], key=lambda d: (not d["chosen"], not d["holds"])):
+        mark = (
+            "[bold green]→[/]"
+            if d["chosen"]
+            else "[green]✓[/]"
+            if d["holds"]
+            else "[yellow]~[/]"
+            if d["nearly"]
+            else "[dim]·[/]"
+        )
+        confidence = "" if d["confidence"] is None else f"{d['confidence']:.2f}"
+        models = ", ".join(d["models"])
+        table.add_row(mark, d["decision"], str(d["priority"]), confidence, models)
+    if told["decisions"]:
+        console.print(table)
+        console.print("[dim]→ chosen  ✓ holds  ~ nearly  · no[/]\n")
+    for d in told["decisions"]:
+        if d["chosen"] or d["nearly"]:
+            label = "chosen" if d["chosen"] else "nearly"
+            tree = Tree(f"[bold]{d['decision']}[/] [dim]({label})[/]")
+            _grow(tree, d["rule"])
+            console.print(tree)
+
+
+def _grow(tree: Tree, node: dict[str, Any]) -> None:
+    holds = node["holds"]
+    mark = "[yellow]?[/]" if holds is None else "[green]✓[/]" if holds else "[red]✗[/]"
+    because = f" [dim]{node['because']}[/]" if node.get("because") else ""
+    branch = tree.add(f"{mark} {node['rule']}{because}")
+    for child in node.get("of", ()):
+        _grow(branch, child)

@@ -1,0 +1,150 @@
+"""``wayside serve``: the router, over plain HTTP or behind its own Envoy."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import signal
+from pathlib import Path
+
+import click
+import uvloop
+
+from wayside.cli.app import App, until
+from wayside.cli.config import notes
+from wayside.cli.files import Loaded, config_option, load
+from wayside.gateway import serve_http
+from wayside.gateway.management import serve_management
+from wayside.vocab.errors import ConfigError
+
+
+@click.command(
+    "serve",
+    epilog="""\b
+Examples:
+  wayside serve --config wayside.yaml
+  wayside serve --port 9000 --management-port 0
+  wayside serve --envoy                     (needs: pip install 'wayside[envoy]')""",
+)
+@config_option
+@click.option("--address", help="Where to listen.  [default: listen.address, 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="[default: listen.port, 8801]")
+@click.option("--management-port", type=click.IntRange(0, 65535), help="[default: 8080]")
+@click.option("--envoy", "with_envoy", is_flag=True, help="Put Envoy in front, and run both.")
+def command(
+    path: Path | None,
+    address: str | None,
+    port: int | None,
+    management_port: int | None,
+    with_envoy: bool,
+) -> None:
+    """Route requests until told to stop.
+
+    SIGTERM finishes the requests under way first (limits.drain_s). The configuration file is
+    watched: a good change takes effect within two seconds, a bad one is refused and reported in
+    the log, in /ready and in wayside_config_last_reload_successful.
+    """
+    loaded = override(load(path), address, port, management_port)
+    notes(loaded)
+    uvloop.run(serve(loaded, with_envoy=with_envoy))
+
+
+def override(
+    loaded: Loaded, address: str | None, port: int | None, management_port: int | None
+) -> Loaded:
+    """The command line wins over the file."""
+    s = loaded.settings
+    listen = {k: v for k, v in (("address", address), ("port", port)) if v is not None}
+    update: dict[str, object] = {"listen": s.listen.model_copy(update=listen)}
+    if management_port is not None:
+        update["management"] = s.management.model_copy(update={"port": management_port})
+    return dataclasses.replace(loaded, settings=s.model_copy(update=update))
+
+
+async def serve(loaded: Loaded, *, with_envoy: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    app = App(loaded)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stop.set)
+    chores = [
+        asyncio.create_task(app.housekeeping()),
+        asyncio.create_task(app.watcher().run()),
+    ]
+    try:
+        async with management(app):
+            if with_envoy:
+                from wayside.cli.behind_envoy import behind_envoy
+
+                async with behind_envoy(app):
+                    await until(stop, *chores)
+            else:
+                async with over_http(app):
+                    await until(stop, *chores)
+    finally:
+        app.telemetry.flush()
+
+
+class management:  # noqa: N801 - reads as the block it opens
+    """The management listener, for as long as the block lasts."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __aenter__(self) -> None:
+        where = self._app.settings.management
+        self._server = None
+        if not where.enabled:
+            return
+        try:
+            self._server = await serve_management(
+                self._app.management.app(), where.address, where.port
+            )
+        except OSError as error:
+            raise taken(where.address, where.port, "management", error) from error
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self._app.log("management", url=f"http://{where.address}:{port}")
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._server is not None:
+            await self._server.stop()
+
+
+class over_http:  # noqa: N801 - reads as the block it opens
+    """The data plane, drained at the end of the block."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __aenter__(self) -> str:
+        app, where = self._app, self._app.settings.listen
+        try:
+            self._server = await serve_http(
+                where, app.runtime, app.fleet, app.telemetry, app.settings.limits
+            )
+        except OSError as error:
+            raise taken(where.address, where.port, "listen", error) from error
+        app.serving = True
+        host = f"[{where.address}]" if ":" in where.address else where.address
+        url = f"http://{host}:{self._server.port}"
+        app.log("serving", url=f"{url}/v1", models=",".join(app.settings.models))
+        app.log.flush()
+        return url
+
+    async def __aexit__(self, *_: object) -> None:
+        self._app.draining = True
+        self._app.log("draining", seconds=self._app.settings.limits.drain_s)
+        self._app.log.flush()
+        await self._server.drain(self._app.settings.limits.drain_s)
+        self._app.fleet.close()
+        self._app.log("stopped")
+
+
+def taken(address: str, port: int, key: str, error: OSError) -> ConfigError:
+    """A listener that cannot be opened, as a problem with its setting."""
+    return ConfigError.one(
+        f"cannot listen on {address}:{port}: {error.strerror or error}",
+        where=f"{key}.port",
+        fix="choose another, or 0 for any free one",
+    )
