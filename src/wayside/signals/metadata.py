@@ -32,7 +32,7 @@ class MetadataPredicate(Settings):
 
     equals: Value | None = None
     """The value, exactly."""
-    in_: Annotated[tuple[Value, ...], Field(alias="in", min_length=1)] | None = None
+    in_: tuple[Value, ...] | None = Field(None, alias="in", min_length=1)
     """One of these values, exactly."""
     exists: bool | None = None
     """Whether the key must be there, or must not."""
