@@ -5,6 +5,8 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -157,11 +159,8 @@ def sim(config: Path | None, as_json: bool, **options: Any) -> None:
             click.echo(line)
 
     try:
-        with (
-            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-            contextlib.suppress(KeyboardInterrupt),
-        ):
-            runner.run(run(settings, started=started))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_signalled(run(settings, started=started)))
     except OSError as error:
         raise click.ClickException(f"{error}; choose another --port or --host") from error
 
@@ -182,6 +181,14 @@ def describe(sims: list[Sim], *, as_json: bool) -> list[str]:
         for name, replica, url, _ in rows
     ]
     return [*lines, "Ready. Stop with ctrl-c."]
+
+
+async def _until_signalled(serving: Coroutine[None, None, None]) -> None:
+    task = asyncio.ensure_future(serving)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def _servers(

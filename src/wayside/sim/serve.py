@@ -21,12 +21,11 @@ class Sim:
     """A simulated server that is listening. Tests read `url`, `stats` and `requests`."""
 
     def __init__(self, settings: SimServer) -> None:
-        loop = asyncio.get_running_loop()
         self.settings = settings
         self.port = settings.port
         self.replica = Replica(
             settings,
-            clock=loop.time,
+            clock=time.monotonic,  # uvloop's own clock only ticks in whole milliseconds
             today=time.time,
             dice=random.Random(settings.faults.seed),
         )
@@ -125,7 +124,7 @@ class Sim:
             self._limits,
             open_connections=self._connections,
             on_cancel=self.replica.cancelled,
-            sni_of=self._names.get,
+            sni_of=self._name_of,
         )
 
     def _context(self) -> ssl.SSLContext | None:
@@ -136,6 +135,9 @@ class Sim:
         context.set_alpn_protocols(["http/1.1"])
         context.sni_callback = self._note_name
         return context
+
+    def _name_of(self, connection: object) -> str | None:
+        return None if connection is None else self._names.get(connection)
 
     def _note_name(self, connection: object, name: str | None, context: ssl.SSLContext) -> None:
         self._names[connection] = name

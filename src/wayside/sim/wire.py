@@ -12,7 +12,7 @@ import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import httptools
 
@@ -182,9 +182,9 @@ class Connection(asyncio.Protocol):
     # What asyncio tells us
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._sni = self._sni_of(transport.get_extra_info("ssl_object"))
+        # uvloop's transports have the methods but not the base class.
+        self._transport = cast(asyncio.Transport, transport)
+        self._sni = self._sni_of(self._transport.get_extra_info("ssl_object"))
         self._open.add(self)
         self._wait_idle()
 
