@@ -139,8 +139,7 @@ def measure_once(
     others = rig.Clock.read(up.running, backend).others(start)
     used = up.running.cpu_s() - cpu
     rig.trim_logs(folder)
-    # The warm-up's requests are not counted but its processor time is: scale them in.
-    served = line["requests"] + line["rps"] * warmup * (not cell.rate)
+    served = line["requests"] + line["warmup_requests"]
     per_cpu_s = round(served / used) if used else 0
     return line | {"cpu_s": round(used, 3), "per_cpu_s": per_cpu_s, "others": round(others, 3)}
 

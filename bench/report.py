@@ -49,7 +49,7 @@ class Figures:
     def absence(self, targets: Iterable[str]) -> str:
         missing = [t for t in targets if t in self.unavailable]
         if missing:
-            return "; ".join(f"{t} unavailable: {self.unavailable[t][:90]}" for t in missing)
+            return f"{', '.join(missing)} unavailable (see the notes)"
         return "not in this run"
 
 

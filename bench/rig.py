@@ -162,9 +162,10 @@ class Running:
                 total += times.user + times.system
         return total
 
-    def tail(self, lines: int = 3) -> str:
+    def tail(self, lines: int = 2) -> str:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return " | ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip())
+        said = [line.strip() for line in text.splitlines() if line.strip(" ^~")]
+        return " / ".join(said[-lines:])
 
 
 def ask(port: int, body: bytes) -> tuple[int, str]:
