@@ -6,7 +6,11 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-_HOST = re.compile(r"(?=.{1,253}\.?$)(?:(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\.?)+")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_NUMBER_LAST = re.compile(r"(?:.*\.)?[0-9]+\.?")  # an IPv4 address gone wrong, as browsers see it
+_PORT = re.compile(r"[0-9]{1,5}")
+_ZONE = re.compile(r"[0-9A-Za-z_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,13 @@ def parse_address(text: str) -> Address:
     host, port_text = _split_port(netloc)
     if not host:
         raise ValueError("the host is empty; write host:port or http://host:port")
-    if _ip(host) is None and not _HOST.fullmatch(host):
+    if _ip(host) is None and not _is_dns_name(host):
         raise ValueError(f"{host!r} is neither an IP address nor a DNS name")
+    if not path.isprintable() or " " in path:
+        raise ValueError("the path has spaces or control characters; write them as %20")
     if not port_text:
         port = 443 if scheme == "https" else 80
-    elif port_text.isascii() and port_text.isdigit() and 1 <= int(port_text) <= 65535:
+    elif _PORT.fullmatch(port_text) and 1 <= int(port_text) <= 65535:
         port = int(port_text)
     else:
         raise ValueError(f"port {port_text!r} is not a number from 1 to 65535")
@@ -69,7 +75,7 @@ def parse_address(text: str) -> Address:
 def _split_port(netloc: str) -> tuple[str, str]:
     if netloc.startswith("["):
         host, close, rest = netloc[1:].partition("]")
-        if not close or _ip(host) is None or (rest and not rest.startswith(":")):
+        if not close or ":" not in host or _ip(host) is None or rest[:1] not in ("", ":"):
             raise ValueError(f"{netloc!r} is not an IPv6 address in brackets; write [::1]:8000")
         if rest == ":":
             raise ValueError("the port is empty; write [::1]:8000")
@@ -84,7 +90,18 @@ def _split_port(netloc: str) -> tuple[str, str]:
     return host, port
 
 
+def _is_dns_name(host: str) -> bool:
+    return (
+        len(host.rstrip(".")) <= 253
+        and _HOST.fullmatch(host) is not None
+        and _NUMBER_LAST.fullmatch(host) is None
+    )
+
+
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    zone = text.partition("%")[2]
+    if "%" in text and not _ZONE.fullmatch(zone):
+        return None
     try:
         return ipaddress.ip_address(text)
     except ValueError:

@@ -18,7 +18,6 @@ from wayside.translate.notes import Note, Severity
 
 _PLAIN = re.compile(r"[^\s.\[\]\"']+")
 _ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_WHOLE_ENV = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?::-[^}]*)?\}|([A-Za-z_][A-Za-z0-9_]*))")
 
 
 def join(path: str, key: object) -> str:
@@ -30,9 +29,9 @@ def join(path: str, key: object) -> str:
 
 
 def env_name(text: str) -> str | None:
-    """``VAR`` if ``text`` is exactly one reference to it (``${VAR}``, ``${VAR:-x}``, ``$VAR``)."""
-    found = _WHOLE_ENV.fullmatch(text.strip())
-    return (found[1] or found[2]) if found else None
+    """``VAR`` if ``text`` is nothing but a reference to it (``${VAR}``, ``${VAR:-x}``)."""
+    found = _ENV.fullmatch(text.strip())
+    return found[1] if found else None
 
 
 class Ledger:
@@ -294,9 +293,11 @@ class Reader:
     def _expand(self, key: str, value: str) -> str:
         def default(found: re.Match[str]) -> str:
             if found[2] is None:
-                self.note(f"{found[0]} is not filled in here; write its value", "refused", key=key)
+                self.note(
+                    f"${{{found[1]}}} is not filled in here; write its value", "refused", key=key
+                )
                 return found[0]
-            self.note(f"{found[0]} is read as its default", "defaulted", key=key)
+            self.note(f"${{{found[1]}}} is read as its default", "defaulted", key=key)
             return found[2]
 
         return _ENV.sub(default, value)

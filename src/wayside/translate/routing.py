@@ -218,6 +218,7 @@ def _select(decision: Reader, candidates: list[Any]) -> str:
             return "weighted"
         if kind != "static":
             algorithm.leave_out(f"algorithm {kind} is not supported yet; the first model answers")
+            return "static"
         algorithm.set_aside("on_error", "static cannot fail", "ignored")
         algorithm.set_aside("static", "static has no settings", "ignored")
         return "static"

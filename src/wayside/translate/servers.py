@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +28,7 @@ _FAMILY_TYPES = (
 _KEY_HEADERS = {"anthropic": "x-api-key", "azure_openai": "api-key"}
 """Providers that do not take ``Authorization: Bearer`` (spec: vSR 1.5)."""
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_HEADERS = ("authorization", "cookie", "key", "token", "secret")
 
 
@@ -158,7 +160,10 @@ def read_credential(ref: Reader, provider: str) -> dict[str, str] | None:
     """The key by reference. A key written in the document itself is refused, never copied."""
     header = (ref.text("auth_header") or _KEY_HEADERS.get(provider, "authorization")).lower()
     prefix = ref.text("auth_prefix")
-    env = ref.text("api_key_env")
+    env = ref.secret("api_key_env")
+    if env is not None and not _VARIABLE.fullmatch(env):
+        ref.note("not the name of a variable; left out", "refused", key="api_key_env")
+        env = None
     for key in ("api_key", "access_key"):
         literal = ref.secret(key)
         if literal is None:

@@ -166,7 +166,8 @@ def _keyword(rule: Reader, signals: Signals) -> Rule | str:
         out["method"] = "regex"
     if rule.flag("case_sensitive"):
         out["case_sensitive"] = True
-    for key in ("bm25_threshold", "ngram_threshold", "ngram_arity", "fuzzy_threshold"):
+    others = ("bm25_threshold", "ngram_threshold", "ngram_arity")
+    for key in others if fuzzy else (*others, "fuzzy_threshold"):
         rule.set_aside(key, "this method has no such setting", "ignored")
     return out
 

@@ -400,6 +400,7 @@ def read_names(owner: Reader, out: Draft, *, whole: bool) -> None:
         out.top["list_models"] = listed
     elif whole:
         out.top["list_models"] = False
+        owner.note("absent, and false in vSR", "defaulted", key="include_config_models_in_list")
 
 
 def _read_management(management: Reader, out: Draft) -> None:
