@@ -16,6 +16,8 @@ from wayside.vocab.prompt import Prompt
 
 _envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])
 encode = msgspec.json.Encoder().encode
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: bad JSON or a wrong type, bad UTF-8, nesting without end."""
 
 
 class Body(Protocol):
@@ -36,23 +38,36 @@ class Body(Protocol):
 
 
 class Edit:
-    """A body taken apart at the top level; whatever is not set stays the client's own bytes."""
+    """A body taken apart at the top level; whatever is not set stays the client's own bytes.
+
+    Order is kept, space between fields is not. Of a field written twice the last stays, which is
+    the one that was read: no server behind us sees another ``model`` than the router did.
+    """
 
     __slots__ = ("fields",)
 
     def __init__(self, raw: bytes) -> None:
-        try:
-            self.fields = _envelope.decode(raw)
-        except msgspec.DecodeError as error:
-            raise bad_body(error) from None
+        self.fields = fields_of(raw)
 
     def get(self, name: str) -> Any:
         """The decoded value of a field, or ``None`` where it is absent."""
         raw = self.fields.get(name)
-        return None if raw is None else msgspec.json.decode(raw)
+        if raw is None:
+            return None
+        try:
+            return msgspec.json.decode(raw)
+        except UNREADABLE as error:
+            raise bad_body(error, name) from None
 
     def set(self, name: str, value: Any) -> None:
         self.fields[name] = msgspec.Raw(encode(value))
+
+    def set_inside(self, name: str, key: str, value: Any) -> None:
+        """Set ``key`` of the object ``name``; its other keys keep their bytes."""
+        raw = self.fields.get(name)
+        inner = fields_of(raw, name) if raw is not None and bytes(raw) != b"null" else {}
+        inner[key] = msgspec.Raw(encode(value))
+        self.set(name, inner)
 
     def drop(self, name: str) -> None:
         self.fields.pop(name, None)
@@ -65,12 +80,24 @@ class Edit:
         return encode(self.fields)
 
 
-def bad_body(error: msgspec.DecodeError, inside: str = "") -> RequestError:
+def fields_of(raw: bytes, inside: str = "") -> dict[str, msgspec.Raw]:
+    """The fields of an object, each with the bytes it came in."""
+    try:
+        return _envelope.decode(raw)
+    except UNREADABLE as error:
+        raise bad_body(error, inside) from None
+
+
+def bad_body(error: Exception, inside: str = "") -> RequestError:
     """A decoding error, told as a client can use it (``$.messages[0].role`` becomes the param).
 
     ``inside`` is the field that was being decoded on its own.
     """
     text = str(error)
+    if isinstance(error, UnicodeDecodeError):
+        text = f"it is not UTF-8 ({error.reason})"
+    elif isinstance(error, RecursionError):
+        text = "it is nested too deeply"
     if not isinstance(error, msgspec.ValidationError):
         return RequestError(f"The request body is not valid JSON: {text}", code="invalid_json")
     what, _, path = text.partition(" - at `")

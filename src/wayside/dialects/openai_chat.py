@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from wayside.dialects import Edit, bad_body, encode
+from wayside.dialects import UNREADABLE, Edit, bad_body, encode, fields_of
 from wayside.vocab.prompt import NOTHING, Message, Prompt, estimate_tokens
 
 PATH = "/v1/chat/completions"
@@ -32,6 +32,7 @@ class _Function(msgspec.Struct, gc=False):
 class _Tool(msgspec.Struct, gc=False):
     type: str = "function"
     function: _Function | None = None
+    custom: _Function | None = None
     name: str = ""
 
 
@@ -52,6 +53,7 @@ _messages = msgspec.json.Decoder(list[_Message])
 _tools = msgspec.json.Decoder(list[_Tool] | None)
 _metadata = msgspec.json.Decoder(dict[str, Any] | None)
 _turns = msgspec.json.Decoder(list[msgspec.Raw])
+_content = msgspec.json.Decoder(str | list[msgspec.Raw] | None)
 _role = msgspec.json.Decoder(_Role)
 _SYSTEM = frozenset({"system", "developer"})
 
@@ -64,10 +66,8 @@ class ChatBody:
     def __init__(self, raw: bytes) -> None:
         try:
             request = _request.decode(raw)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise bad_body(error) from None
-        except RecursionError:
-            raise bad_body(msgspec.DecodeError("nested too deeply")) from None
         self._raw, self._request = raw, request
         self.model, self.stream = request.model, bool(request.stream)
 
@@ -83,7 +83,7 @@ class ChatBody:
             tools = _tools.decode(request.tools) if len(request.tools) else None
             inside = "metadata"
             metadata = _metadata.decode(request.metadata) if len(request.metadata) else None
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise bad_body(error, inside) from None
         messages = tuple([_message(turn) for turn in turns])
         question = ""
@@ -118,17 +118,19 @@ class ChatEdit(Edit):
         if at is None:
             turns.insert(0, msgspec.Raw(encode({"role": "system", "content": text})))
         else:
-            turn = msgspec.json.decode(turns[at], type=dict[str, Any])
-            turn["content"] = text if replace else _before(text, turn.get("content"))
+            turn = fields_of(turns[at])
+            content = text if replace else _before(text, turn.get("content"))
+            turn["content"] = msgspec.Raw(encode(content))
             turns[at] = msgspec.Raw(encode(turn))
         self.fields["messages"] = msgspec.Raw(encode(turns))
         return True
 
 
-def _before(text: str, content: Any) -> Any:
-    if isinstance(content, list):
-        return [{"type": "text", "text": text}, *content]
-    return f"{text}\n\n{content}" if content else text
+def _before(text: str, content: msgspec.Raw | None) -> str | list[Any]:
+    said = None if content is None else _content.decode(content)
+    if isinstance(said, list):
+        return [{"type": "text", "text": text}, *said]
+    return f"{text}\n\n{said}" if said else text
 
 
 def _message(turn: _Message) -> Message:
@@ -151,7 +153,8 @@ def _message(turn: _Message) -> Message:
 
 
 def _tool_name(tool: _Tool) -> str:
-    return tool.function.name if tool.function else tool.name
+    named = tool.function or tool.custom
+    return named.name if named else tool.name or tool.type
 
 
 def _strings(metadata: dict[str, Any]) -> dict[str, str]:

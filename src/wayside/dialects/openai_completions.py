@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from wayside.dialects import Edit, bad_body
+from wayside.dialects import UNREADABLE, Edit, bad_body
 from wayside.vocab.prompt import Message, Prompt, estimate_tokens
 
 PATH = "/v1/completions"
@@ -30,7 +30,7 @@ class CompletionBody:
     def __init__(self, raw: bytes) -> None:
         try:
             request = _request.decode(raw)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise bad_body(error) from None
         self._raw, self._request = raw, request
         self.model, self.stream = request.model, bool(request.stream)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from wayside.dialects import Edit, bad_body
+from wayside.dialects import UNREADABLE, Edit, bad_body
 from wayside.vocab.errors import RequestError
 from wayside.vocab.prompt import Prompt
 
@@ -28,7 +28,7 @@ class EmbeddingBody:
     def __init__(self, raw: bytes) -> None:
         try:
             self.model = _request.decode(raw).model
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise bad_body(error) from None
         self._raw, self.stream = raw, False
 

@@ -22,12 +22,12 @@ def set_reasoning(
     """
     match family.type:
         case "chat_template_kwargs":
-            _set_kwarg(edit, family.parameter, on)
+            edit.set_inside(_KWARGS, family.parameter, on)
         case "reasoning_effort":
             if on and effort_at_top_level:
                 edit.set(_EFFORT, effort)
             elif on:
-                _set_kwarg(edit, family.parameter, effort)
+                edit.set_inside(_KWARGS, family.parameter, effort)
         case "top_level_reasoning_effort":
             if on:
                 edit.set(_EFFORT, effort)
@@ -38,8 +38,3 @@ def set_reasoning(
             edit.set("thinking", {"type": "enabled" if on else "disabled"})
             if on:
                 edit.set(_EFFORT, effort)
-
-
-def _set_kwarg(edit: Edit, name: str, value: object) -> None:
-    kwargs = edit.get(_KWARGS)
-    edit.set(_KWARGS, {**kwargs, name: value} if isinstance(kwargs, dict) else {name: value})

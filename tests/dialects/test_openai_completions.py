@@ -1,0 +1,55 @@
+"""Completion bodies: the prompt is one user turn."""
+
+import pytest
+
+from wayside.dialects.openai_completions import CompletionBody
+from wayside.vocab.errors import RequestError
+from wayside.vocab.prompt import Message
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ('"2+2 is"', "2+2 is"),
+        ('["a","b"]', "a\nb"),
+        ("[1,2,3]", ""),
+        ("[[1,2],[3]]", ""),
+        ("null", ""),
+    ],
+)
+def test_the_prompt_is_what_the_user_says(prompt: str, text: str) -> None:
+    body = CompletionBody(f'{{"model":"m","prompt":{prompt},"stream":true}}'.encode())
+    read = body.prompt({"x-team": "blue"})
+    assert body.stream
+    assert read.messages == (Message("user", text),)
+    assert read.question == text
+    assert read.headers == {"x-team": "blue"}
+
+
+def test_a_missing_prompt_is_an_empty_one_as_openai_has_it() -> None:
+    assert CompletionBody(b'{"model":"m"}').prompt({}).question == ""
+
+
+@pytest.mark.parametrize(
+    ("raw", "param"),
+    [(b"{}", "model"), (b'{"model":[]}', "model"), (b'{"model":"m","stream":3}', "stream")],
+)
+def test_a_wrong_field_is_named(raw: bytes, param: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        CompletionBody(raw)
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"[", b'{"model":"\xff"}', b'{"model":"m","prompt":' + b"[" * 100_000]
+)
+def test_what_is_not_json_is_refused(raw: bytes) -> None:
+    with pytest.raises(RequestError) as caught:
+        CompletionBody(raw)
+    assert caught.value.status == 400
+
+
+def test_an_edit_has_no_place_for_a_system_prompt() -> None:
+    edit = CompletionBody(b'{"model":"m","prompt":"x"}').edit()
+    assert not edit.instruct("be kind", replace=True)
+    assert edit.encode() == b'{"model":"m","prompt":"x"}'

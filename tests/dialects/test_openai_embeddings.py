@@ -1,0 +1,31 @@
+"""Embedding bodies name their model; there is nothing to decide about them."""
+
+import pytest
+
+from wayside.dialects.openai_embeddings import EmbeddingBody
+from wayside.vocab.errors import RequestError
+
+
+def test_only_the_model_is_read() -> None:
+    body = EmbeddingBody(b'{"input":[[1,2],[3]],"model":"e5","dimensions":64}')
+    assert body.model == "e5"
+    assert not body.stream
+
+
+def test_an_edit_changes_the_model_and_no_other_byte() -> None:
+    edit = EmbeddingBody(b'{"input":[1.0, 2],"model":"e5"}').edit()
+    edit.set("model", "intfloat/e5")
+    assert edit.encode() == b'{"input":[1.0, 2],"model":"intfloat/e5"}'
+
+
+def test_asking_the_router_to_choose_is_refused_with_the_reason() -> None:
+    with pytest.raises(RequestError, match="cannot be compared") as caught:
+        EmbeddingBody(b'{"model":"auto","input":"x"}').prompt({})
+    assert caught.value.param == "model"
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b'{"model":1}', b'{"model":"\xff"}', b"[" * 100_000])
+def test_a_bad_body_is_refused(raw: bytes) -> None:
+    with pytest.raises(RequestError):
+        EmbeddingBody(raw)
