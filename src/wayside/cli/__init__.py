@@ -11,18 +11,18 @@ from wayside import __version__
 from wayside.vocab.errors import ConfigError
 
 _COMMANDS = {
-    "demo": "wayside.cli.demo",
-    "serve": "wayside.cli.serve",
-    "extproc": "wayside.cli.extproc",
-    "route": "wayside.cli.route",
-    "sim": "wayside.sim.command",
-    "eval": "wayside.cli.evaluate",
-    "config": "wayside.cli.config",
-    "envoy": "wayside.cli.envoy",
-    "doctor": "wayside.cli.doctor",
-    "catalog": "wayside.cli.catalog",
+    "demo": ("wayside.cli.demo", "See it work, with simulated models."),
+    "serve": ("wayside.cli.serve", "Route requests, over HTTP or behind Envoy."),
+    "extproc": ("wayside.cli.extproc", "Serve ext_proc to an Envoy you already have."),
+    "route": ("wayside.cli.route", "Show where a prompt would go, and why."),
+    "sim": ("wayside.sim.command", "Run simulated model servers."),
+    "eval": ("wayside.cli.evaluate", "Measure the built-in models on labelled text."),
+    "config": ("wayside.cli.config", "Check, translate and explain configurations."),
+    "envoy": ("wayside.cli.envoy", "Print the Envoy configuration."),
+    "doctor": ("wayside.cli.doctor", "Check every model server."),
+    "catalog": ("wayside.cli.catalog", "List signals, algorithms and plugins."),
 }
-"""In the order a newcomer would use them. Imported when called: ``--help`` stays quick."""
+"""Module and summary, in the order a newcomer would use them. Imported only when called."""
 
 _HELP = """One door in front of many language models.
 
@@ -47,9 +47,13 @@ class Lazy(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        command = importlib.import_module(_COMMANDS[name]).command
+        command = importlib.import_module(_COMMANDS[name][0]).command
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -59,7 +63,9 @@ class Lazy(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            error.message += f" {suggest(args[0], _COMMANDS, 'Commands')}"
+            error.message = (
+                f"{error.message.rstrip('.')}; {suggest(args[0], _COMMANDS, 'commands')}"
+            )
             raise
 
 

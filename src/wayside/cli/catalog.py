@@ -6,11 +6,11 @@ import json
 from typing import get_args
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 import wayside.runtime  # noqa: F401 - discovers every kind
 from wayside.catalog import Family, catalog
+from wayside.cli.console import console
 from wayside.settings.problems import suggest
 
 
@@ -45,20 +45,20 @@ def command(name: str | None, as_json: bool) -> None:
         ]
         click.echo(json.dumps(found, indent=2))
         return
-    console = Console()
+    out = console()
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("family", "name", "stability", "what it does"):
         table.add_column(column)
     for k in kinds:
         table.add_row(k.family, f"[bold]{k.name}[/]", k.stability, k.summary)
-    console.print(table)
+    out.print(table)
     if name:
         for k in kinds:
             example = (k.settings.__doc__ or "").strip()
-            console.print(f"\n{example}", highlight=False, markup=False)
+            out.print(f"\n{example}", highlight=False, markup=False)
             for key, field in k.settings.model_fields.items():
                 default = "required" if field.is_required() else f"default {field.default!r}"
-                console.print(
+                out.print(
                     f"  {key}: {field.description or ''} ({default})",
                     highlight=False,
                     markup=False,

@@ -15,7 +15,6 @@ from wayside.runtime import compile_policy
 from wayside.settings import RouterSettings
 from wayside.settings.problems import suggest
 from wayside.settings.schema import full_schema
-from wayside.vocab.errors import ConfigError
 
 _COLOURS = {"unsupported": "yellow", "ignored": "yellow", "defaulted": "cyan", "mapped": "cyan"}
 

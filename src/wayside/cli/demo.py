@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.table import Table
 
 from wayside.cli.app import App, until
+from wayside.cli.console import console
 from wayside.cli.files import read
 from wayside.cli.serve import management, over_http
 from wayside.settings import RouterSettings
@@ -79,15 +80,15 @@ def command(once: bool, port: int, management_port: int) -> None:
 
 async def _demo(once: bool, port: int, management_port: int) -> int:
     """How many prompts were answered by the wrong model."""
-    console = Console()
+    out = console()
     client_of = _openai()
     if once:
         port = management_port = 0  # nobody will connect from outside
     async with running(port, management_port) as (app, lines, url):
-        wrong = await _send_all(client_of(url), app, lines, console, url)
+        wrong = await _send_all(client_of(url), app, lines, out, url)
         if once:
             return wrong
-        _invite(console, url)
+        _invite(out, url)
         stop = asyncio.Event()
         for sign in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(sign, stop.set)
@@ -148,9 +149,7 @@ async def running(port: int, management_port: int) -> AsyncIterator[tuple[App, L
             yield app, lines, url
 
 
-async def _send_all(
-    client: AsyncOpenAI, app: App, lines: Lines, console: Console, url: str
-) -> int:
+async def _send_all(client: AsyncOpenAI, app: App, lines: Lines, out: Console, url: str) -> int:
     title = f"{len(TRIES)} prompts through {url}/v1"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("prompt", max_width=44, no_wrap=True)
@@ -162,7 +161,7 @@ async def _send_all(
     table.add_column("cost", justify="right")
     table.add_column("if big", justify="right")
     wrong, spent, big = 0, 0.0, 0.0
-    with Live(table, console=console, refresh_per_second=8) as live:
+    with Live(table, console=out, refresh_per_second=8) as live:
         for attempt in TRIES:
             said = await _send(client, attempt)
             line = lines.by_id.get(said.request_id, {})
@@ -184,7 +183,7 @@ async def _send_all(
             )
             live.refresh()
     saved = 1 - spent / big if big else 0.0
-    console.print(
+    out.print(
         f"\n[bold]{len(TRIES) - wrong} of {len(TRIES)}[/] answered by the right model. "
         f"Cost {saved:.0%} below always asking {BIG}. "
         "[dim](µ: millionths of a dollar; added: reading, deciding, choosing)[/]"
@@ -239,10 +238,10 @@ def _shown(attempt: Try) -> str:
     return f"{text} [dim]≈[/]" if attempt.stream else text
 
 
-def _invite(console: Console, url: str) -> None:
+def _invite(out: Console, url: str) -> None:
     body = '{"model": "auto", "messages": [{"role": "user", "content": "2+2 is"}]}'
-    console.print("\nStill serving; try your own (Ctrl-C stops):\n", style="bold")
-    console.print(
+    out.print("\nStill serving; try your own (Ctrl-C stops):\n", style="bold")
+    out.print(
         f"  curl -s {url}/v1/chat/completions -H 'content-type: application/json' "
         f"-H 'x-vsr-debug: true' -i \\\n    -d '{body}'\n\n"
         f"  curl -s {url}/v1/models\n",

@@ -17,6 +17,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from wayside.cli.console import console
 from wayside.cli.files import config_option, load
 from wayside.runtime.keys import KeyRing
 from wayside.settings import EndpointSettings, ModelSettings
@@ -77,7 +78,7 @@ def command(path: Path | None, upstream: tuple[str, ...], timeout: float, as_jso
     if as_json:
         click.echo(json.dumps([{**asdict(c), "ok": c.ok} for c in found], indent=2))
     else:
-        show(found, Console())
+        show(found, console())
     if not all(c.ok for c in found):
         raise click.exceptions.Exit(1)
 
@@ -209,7 +210,7 @@ def _list_models(
     return answer
 
 
-def show(found: list[Checkup], console: Console) -> None:
+def show(found: list[Checkup], out: Console) -> None:
     """The checkups for people."""
     marks = {"ok": "[green]✓[/]", "failed": "[red]✗[/]", "skipped": "[dim]·[/]"}
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -218,7 +219,7 @@ def show(found: list[Checkup], console: Console) -> None:
     for c in found:
         steps = [marks[c.steps[s]] for s in STEPS]
         table.add_row(c.model, c.endpoint, *steps, f"{c.took_ms:g}", c.detail)
-    console.print(table)
+    out.print(table)
     for c in found:
         if not c.ok:
-            console.print(f"[red]✗[/] {c.model} at {c.endpoint}: {c.detail}; {c.fix}")
+            out.print(f"[red]✗[/] {c.model} at {c.endpoint}: {c.detail}; {c.fix}")

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
+from wayside.cli.console import console
 from wayside.cli.files import config_option, load
 from wayside.dialects import encode, openai_chat
 from wayside.engines import BuiltIn
@@ -67,13 +68,13 @@ def command(
     if as_json:
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     else:
-        show(told, Console())
+        show(told, console())
 
 
-def show(told: dict[str, Any], console: Console) -> None:
+def show(told: dict[str, Any], out: Console) -> None:
     """The explanation for people."""
-    console.print(f"[bold green]{told['model']}[/]  {told['why']}")
-    console.print(f"[dim]about {told['tokens']} tokens, recipe {told['recipe']}[/]\n")
+    out.print(f"[bold green]{told['model']}[/]  {told['why']}")
+    out.print(f"[dim]about {told['tokens']} tokens, recipe {told['recipe']}[/]\n")
     if told["signals"]:
         table = Table(title="Signals", title_justify="left", box=None, padding=(0, 2, 0, 0))
         for name in ("", "signal", "confidence", "value", "because"):
@@ -84,8 +85,8 @@ def show(told: dict[str, Any], console: Console) -> None:
             )
             value = "" if s["value"] is None else f"{s['value']:g}"
             table.add_row(mark, s["signal"], f"{s['confidence']:.2f}", value, s["because"])
-        console.print(table)
-        console.print()
+        out.print(table)
+        out.print()
     table = Table(title="Decisions", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name in ("", "decision", "priority", "confidence", "models"):
         table.add_column(name)
@@ -103,14 +104,14 @@ def show(told: dict[str, Any], console: Console) -> None:
         models = ", ".join(d["models"])
         table.add_row(mark, d["decision"], str(d["priority"]), confidence, models)
     if told["decisions"]:
-        console.print(table)
-        console.print("[dim]→ chosen  ✓ holds  ~ nearly  · no[/]\n")
+        out.print(table)
+        out.print("[dim]→ chosen  ✓ holds  ~ nearly  · no[/]\n")
     for d in told["decisions"]:
         if d["chosen"] or d["nearly"]:
             label = "chosen" if d["chosen"] else "nearly"
             tree = Tree(f"[bold]{d['decision']}[/] [dim]({label})[/]")
             _grow(tree, d["rule"])
-            console.print(tree)
+            out.print(tree)
 
 
 def _grow(tree: Tree, node: dict[str, Any]) -> None:

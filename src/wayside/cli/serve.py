@@ -86,7 +86,7 @@ async def serve(loaded: Loaded, *, with_envoy: bool = False) -> None:
         app.telemetry.flush()
 
 
-class management:  # noqa: N801 - reads as the block it opens
+class management:
     """The management listener, for as long as the block lasts."""
 
     def __init__(self, app: App) -> None:
@@ -111,7 +111,7 @@ class management:  # noqa: N801 - reads as the block it opens
             await self._server.stop()
 
 
-class over_http:  # noqa: N801 - reads as the block it opens
+class over_http:
     """The data plane, drained at the end of the block."""
 
     def __init__(self, app: App) -> None:
