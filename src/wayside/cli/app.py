@@ -37,12 +37,16 @@ class App:
         loaded: Loaded,
         *,
         env: Mapping[str, str] | None = None,
+        update: Mapping[str, object] | None = None,
         needs_endpoints: bool = True,
         log: Log | None = None,
     ) -> None:
+        """``update`` replaces parts of the settings: what the command line says wins."""
         self._env = os.environ if env is None else env
         self._needs_endpoints = needs_endpoints
-        self.settings = loaded.settings
+        self._update = dict(update or {})
+        self._in_file = loaded.settings
+        self.settings = loaded.settings.model_copy(update=self._update)
         self.keys = KeyRing(self._env)
         self.created = int(time.time())
         engines = BuiltIn()
@@ -95,7 +99,7 @@ class App:
         waiting = tuple(
             part
             for part in _FIXED
-            if getattr(loaded.settings, part) != getattr(self.settings, part)
+            if getattr(loaded.settings, part) != getattr(self._in_file, part)
         )
         fixed = {part: getattr(self.settings, part) for part in _FIXED}
         self.settings = loaded.settings.model_copy(update=fixed)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -44,26 +44,19 @@ def command(
     watched: a good change takes effect within two seconds, a bad one is refused and reported in
     the log, in /ready and in wayside_config_last_reload_successful.
     """
-    loaded = override(load(path), address, port, management_port)
+    loaded = load(path)
     notes(loaded)
-    uvloop.run(serve(loaded, with_envoy=with_envoy))
-
-
-def override(
-    loaded: Loaded, address: str | None, port: int | None, management_port: int | None
-) -> Loaded:
-    """The command line wins over the file."""
     s = loaded.settings
     listen = {k: v for k, v in (("address", address), ("port", port)) if v is not None}
     update: dict[str, object] = {"listen": s.listen.model_copy(update=listen)}
     if management_port is not None:
         update["management"] = s.management.model_copy(update={"port": management_port})
-    return dataclasses.replace(loaded, settings=s.model_copy(update=update))
+    uvloop.run(serve(loaded, update, with_envoy=with_envoy))
 
 
-async def serve(loaded: Loaded, *, with_envoy: bool = False) -> None:
+async def serve(loaded: Loaded, update: Mapping[str, object], *, with_envoy: bool = False) -> None:
     """Serve until SIGTERM or SIGINT."""
-    app = App(loaded)
+    app = App(loaded, update=update)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):

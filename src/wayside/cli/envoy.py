@@ -1,0 +1,38 @@
+"""``wayside envoy``: the Envoy configuration that ``serve --envoy`` runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from wayside.cli.config import notes
+from wayside.cli.files import config_option, load
+from wayside.extproc.envoy import bootstrap_yaml
+from wayside.runtime import compile_policy
+
+
+@click.group("envoy")
+def command() -> None:
+    """What Wayside tells Envoy."""
+
+
+@command.command("config")
+@click.option(
+    "--socket",
+    default="/run/wayside/extproc.sock",
+    show_default=True,
+    help="The Unix socket where `wayside extproc --unix` serves.",
+)
+@config_option
+def config(path: Path | None, socket: str) -> None:
+    """Print Envoy's bootstrap, generated from the same settings as the router.
+
+    \b
+    Example:
+      wayside envoy config > envoy.yaml && envoy --mode validate -c envoy.yaml
+    """
+    loaded = load(path)
+    notes(loaded)
+    compile_policy(loaded.settings)
+    click.echo(bootstrap_yaml(loaded.settings, extproc_socket=socket), nl=False)

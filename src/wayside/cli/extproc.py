@@ -1,0 +1,93 @@
+"""``wayside extproc``: the router for somebody else's Envoy or Istio."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Literal
+
+import click
+import uvloop
+
+from wayside.cli.app import App, until
+from wayside.cli.config import notes
+from wayside.cli.files import Loaded, config_option, load
+from wayside.cli.serve import management, taken
+from wayside.extproc import serve_extproc
+from wayside.settings.address import parse_address
+
+
+@click.command(
+    "extproc",
+    epilog="""\b
+Examples:
+  wayside extproc --listen 0.0.0.0:50051
+  wayside extproc --unix /run/wayside/extproc.sock
+  wayside extproc --server grpcio           (needs: pip install 'wayside[grpcio]')""",
+)
+@config_option
+@click.option("--listen", help="host:port.  [default: extproc.address and port, 127.0.0.1:50051]")
+@click.option("--unix", help="A Unix socket instead.")
+@click.option("--server", type=click.Choice(["framed", "grpcio"]), help="[default: framed]")
+@click.option("--management-port", type=click.IntRange(0, 65535), help="[default: 8080]")
+def command(
+    path: Path | None,
+    listen: str | None,
+    unix: str | None,
+    server: Literal["framed", "grpcio"] | None,
+    management_port: int | None,
+) -> None:
+    """Serve envoy.service.ext_proc.v3 over gRPC, with gRPC health.
+
+    Envoy asks where each request goes; the answer is x-selected-model, the changed body, and
+    nothing else: which cluster serves a model is Envoy's business, so models need no endpoints
+    here. BUFFERED, STREAMED and FULL_DUPLEX_STREAMED bodies are understood.
+    """
+    loaded = load(path)
+    notes(loaded)
+    s = loaded.settings
+    change: dict[str, object] = {}
+    if listen:
+        try:
+            address = parse_address(listen)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--listen") from None
+        change |= {"address": address.host, "port": address.port}
+    if unix:
+        change["unix"] = unix
+    if server:
+        change["server"] = server
+    update: dict[str, object] = {"extproc": s.extproc.model_copy(update=change)}
+    if management_port is not None:
+        update["management"] = s.management.model_copy(update={"port": management_port})
+    uvloop.run(serve(loaded, update))
+
+
+async def serve(loaded: Loaded, update: dict[str, object]) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    app = App(loaded, update=update, needs_endpoints=False)
+    where = app.settings.extproc
+    stop = asyncio.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    chores = [
+        asyncio.create_task(app.housekeeping()),
+        asyncio.create_task(app.watcher().run()),
+    ]
+    try:
+        async with management(app):
+            try:
+                server = await serve_extproc(
+                    where, app.runtime, app.telemetry, app.settings.limits
+                )
+            except OSError as error:
+                raise taken(where.address, where.port, "extproc", error) from error
+            app.serving = True
+            app.log("serving", extproc=where.unix or f"{where.address}:{server.port}")
+            app.log.flush()
+            await until(stop, *chores)
+            app.draining = True
+            await server.stop(app.settings.limits.drain_s)
+    finally:
+        app.telemetry.flush()
