@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from wayside.selection import Candidate
 from wayside.settings import Condition, DecisionSettings
 from wayside.vocab.verdict import NO, SignalRef, Verdict, Verdicts
@@ -37,9 +39,12 @@ class Decision:
     settings: DecisionSettings = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A decision that holds; ``unknown`` when nobody could tell and the request is to fail."""
+class Match(msgspec.Struct, frozen=True):
+    """A decision that holds; ``unknown`` when nobody could tell and the request is to fail.
+
+    Such a match has confidence 1, so it wins, and the request fails, exactly when the decision
+    could have won.
+    """
 
     decision: Decision
     confidence: float
@@ -200,8 +205,8 @@ class Decider:
         for decision in possible:
             truth = decision.rule(verdicts)
             if truth is None:
-                if decision.on_unknown == "match":
-                    found.append(Match(decision, 0.0))
+                if decision.on_unknown == "match":  # sure, as in vSR: a guard fails closed
+                    found.append(Match(decision, 1.0))
                 elif decision.on_unknown == "fail_request":
                     found.append(Match(decision, 1.0, unknown=True))
             elif truth >= 0:
