@@ -11,7 +11,7 @@ from pydantic import Field
 from wayside.catalog import catalog
 from wayside.settings import Settings
 from wayside.signals import Reading
-from wayside.vocab.ask import Classify, Flow, Labels, ask
+from wayside.vocab.ask import Classify, Flow, ask
 from wayside.vocab.errors import ConfigError, Problem
 from wayside.vocab.prompt import Prompt
 from wayside.vocab.verdict import Verdict
@@ -67,25 +67,22 @@ class DomainSignal:
         ranked = yield from ask(Classify(prompt.question, "domain"))
         if not ranked:
             return {}
-        return {name: _judge(rule, ranked) for name, rule in self._rules.items()}
-
-
-def _judge(rule: DomainRule, ranked: Labels) -> Verdict:
-    """The best category if it is probable enough, else ``other`` (spec: vSR's fallback).
-
-    The confidence of that fallback is how far the prompt is from any category: one less the
-    probability of the best category proper.
-    """
-    best, probability = ranked[0]
-    because = f"{best} {probability:.2f}"
-    listed = max((p for label, p in ranked if label in rule.labels), default=0.0)
-    if probability >= rule.threshold:
-        if best in rule.labels:
-            return Verdict(True, min(1.0, probability), because, listed)
-    elif OTHER in rule.labels:
+        best, probability = ranked[0]
+        because = f"{best} {probability:.2f}"
+        by_label = dict(ranked)
         nearest = max((p for label, p in ranked if label != OTHER), default=0.0)
-        return Verdict(True, max(0.0, 1.0 - nearest), f"unsure: {because}", listed)
-    return Verdict(False, 0.0, because, listed)
+        reading = {}
+        for name, rule in self._rules.items():
+            listed = max([by_label.get(label, 0.0) for label in rule.labels])
+            if probability >= rule.threshold and best in rule.labels:
+                verdict = Verdict(True, min(1.0, probability), because, listed)
+            elif probability < rule.threshold and OTHER in rule.labels:
+                # spec: vSR's fallback. Its confidence is how far the prompt is from any category.
+                verdict = Verdict(True, max(0.0, 1.0 - nearest), f"unsure: {because}", listed)
+            else:
+                verdict = Verdict(False, 0.0, because, listed)
+            reading[name] = verdict
+        return reading
 
 
 def _meant(label: str) -> str:

