@@ -237,7 +237,10 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         self._fields = {name.lower(): value for name, value in self._headers}
         length = self._fields.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._limits.body_bytes:
+        head = len(self._target) + sum(len(name) + len(value) for name, value in self._headers)
+        if head > self._limits.head_bytes:
+            self._refuse(431)
+        elif length.isdecimal() and int(length) > self._limits.body_bytes:
             self._refuse(413)
         elif self._fields.get("expect", "").lower() == "100-continue" and self._task is None:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
