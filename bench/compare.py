@@ -265,6 +265,7 @@ def main() -> int:
     args = arguments()
     if args.setup:
         return subprocess.run(["bash", str(rig.BENCH / "setup.sh")], check=False).returncode
+    rig.end_on_sigterm()
     root = Path(tempfile.mkdtemp(prefix="wayside-bench-"))
     try:
         figures = run(args, root)

@@ -127,6 +127,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="for compare.py --soak")
     args = parser.parse_args()
     rig.build()
+    rig.end_on_sigterm()
     root = Path(tempfile.mkdtemp(prefix="wayside-soak-"))
     backend, ports = rig.start_backend(root)
     up: Up | None = None
