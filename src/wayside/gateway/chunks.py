@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]{0,250})?\r\n")
+_BEGUN_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}(?:[ \t]*;?|[ \t]*;[\t\x20-\x7e\x80-\xff]{0,250})\r?")
 _LINE_MAX = 300
 _TRAILERS_MAX = 8192
 
@@ -49,7 +50,13 @@ class Chunks:
         while at < size:
             state = self._state
             if state == _AT_SIZE:
-                at = self._size_line(piece, at)
+                # Nearly always a whole line is here, and often the chunk after it.
+                match = None if self._partial else _SIZE.match(piece, at)
+                if match is None:
+                    at = self._split_size_line(piece, at)
+                else:
+                    at = match.end()
+                    self._size_is(match[1])
             elif state == _IN_DATA:
                 stop = at + self._need
                 if stop > size:
@@ -59,45 +66,46 @@ class Chunks:
                     return size, -1
                 if data is not None:
                     data += piece[at:stop]
-                if piece[stop : stop + 2] == b"\r\n":  # the common case, in one step
+                if piece[stop : stop + 2] == b"\r\n":
                     self._state = _AT_SIZE
                     at = stop + 2
                 else:
                     self._state = _AT_END_OF_DATA
                     at = stop
             elif state == _AT_END_OF_DATA:
-                self._partial += piece[at : at + 2 - len(self._partial)]
-                if not b"\r\n".startswith(self._partial):
-                    raise BadChunk("a chunk is longer than its size")
-                if len(self._partial) < 2:
-                    return size, -1
-                at += 2 if piece[at : at + 2] == b"\r\n" else 1
-                self._partial = b""
-                self._state = _AT_SIZE
+                at = self._end_of_data(piece, at)
             else:
                 return at, self._trailers(piece, at)
         return size, -1
 
-    def _size_line(self, piece: bytes, at: int) -> int:
-        """Read a size, perhaps begun in an earlier piece; returns where its line ends."""
+    def _size_is(self, digits: bytes) -> None:
+        self._need = need = int(digits, 16)
+        self.announced += need
+        self._state = _IN_DATA if need else _IN_TRAILERS
+
+    def _split_size_line(self, piece: bytes, at: int) -> int:
+        """Read a size whose line was or is cut by the end of a piece; returns where it ends."""
         held = len(self._partial)
-        if held:
-            piece = self._partial + piece[at : at + _LINE_MAX]
-            shift, at = at - held, 0
-        else:
-            shift = 0
-        match = _SIZE.match(piece, at)
+        line = self._partial + piece[at : at + _LINE_MAX]
+        match = _SIZE.match(line)
         if match is None:
-            rest = piece[at : at + _LINE_MAX]
-            if b"\n" in rest or len(rest) == _LINE_MAX or not _could_begin(rest):
+            if len(line) >= _LINE_MAX or not _BEGUN_SIZE.fullmatch(line):
                 raise BadChunk("a chunk's size is malformed")
-            self._partial = rest
-            return shift + at + len(rest)
+            self._partial = line
+            return at + len(line) - held
         self._partial = b""
-        self._need = int(match[1], 16)
-        self.announced += self._need
-        self._state = _IN_DATA if self._need else _IN_TRAILERS
-        return shift + match.end()
+        self._size_is(match[1])
+        return at + match.end() - held
+
+    def _end_of_data(self, piece: bytes, at: int) -> int:
+        wanted = 2 - len(self._partial)
+        self._partial += piece[at : at + wanted]
+        if not b"\r\n".startswith(self._partial):
+            raise BadChunk("a chunk is longer than its size")
+        if len(self._partial) == 2:
+            self._partial = b""
+            self._state = _AT_SIZE
+        return min(at + wanted, len(piece))
 
     def _trailers(self, piece: bytes, at: int) -> int:
         """Skip trailer fields, which are not passed on. Returns where they end, or -1."""
@@ -117,7 +125,3 @@ class Chunks:
             if line == b"\r\n":
                 self._state = _ENDED
                 return at
-
-
-def _could_begin(text: bytes) -> bool:
-    return not text or text[:1] in b"0123456789abcdefABCDEF"

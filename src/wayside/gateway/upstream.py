@@ -98,7 +98,11 @@ class Upstream(asyncio.Protocol):
         mode = self._mode
         try:
             if mode == _CHUNKS:
-                self._follow_chunks(owner, data)
+                data, ended, clean = self._chunked(data)
+                if data:
+                    owner.relay(data)
+                if ended:
+                    self._finish(owner, clean=clean)
             elif mode == _LENGTH:
                 left = self._left - len(data)
                 self._left = left
@@ -146,32 +150,31 @@ class Upstream(asyncio.Protocol):
         elif length == CHUNKED:
             self._mode = _CHUNKS
             self._chunks = Chunks(collect=owner.wants_plain)
-            owner.respond(head, b"")
-            if data:
-                self._follow_chunks(owner, data)
+            first, ended, clean = self._chunked(data)
+            owner.respond(head, first)
+            if ended:
+                self._finish(owner, clean=clean)
         elif length == UNTIL_CLOSE:
             self._mode = _UNTIL_CLOSE
             self.reusable = False
             owner.respond(head, data)
 
-    def _follow_chunks(self, owner: Owner, data: bytes) -> None:
+    def _chunked(self, data: bytes) -> tuple[bytes, bool, bool]:
+        """What of ``data`` the client gets; whether the body ended; and whether at its end."""
         chunks = self._chunks
         assert chunks is not None
         good, end = chunks.feed(data)
+        clean = end == len(data)
         if chunks.data is not None:
-            if chunks.data:
-                owner.relay(bytes(chunks.data))
-                chunks.data.clear()
-            if end >= 0:
-                self._finish(owner, clean=end == len(data))
-        elif end < 0:
-            if good:
-                owner.relay(data if good == len(data) else data[:good])
-        else:
+            data = bytes(chunks.data)
+            chunks.data.clear()
+        elif end >= 0:
             # Trailers stay here: the blank line that ends them is all that is passed on.
-            whole = end == len(data) and good + 2 == end
-            owner.relay(data if whole else data[:good] + b"\r\n")
-            self._finish(owner, clean=end == len(data))
+            if not clean or good + 2 != end:
+                data = data[:good] + b"\r\n"
+        elif good != len(data):
+            data = data[:good]
+        return data, end >= 0, clean
 
     def _finish(self, owner: Owner, *, clean: bool) -> None:
         """The response ended. Not ``clean``: bytes follow that belong to nothing."""
