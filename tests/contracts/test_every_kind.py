@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import example as example_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -200,6 +201,7 @@ def read(signal: Any, prompt: Prompt, reply: Any = answer) -> dict[str, Verdict]
 
 @every_signal
 @settings(deadline=None)
+@example_of(prompt=Prompt(model="auto", question="a\ud800b derivative \udfff"))
 @given(prompt=prompts())
 def test_a_signal_reads_any_prompt(kind: Kind, prompt: Prompt) -> None:
     rule = kind.settings.model_validate(example(kind.settings))

@@ -50,6 +50,7 @@ def matches(question: str, **rule: object) -> bool:
         ("รหัสผ่าน", "ลืมรหัสผ่านแล้ว", True),
         ("비밀번호", "비밀번호를 잊었어요", True),
         ("  urgent ", "this is urgent", True),
+        ("urgent", "\ud800 urgent \udfff", True),
     ],
 )
 def test_a_literal_keyword_is_a_whole_word(keyword: str, question: str, expected: bool) -> None:

@@ -50,6 +50,7 @@ def test_a_pattern_exists_or_not() -> None:
         ("首先烧水，然后加盐", True),
         ("先洗手再吃饭", True),
         ("再见，先生", False),
+        ("first \ud800 then", True),
     ],
 )
 def test_a_sequence_is_words_in_order(question: str, expected: bool) -> None:

@@ -26,7 +26,7 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import Any
 
-import fasttext  # type: ignore[import-untyped]
+import fasttext
 
 from wayside.vocab.ask import Labels
 

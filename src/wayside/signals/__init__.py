@@ -90,16 +90,22 @@ class WholeWords:
     def which(self, text: str) -> set[int]:
         """The indexes of the words that occur."""
         found: set[int] = set()
-        for i, start, end in self._scan(text, overlapping=True):
+        for i, start, end in self._hits(text):
             if i not in found and self._stands_alone(i, start, end, text):
                 found.add(i)
         return found
 
     def find(self, text: str) -> Iterator[tuple[int, int, int]]:
         """``(index of the word, start, end)`` of every occurrence, by where it ends."""
-        for i, start, end in self._scan(text, overlapping=True):
+        for i, start, end in self._hits(text):
             if self._stands_alone(i, start, end, text):
                 yield i, start, end
+
+    def _hits(self, text: str) -> list[tuple[int, int, int]]:
+        try:
+            return self._scan(text, overlapping=True)
+        except UnicodeEncodeError:  # half a surrogate pair, which a broken JSON escape leaves
+            return self._scan(text.encode("utf-8", "replace").decode(), overlapping=True)
 
     def _stands_alone(self, i: int, start: int, end: int, text: str) -> bool:
         left, right = self._ends[i]
