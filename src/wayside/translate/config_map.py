@@ -28,8 +28,10 @@ def unwrap(
     """
     ledger = Ledger()
     root = ledger.reader(document)
-    for key in ("apiVersion", "kind", "metadata", "immutable"):
-        root.raw(key)
+    root.raw("apiVersion")
+    root.raw("kind")
+    for key in ("metadata", "immutable"):
+        root.set_aside(key, "the cluster's, not the router's", "ignored")
     root.set_aside("binaryData", "not text", "ignored")
     data = root.inner("data")
     found: Translation | None = None

@@ -13,7 +13,7 @@ from wayside.settings.address import parse_address
 from wayside.translate.notes import Note, Translation
 from wayside.translate.reading import Ledger, Reader
 from wayside.translate.routing import Routing, read_decisions
-from wayside.translate.servers import family_of
+from wayside.translate.servers import family_of, read_families, read_loras
 from wayside.translate.signals import Signals, read_signals
 from wayside.translate.vsr_flat import read_flat
 from wayside.translate.vsr_v03 import Draft, read_document, settle_default_model
@@ -73,7 +73,7 @@ def _order(document: Mapping[Any, Any]) -> int:
 def _spec(resource: Reader, kind: str) -> Reader:
     resource.raw("apiVersion")
     resource.raw("kind")
-    resource.raw("metadata")
+    resource.set_aside("metadata", "the cluster's, not the router's", "ignored")
     resource.set_aside("status", "the operator's own remarks", "ignored")
     resource.note(
         f"{kind} is a Kubernetes resource: applied to a cluster and acted on by the operator, "
@@ -88,7 +88,7 @@ def _spec(resource: Reader, kind: str) -> Reader:
 def _pool(spec: Reader, out: Draft) -> None:
     for model in spec.each("models"):
         name = model.text("name")
-        if not name or len(name) > 256 or name in out.models:
+        if not name or len(name) > 256 or name in out.taken():
             model.leave_out("a model needs a name of its own", "refused")
             continue
         made: dict[str, Any] = {}
@@ -96,13 +96,7 @@ def _pool(spec: Reader, out: Draft) -> None:
             made["reasoning_family"] = family
         if price := _price(model.inner("pricing")):
             made["price"] = price
-        loras = []
-        for lora in model.each("loras"):
-            if adapter := lora.text("name"):
-                about = lora.text("description")
-                loras.append({"name": adapter, **({"description": about} if about else {})})
-            else:
-                lora.leave_out("an adapter needs a name", "refused")
+        loras = read_loras(model, out.taken() | {name})
         if loras:
             made["loras"] = loras
         model.note("a pool does not say where its models are; add endpoints", "unsupported")
@@ -142,15 +136,17 @@ def _route(spec: Reader, out: Draft, *, whole: bool) -> None:
 
 
 def _router(spec: Reader, out: Draft) -> None:
-    for endpoint in spec.each("vllm_endpoints"):
-        _endpoint(endpoint, out)
     config = spec.raw("config")
+    inner = None
     if isinstance(config, Mapping):
         inner = spec.ledger.reader(config, spec.at("config"))
-        if is_canonical(config):
-            read_document(inner, out)
-        else:
-            read_flat(inner, out)
+        out.families.update(read_families(inner))
+    for endpoint in spec.each("vllm_endpoints"):
+        _endpoint(endpoint, out)
+    if inner is not None and isinstance(config, Mapping) and is_canonical(config):
+        read_document(inner, out)
+    elif inner is not None:
+        read_flat(inner, out)
     spec.set_aside_all("the operator's, not the router's", "ignored")
 
 
@@ -165,8 +161,15 @@ def _endpoint(endpoint: Reader, out: Draft) -> None:
     made = out.models.setdefault(model, {})
     if family:
         made["reasoning_family"] = family
+    kind = backend.text("type")
+    if kind != "service":
+        why = f"backends of type {kind} are found by the operator, not by serve"
+        endpoint.leave_out(f"{why}; the model is taken without this endpoint")
+        return
     url = _service_url(backend)
-    if url is not None:
+    if url is None:
+        endpoint.leave_out("the model is taken without this endpoint", "refused")
+    else:
         entry: dict[str, Any] = {"url": url, **({"name": name} if name else {})}
         if weight is not None and weight != 1:
             entry["weight"] = weight
@@ -174,10 +177,6 @@ def _endpoint(endpoint: Reader, out: Draft) -> None:
 
 
 def _service_url(backend: Reader) -> str | None:
-    kind = backend.text("type")
-    if kind != "service":
-        backend.leave_out(f"backends of type {kind} are found by the operator, not by serve")
-        return None
     service = backend.inner("service")
     host = ".".join(p for p in (service.text("name"), service.text("namespace")) if p)
     suffix = ".svc.cluster.local" if "namespace" in service else ""

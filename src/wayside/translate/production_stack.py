@@ -84,6 +84,10 @@ def _aligned(root: Reader) -> dict[str, Any]:
     models: dict[str, Any] = {}
     for index, (backend, name) in enumerate(zip(backends, names, strict=False)):
         _add(models, name, backend, root, f"{root.at('static_backends')}[{index}]")
+    for index, name in enumerate(names):
+        if name and name not in models:
+            path = f"{root.at('static_models')}[{index}]"
+            root.ledger.add(path, "has no backend that can be used; left out", "refused")
     return models
 
 

@@ -246,6 +246,11 @@ class Reader:
         else:
             self.note(why, severity, key=key)
 
+    def remark(self, *keys: str) -> None:
+        """Keys that only people read."""
+        for key in keys:
+            self.set_aside(key, "a remark without effect", "ignored")
+
     def set_aside_all(self, why: str, severity: Severity = "unsupported") -> None:
         """Every key that was not read so far, one note each: for maps whose keys are free."""
         for key in [k for k in self._data if k not in self._read]:
@@ -267,9 +272,7 @@ class Reader:
             return
         for key in self._data:
             if key not in self._read:
-                near = difflib.get_close_matches(
-                    key, sorted(self._asked - set(self._data)), 1, 0.7
-                )
+                near = difflib.get_close_matches(key, sorted(self._asked), 1, 0.7)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 self.ledger.add(join(self.path, key), f"unknown key{hint}", "unknown")
 

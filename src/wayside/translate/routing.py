@@ -36,6 +36,7 @@ class Lost:
     """A rule that cannot be kept, and why."""
 
     why: str
+    severity: Severity = "unsupported"
 
 
 Rule = dict[str, Any] | str | Lost | None
@@ -57,7 +58,8 @@ def read_decisions(
         else:
             made = _decision(decision, name, routing)
             if isinstance(made, Lost):
-                decision.leave_out(f"decision {name!r} {made.why}; the decision is left out")
+                why = f"decision {name!r} {made.why}; the decision is left out"
+                decision.leave_out(why, made.severity)
             else:
                 kept.append(made)
                 for note in routing.pending:
@@ -99,7 +101,7 @@ def _decision(decision: Reader, name: str, routing: Routing) -> dict[str, Any] |
         "output_contract_spec",
     ):
         decision.set_aside(key, "not supported yet")
-    decision.set_aside("annotations", "remarks without effect", "ignored")
+    decision.remark("annotations")
     return out
 
 
@@ -116,10 +118,10 @@ def _rule(node: Reader, routing: Routing, *, negated: bool) -> Rule:
     lost = [(child, rule) for child, rule in rules if isinstance(rule, Lost)]
     kept = [_always(rule) for _, rule in rules if not isinstance(rule, Lost)]
     if operator == "":
-        return Lost("has a rule whose operator is none of AND, OR, NOT")
+        return Lost("has a rule whose operator is none of AND, OR, NOT", "refused")
     if operator == "not":
         if len(rules) != 1:
-            return Lost("has a NOT without exactly one condition: it would never match")
+            return Lost("has a NOT without exactly one condition: it would never match", "refused")
         return lost[0][1] if lost else {"not": kept[0]}
     if operator == "or":
         return _or(lost, kept, negated=negated, routing=routing)
@@ -136,7 +138,7 @@ def _or(
     if lost and (negated or not kept):
         return lost[0][1]
     if not kept:
-        return Lost("has an OR without conditions: it would never match")
+        return Lost("has an OR without conditions: it would never match", "refused")
     for child, why in lost:
         note = f"{why.why}; dropped from its OR"
         routing.pending.append((child.path, note, "unsupported"))
@@ -154,15 +156,15 @@ def _leaf(leaf: Reader, routing: Routing) -> Rule:
     if not leaf:
         return None
     if not kind or not name:
-        return Lost("has a condition without type and name")
-    leaf.raw("label")  # only kinds that are not supported yet have labels
+        return Lost("has a condition without type and name", "refused")
+    leaf.set_aside("label", "only classifiers have labels", "ignored")
     leaf.set_aside("on_error", "a signal that fails is unknown; see on_unknown of the decision")
     signals = routing.signals
     if why := signals.lost(kind, name):
         return Lost(why)
     if name not in signals.known.get(kind, {}) and not (kind == "domain" and signals.domain(name)):
         if routing.whole:
-            return Lost(f"refers to {kind} {name!r}, which nothing defines")
+            return Lost(f"refers to {kind} {name!r}, which nothing defines", "refused")
         leaf.note(f"{kind} {name!r} is not defined in this document", "unsupported")
     ref = f"{kind}:{name}"
     return {"signal": ref, **numbers} if numbers else ref
@@ -172,13 +174,13 @@ def _candidates(decision: Reader, routing: Routing) -> list[Any] | Lost:
     refs = decision.each("modelRefs")
     kept = [made for ref in refs if (made := _candidate(ref, routing)) is not None]
     if refs and not kept:
-        return Lost("names only models that nothing defines")
+        return Lost("names only models that nothing defines", "refused")
     return kept
 
 
 def _candidate(ref: Reader, routing: Routing) -> Any:
     model, lora = ref.text("model") or "", ref.text("lora_name")
-    ref.raw("reasoning_description")
+    ref.remark("reasoning_description")
     owner = next((m for m, loras in routing.models.items() if model in loras), None)
     if model not in routing.models and owner is not None:
         ref.note(f"is an adapter of {owner!r}", "mapped", key="model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -58,7 +59,7 @@ def read_backend(ref: Reader) -> Server | None:
     name = ref.text("name") or ""
     weight = ref.number("weight", low=0, high=1_000_000)
     protocol = ref.choice("protocol", ("http", "https")) or "http"
-    ref.raw("type")  # chat, vllm: says nothing that routing needs
+    ref.set_aside("type", "says nothing that routing needs", "ignored")
     provider = (ref.text("provider") or "").lower().replace("-", "_")
     if provider not in ("", "openai", "vllm"):
         ref.note(
@@ -83,7 +84,7 @@ def read_flat_endpoint(ref: Reader) -> Server | None:
     name = ref.text("name") or ""
     weight = ref.number("weight", low=0, high=1_000_000)
     protocol = ref.choice("protocol", ("http", "https")) or "http"
-    ref.raw("type")
+    ref.set_aside("type", "says nothing that routing needs", "ignored")
     ref.set_aside("provider_profile", "provider profiles are not supported yet")
     credential = read_credential(ref, "")
     address = (ref.expanded("address") or "").strip()
@@ -128,24 +129,23 @@ def _endpoint(ref: Reader, protocol: str) -> Address | None:
 
 
 def _base_url(ref: Reader) -> Address | None:
-    """A provider's URL. Requests bring their own ``/v1``, so the URL's is taken off."""
+    """A provider's URL. Its path takes the place of the request's own ``/v1``."""
     ref.set_aside("endpoint", "base_url is taken instead", "ignored")
     chat_path = ref.text("chat_path")
     address = _parse(ref, (ref.expanded("base_url") or "").strip())
-    if address is None:
-        return None
-    base = address.base_path
-    chat = "/" + (chat_path or "/chat/completions").strip("/")
-    whole = base + chat
-    if whole.endswith("/v1/chat/completions"):
-        return replace(address, base_path=whole.removesuffix("/v1/chat/completions"))
-    if base or chat_path:
+    if address is None or chat_path is None:
+        return address
+    whole = f"{address.base_path}/{chat_path.strip('/')}"
+    base = whole.removesuffix("/chat/completions")
+    if base in (whole, "") or not base.isprintable() or " " in base:
+        taken = f"{address.base_path or '/v1'}/chat/completions"
         ref.note(
-            f"requests go to {base}/v1/chat/completions; {whole} is not supported yet",
+            f"requests go to {taken}; other paths are not supported yet",
             "unsupported",
-            key="chat_path" if chat_path else "base_url",
+            key="chat_path",
         )
-    return address
+        return address
+    return replace(address, base_path=base)
 
 
 def _parse(ref: Reader, text: str) -> Address | None:
@@ -204,7 +204,7 @@ def read_headers(ref: Reader, key: str) -> dict[str, str]:
         low = name.lower()
         if any(word in low for word in _SECRET_HEADERS):
             inner.note("a secret is not copied; use credential", "refused", key=name)
-        elif value is None or not value.isprintable() or not low.isascii():
+        elif value is None or not (value + low).isascii() or not (value + low).isprintable():
             inner.note("a header is one line of text; left out", "refused", key=name)
         else:
             out[low] = value
@@ -222,13 +222,15 @@ def shared_servers(servers: list[Server], model: Reader) -> dict[str, Any]:
         return {}
     first = servers[0]
     kept = []
+    base = parse_address(first.url).base_path or "/v1"
     for server in servers:
-        if (server.credential, server.headers) == (first.credential, first.headers):
+        same = (server.credential, server.headers) == (first.credential, first.headers)
+        if same and (parse_address(server.url).base_path or "/v1") == base:
             kept.append(server.endpoint)
         elif server.reader is not None:
             server.reader.leave_out(
-                "its key or headers differ from the first backend's, and a model has one set; "
-                "the backend is left out. Make it a model of its own"
+                "its key, headers or path differ from the first backend's, and a model has one "
+                "of each; the backend is left out. Make it a model of its own"
             )
     out: dict[str, Any] = {"endpoints": kept}
     if first.credential:
@@ -236,6 +238,19 @@ def shared_servers(servers: list[Server], model: Reader) -> dict[str, Any]:
     if first.headers:
         out["headers"] = first.headers
     return out
+
+
+def read_upstream_name(model: Reader, name: str) -> str | None:
+    """``provider_model_id``, or the first of ``external_model_ids``."""
+    upstream = model.text("provider_model_id")
+    ids = model.inner("external_model_ids")
+    for provider in ids:
+        value = ids.text(provider)
+        if upstream is None and value:
+            upstream = value
+        elif value and value != upstream:
+            ids.note(f"{upstream!r} is sent to every endpoint", "unsupported", key=provider)
+    return upstream if upstream and upstream != name else None
 
 
 def read_price(model: Reader) -> dict[str, Any] | None:
@@ -255,13 +270,16 @@ def read_price(model: Reader) -> dict[str, Any] | None:
     return out or None
 
 
-def read_loras(owner: Reader) -> list[dict[str, str]]:
-    """``loras: [{name, description}]``."""
-    out = []
+def read_loras(owner: Reader, taken: Collection[str]) -> list[dict[str, str]]:
+    """``loras: [{name, description}]``. Clients ask for adapters by name, so names are unique."""
+    out: list[dict[str, str]] = []
     for lora in owner.each("loras"):
         name = lora.text("name")
         if not name or len(name) > 256:
             lora.leave_out("an adapter needs a name", "refused")
+            continue
+        if name in taken or any(name == other["name"] for other in out):
+            lora.leave_out(f"{name!r} already names a model or another's adapter", "refused")
             continue
         entry = {"name": name}
         if description := lora.text("description"):

@@ -21,6 +21,7 @@ from wayside.signals.language import LanguageRule, LanguageSignal
 from wayside.signals.metadata import MetadataRule, MetadataSignal
 from wayside.signals.structure import StructureRule, StructureSignal
 from wayside.translate.mmlu import DOMAINS, domain_of
+from wayside.translate.notes import Severity
 from wayside.translate.reading import Reader
 from wayside.vocab.errors import ConfigError
 
@@ -113,9 +114,10 @@ def _take(kind: str, name: str, rule: Reader, made: Rule | str, signals: Signals
     problem = made if isinstance(made, str) else _problem(kind, name, made)
     if isinstance(made, str) or problem is not None:
         signals.missing[kind, name] = f"needs {kind} {name!r}, which is left out: {problem}"
-        rule.leave_out(f"{problem}; the signal is left out")
+        severity: Severity = "unsupported" if "not supported yet" in str(problem) else "refused"
+        rule.leave_out(f"{problem}; the signal is left out", severity)
     else:
-        rule.raw("description")
+        rule.remark("description")
         signals.add(kind, name, made)
 
 
@@ -186,6 +188,11 @@ def _fuzzy_threshold(rule: Reader, out: Rule) -> None:
         )
 
 
+def _scored_domain(rule: Reader, signals: Signals) -> Rule | str:
+    rule.set_aside("model_scores", "scores per domain do not choose the model yet")
+    return _domain(rule, signals)
+
+
 def _domain(rule: Reader, signals: Signals) -> Rule | str:
     name = rule.text("name") or ""
     wanted = rule.texts("mmlu_categories")
@@ -210,7 +217,6 @@ def _domain(rule: Reader, signals: Signals) -> Rule | str:
         categories = [own]
         if own != name:
             rule.note(f"means {own!r}", "mapped", key="name")
-    rule.set_aside("model_scores", "scores per domain do not choose the model yet")
     if not categories:
         return (
             f"domain {name!r} is not one of {', '.join(DOMAINS)}, and lists none of them in "
@@ -347,7 +353,7 @@ def _conversation_source(source: Reader) -> Rule | str:
     out: Rule = {"type": kind}
     role = source.text("role")
     if role is not None and role not in _ROLES:
-        return f"messages of role {role} are not counted yet"
+        return f"messages of role {role} are not supported yet"
     if role is not None:
         out["role"] = role
     return out
@@ -370,7 +376,7 @@ def _metadata(rule: Reader, signals: Signals) -> Rule | str:
 
 _TRANSLATORS: dict[str, Callable[[Reader, Signals], Rule | str]] = {
     "keyword": _keyword,
-    "domain": _domain,
+    "domain": _scored_domain,
     "language": _language,
     "context": _context,
     "structure": _structure,

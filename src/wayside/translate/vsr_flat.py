@@ -22,6 +22,7 @@ from wayside.translate.servers import (
     read_flat_endpoint,
     read_loras,
     read_price,
+    read_upstream_name,
     shared_servers,
 )
 from wayside.translate.signals import Signals, read_categories, read_signals
@@ -139,14 +140,14 @@ def _read_models(root: Reader, out: Draft, *, whole: bool) -> None:
             served.setdefault(model, []).append(name)
     used: set[str] = set()
     for name, config in root.named("model_config"):
-        if not name or len(name) > 256:
-            config.leave_out("a model needs a name", "refused")
+        if not name or len(name) > 256 or name in out.taken():
+            config.leave_out("a model needs a name of its own", "refused")
             continue
         chosen = _chosen(config, name, servers, served)
         used.update(s.name for s in chosen)
         out.models[name] = _model(config, name, chosen, out, whole=whole)
     for name in served:
-        if name not in out.models and 0 < len(name) <= 256:
+        if name not in out.taken() and 0 < len(name) <= 256:
             _without_config(name, [servers[s] for s in served[name]], root, out)
             used.update(served[name])
     _unclaimed(root, {n: s for n, s in servers.items() if n not in used}, out)
@@ -173,12 +174,8 @@ def _model(
     made = shared_servers(servers, model)
     if credential := read_credential(model, ""):
         made["credential"] = credential
-    ids = model.inner("external_model_ids")
-    values = [v for key in ids if (v := ids.text(key))]
-    if values and values[0] != name:
-        made["upstream_name"] = values[0]
-    if len(set(values)) > 1:
-        ids.note(f"{values[0]!r} is sent to every endpoint", "unsupported")
+    if upstream := read_upstream_name(model, name):
+        made["upstream_name"] = upstream
     if family := family_of(model, "reasoning_family", out.families, whole=whole):
         made["reasoning_family"] = family
     if description := model.text("description"):
@@ -187,7 +184,7 @@ def _model(
         made["context_window"] = window
     if price := read_price(model):
         made["price"] = price
-    if loras := read_loras(model):
+    if loras := read_loras(model, out.taken() | {name}):
         made["loras"] = loras
     model.set_aside("pii_policy", "personal data is not detected yet: nothing is blocked")
     if (api_format := model.text("api_format")) not in (None, "openai"):
@@ -270,7 +267,7 @@ def _category(category: Reader, routing: Routing, *, scored: bool) -> dict[str, 
         category.set_aside(key, why)
     reasoning = category.flag("use_reasoning")
     effort = category.choice("reasoning_effort", EFFORTS)
-    category.raw("reasoning_description")
+    category.remark("reasoning_description")
     if not scored or not scores:
         for score in scores:
             score.leave_out("decisions choose the models")
@@ -285,7 +282,7 @@ def _category(category: Reader, routing: Routing, *, scored: bool) -> dict[str, 
             entry["reasoning"] = think
         if how := score.choice("reasoning_effort", EFFORTS) or effort:
             entry["effort"] = how
-        score.raw("reasoning_description")
+        score.remark("reasoning_description")
         if not model or len(model) > 256 or (routing.whole and model not in routing.models):
             score.leave_out(f"nothing defines model {model!r}; left out", "refused")
         else:

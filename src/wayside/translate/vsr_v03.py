@@ -24,6 +24,7 @@ from wayside.translate.servers import (
     read_loras,
     read_price,
     read_reliability,
+    read_upstream_name,
     shared_servers,
 )
 from wayside.translate.signals import Signals, read_signals
@@ -66,6 +67,7 @@ def translate_fragment(hint: str, document: Mapping[Any, Any]) -> Translation:
 
 
 def _as_decision(hint: str, document: Mapping[Any, Any]) -> dict[Any, Any]:
+    hint = hint.rpartition("/")[2].partition(".")[0]
     decision = {k: v for k, v in document.items() if k != "plugin"}
     if "plugin" in document:
         decision["plugins"] = [document["plugin"]]
@@ -99,6 +101,10 @@ class Draft:
             for name, model in self.models.items()
         }
 
+    def taken(self) -> set[str]:
+        """Names of models and adapters: clients ask for either, so no two may be the same."""
+        return set(self.models).union(*self.loras().values())
+
     def settings(self) -> dict[str, Any]:
         """As ``RouterSettings`` reads it; what has nothing to say is absent."""
         routing = {**self.routing}
@@ -117,7 +123,7 @@ class Draft:
 
 def read_document(root: Reader, out: Draft) -> None:
     """Everything in ``root`` into ``out``."""
-    root.text("version")
+    root.set_aside("version", "the keys tell", "ignored")
     whole = "providers" in root
     read_listeners(root, out)
     providers = root.inner("providers")
@@ -141,7 +147,7 @@ def read_listeners(root: Reader, out: Draft) -> None:
         if index:
             listener.leave_out("one listener is supported; the first is taken")
             continue
-        listener.text("name")
+        listener.remark("name")
         listen: dict[str, Any] = {}
         if address := listener.text("address"):
             listen["address"] = address
@@ -150,9 +156,11 @@ def read_listeners(root: Reader, out: Draft) -> None:
         listener.set_aside(
             "timeout", "time limits belong to a model here: models.<name>.timeouts", "unsupported"
         )
-        listener.set_aside(
-            "api_keys", "clients' keys are not checked yet: this listener would be open"
-        )
+        if "api_keys" in listener:
+            listener.set_aside("api_keys", "clients' keys are not checked yet")
+            if (address := listen.pop("address", "")) and not _is_loopback(address):
+                why = "stays on loopback, as api_keys are not supported"
+                listener.note(why, "refused", key="address")
         if listen:
             out.top["listen"] = listen
 
@@ -188,8 +196,8 @@ def _read_models(providers: Reader, routing: Reader, out: Draft, *, whole: bool)
         name = model.text("name")
         if not name or len(name) > 256:
             model.leave_out("a model needs a name", "refused")
-        elif name in out.models:
-            model.leave_out(f"a second model named {name!r}", "refused")
+        elif name in out.taken():
+            model.leave_out(f"a second model or adapter named {name!r}", "refused")
         else:
             out.models[name] = _model(model, name, out, whole=whole)
     for card in routing.each("modelCards"):
@@ -207,17 +215,18 @@ def _model(model: Reader, name: str, out: Draft, *, whole: bool) -> dict[str, An
     made.update(shared_servers(servers, model))
     if credential := read_credential(model, ""):  # the v0.1 command line's, for all endpoints
         made["credential"] = credential
-    if upstream := _upstream_name(model, name):
+    if upstream := read_upstream_name(model, name):
         made["upstream_name"] = upstream
     if description := model.text("description"):
         made["description"] = description
     family = family_of(model, "reasoning_family", out.families, whole=whole)
     if family := family or _own_reasoning(model, name, out):
         made["reasoning_family"] = family
-    model.set_aside("reasoning", "reasoning_family is taken instead", "ignored")
+    if "reasoning_family" in model:
+        model.set_aside("reasoning", "reasoning_family is taken instead", "ignored")
     if price := read_price(model):
         made["price"] = price
-    if loras := read_loras(model):
+    if loras := read_loras(model, out.taken() | {name}):
         made["loras"] = loras
     if (api_format := model.text("api_format")) not in (None, "openai"):
         model.note(
@@ -228,19 +237,6 @@ def _model(model: Reader, name: str, out: Draft, *, whole: bool) -> dict[str, An
     model.set_aside("param_size", "sizes do not choose the model yet")
     read_reliability(model)
     return made
-
-
-def _upstream_name(model: Reader, name: str) -> str | None:
-    """``provider_model_id``, or the first of ``external_model_ids``."""
-    upstream = model.text("provider_model_id")
-    ids = model.inner("external_model_ids")
-    for provider in ids:
-        value = ids.text(provider)
-        if upstream is None and value:
-            upstream = value
-        elif value and value != upstream:
-            ids.note(f"{upstream!r} is sent to every endpoint", "unsupported", key=provider)
-    return upstream if upstream and upstream != name else None
 
 
 def _own_reasoning(model: Reader, name: str, out: Draft) -> str | None:
@@ -270,7 +266,7 @@ def _card(card: Reader, out: Draft, *, whole: bool) -> None:
         card.leave_out("a model card needs a name", "refused")
         return
     if name not in out.models:
-        if whole:
+        if whole or name in out.taken():
             card.leave_out(f"no provider serves model {name!r}", "refused")
             return
         out.models[name] = {}
@@ -279,9 +275,9 @@ def _card(card: Reader, out: Draft, *, whole: bool) -> None:
         made["description"] = description
     if window := card.whole("context_window_size", low=1):
         made["context_window"] = window
-    if loras := read_loras(card):
-        known = {lora["name"] for lora in made.get("loras", ())}
-        made["loras"] = [*made.get("loras", ()), *(x for x in loras if x["name"] not in known)]
+    own = made.pop("loras", [])
+    if loras := [*own, *read_loras(card, out.taken() | {lora["name"] for lora in own})]:
+        made["loras"] = loras
     for key in ("param_size", "capabilities", "quality_score", "modality", "tags"):
         card.set_aside(key, "does not choose the model yet")
 
@@ -314,7 +310,7 @@ def _read_routing(
 def _read_recipes(root: Reader, out: Draft, *, whole: bool) -> None:
     for recipe in root.each("recipes"):
         name = recipe.text("name")
-        recipe.set_aside("description", "a remark without effect", "ignored")
+        recipe.remark("description")
         if not name or len(name) > 256 or name == "default" or name in out.recipes:
             recipe.leave_out("a recipe needs a name of its own, other than default", "refused")
             continue
@@ -326,14 +322,16 @@ def _read_recipes(root: Reader, out: Draft, *, whole: bool) -> None:
 
 def read_entrypoints(root: Reader, out: Draft) -> None:
     """Names that route by a recipe; those of ``default`` join the automatic ones."""
-    taken: set[str] = set(out.models)
+    taken = out.taken()
+    automatic = set(out.top.get("auto_names", _AUTO))
     for entry in root.each("entrypoints"):
         recipe = entry.text("recipe") or "default"
         names = []
         for index, name in enumerate(entry.texts("model_names")):
-            if not name or len(name) > 256 or name in taken:
+            clash = name in taken or (recipe != "default" and name in automatic)
+            if not name or len(name) > 256 or clash:
                 path = f"{entry.at('model_names')}[{index}]"
-                entry.ledger.add(path, "empty, or taken by another model or entrypoint", "refused")
+                entry.ledger.add(path, "empty, too long, or already routed otherwise", "refused")
             else:
                 names.append(name)
                 taken.add(name)
@@ -388,13 +386,18 @@ def _read_router(router: Reader, out: Draft, *, whole: bool) -> None:
 def read_names(owner: Reader, out: Draft, *, whole: bool) -> None:
     """Names that ask the router to choose, and whether ``/v1/models`` lists the models."""
     one, several = owner.text("auto_model_name"), owner.texts("auto_model_names")
-    names = list(dict.fromkeys(n for n in (*several, one or "") if n and len(n) <= 256))
+    taken = out.taken()
+    names = [n for n in dict.fromkeys((*several, one or "")) if n and len(n) <= 256]
+    for name in [n for n in names if n in taken]:
+        owner.note(f"{name!r} names a model; it asks for that model, not for a choice", "refused")
+        names.remove(name)
+    defaults = [n for n in _AUTO if n not in names and n not in taken]
     if names and not several:
-        names += [n for n in _AUTO if n not in names]
+        names += defaults
     if names:
         out.top["auto_names"] = names
     elif whole:
-        out.top["auto_names"] = list(_AUTO)
+        out.top["auto_names"] = defaults
     listed = owner.flag("include_config_models_in_list")
     if listed is not None:
         out.top["list_models"] = listed
