@@ -1,4 +1,4 @@
-"""Stand-ins for what surrounds the ext_proc servers: the core, telemetry, a model server, Envoy."""
+"""Stand-ins for what surrounds the servers: the core, telemetry, a model server, Envoy."""
 
 from __future__ import annotations
 

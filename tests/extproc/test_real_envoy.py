@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from extproc.stand_ins import Answer, ContentRouter, Listener, ModelServer, ask, door, envoy
+from .stand_ins import Answer, ContentRouter, Listener, ModelServer, ask, door, envoy
 from wayside.extproc import wire
 from wayside.extproc.envoy import bootstrap
 from wayside.extproc.framed import FramedServer

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, cast
 
-from wayside.extproc import grpc, h2, wire
+from wayside.extproc import calls, h2, wire
 from wayside.extproc.session import Door, Session
 from wayside.vocab.outcome import Outcome
 
@@ -114,11 +114,11 @@ class FramedConnection(asyncio.Protocol):
 
     def __init__(self, server: FramedServer) -> None:
         self.server = server
-        self.calls = grpc.Calls(
+        self.http = calls.Calls(
             {
-                grpc.PROCESS: self._process,
-                grpc.HEALTH_CHECK: self._health,
-                grpc.HEALTH_WATCH: self._health_watch,
+                calls.PROCESS: self._process,
+                calls.HEALTH_CHECK: self._health,
+                calls.HEALTH_WATCH: self._health_watch,
             },
             max_message=server.max_message,
             max_kept=server.door.max_held_bytes,
@@ -140,7 +140,7 @@ class FramedConnection(asyncio.Protocol):
         self.flush()
 
     def data_received(self, data: bytes) -> None:
-        self.calls.receive(data)
+        self.http.receive(data)
         self.flush()
 
     def eof_received(self) -> bool:
@@ -149,7 +149,7 @@ class FramedConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.server.connections.discard(self)
         self._transport = None
-        self.calls.lost()
+        self.http.lost()
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -167,21 +167,21 @@ class FramedConnection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what has been answered since the last flush, at once."""
-        calls, transport = self.calls, self._transport
+        http, transport = self.http, self._transport
         if transport is None or transport.is_closing():
-            calls.out.clear()
+            http.out.clear()
             return
-        out = calls.out
+        out = http.out
         if out:
             transport.write(b"".join(out))
             out.clear()
-        if calls.closing:
-            if calls.failure:
-                log.warning("ext_proc connection ended", extra={"reason": calls.failure})
+        if http.closing:
+            if http.failure:
+                log.warning("ext_proc connection ended", extra={"reason": http.failure})
             transport.close()
 
     def drain(self) -> None:
-        self.calls.drain()
+        self.http.drain()
         self.flush()
 
     def abort(self) -> None:
@@ -191,7 +191,7 @@ class FramedConnection(asyncio.Protocol):
     def check(self, now: float) -> None:
         """Cut the peer off if it takes nothing of what it is owed."""
         if not self._paused:
-            if not self.calls.waits_for_window:
+            if not self.http.waits_for_window:
                 self._stalled = None
             elif self._stalled is None:
                 self._stalled = now
@@ -201,13 +201,13 @@ class FramedConnection(asyncio.Protocol):
 
     # --- methods -------------------------------------------------------------------------------
 
-    def _process(self, calls: grpc.Calls, stream: h2.Stream) -> grpc.Call:
+    def _process(self, http: calls.Calls, stream: h2.Stream) -> calls.Call:
         return _Process(self, stream)
 
-    def _health(self, calls: grpc.Calls, stream: h2.Stream) -> grpc.Call:
+    def _health(self, http: calls.Calls, stream: h2.Stream) -> calls.Call:
         return _Health(self, stream, watches=False)
 
-    def _health_watch(self, calls: grpc.Calls, stream: h2.Stream) -> grpc.Call:
+    def _health_watch(self, http: calls.Calls, stream: h2.Stream) -> calls.Call:
         return _Health(self, stream, watches=True)
 
 
@@ -241,7 +241,7 @@ class _Process:
         self._ended = True
         if self._session.pending is None:
             self._session.close()
-            self._connection.calls.finish(self._stream)
+            self._connection.http.finish(self._stream)
 
     def gone(self, reason: str) -> None:
         task, self._task = self._task, None
@@ -250,9 +250,9 @@ class _Process:
         self._session.close(reason)
 
     def _send(self, replies: list[wire.Message]) -> None:
-        session, calls, stream = self._session, self._connection.calls, self._stream
+        session, http, stream = self._session, self._connection.http, self._stream
         if replies:
-            calls.reply(stream, replies)
+            http.reply(stream, replies)
         if session.pending is not None:
             server = self._connection.server
             self._task = task = asyncio.ensure_future(self._wait(session.pending))
@@ -260,7 +260,7 @@ class _Process:
             task.add_done_callback(server.tasks.discard)
         elif session.done:
             session.close()
-            calls.finish(stream)
+            http.finish(stream)
 
     async def _wait(self, pending: Awaitable[Outcome]) -> None:
         outcome: Outcome | BaseException
@@ -279,7 +279,7 @@ class _Process:
                 self.message(data)
         except wire.WireError as error:
             session.close(str(error))
-            self._connection.calls.finish(self._stream, grpc.INVALID_ARGUMENT, str(error))
+            self._connection.http.finish(self._stream, calls.INVALID_ARGUMENT, str(error))
         if self._ended and session.pending is None:
             self.ended()
         self._connection.flush()
@@ -294,10 +294,10 @@ class _Health:
         self._connection, self._stream, self._watches = connection, stream, watches
 
     def message(self, data: bytes) -> None:
-        status = grpc.SERVING if self._connection.server.serving else grpc.NOT_SERVING
-        self._connection.calls.reply(self._stream, [status])
+        status = calls.SERVING if self._connection.server.serving else calls.NOT_SERVING
+        self._connection.http.reply(self._stream, [status])
         if not self._watches:
-            self._connection.calls.finish(self._stream)
+            self._connection.http.finish(self._stream)
 
     def too_large(self) -> bool:
         return False
@@ -305,7 +305,7 @@ class _Health:
     def ended(self) -> None:
         if not self._watches:
             why = "a health check without a message"
-            self._connection.calls.finish(self._stream, grpc.INVALID_ARGUMENT, why)
+            self._connection.http.finish(self._stream, calls.INVALID_ARGUMENT, why)
 
     def gone(self, reason: str) -> None:
         pass

@@ -2,7 +2,7 @@
 
 We announce a dynamic table of size 0, but a peer may use the default 4,096 bytes until it has
 read that, so the table is kept properly. Nothing here encodes: our few header blocks are
-constants (:mod:`wayside.extproc.grpc`).
+constants (:mod:`wayside.extproc.calls`).
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ class HpackError(ValueError):
 class Decoder:
     """One connection's decoder. Blocks must be given in the order received."""
 
-    __slots__ = ("_limit", "_size", "_table", "_tidy")
+    __slots__ = ("_limit", "_pure", "_size", "_table", "_tidy")
 
     def __init__(self) -> None:
         self._table: list[Header] = []
         self._size = 0
         self._limit = MAX_TABLE
+        self._pure = True
         self._tidy: dict[bytes, tuple[Header, ...]] = {}
 
     def decode(self, block: bytes) -> tuple[Header, ...]:
         """The headers of ``block`` in order; :class:`HpackError` if it is not a header block."""
-        stateless = self._limit == 0
-        if stateless:
-            known = self._tidy.get(block)
-            if known is not None:
-                return known
+        known = self._tidy.get(block)
+        if known is not None:
+            return known
+        self._pure = self._limit == 0
         try:
             headers = self._read(block)
         except IndexError:
             raise HpackError("the header block ends early") from None
-        if stateless and self._limit == 0:
-            # A context-free block means the same every time, and Envoy sends few distinct ones.
+        if self._pure:
+            # Means the same every time, and Envoy sends few distinct ones.
             if len(self._tidy) >= 256:
                 self._tidy.clear()
             self._tidy[block] = headers
@@ -98,6 +98,8 @@ class Decoder:
     def _resize(self, limit: int) -> None:
         if limit > MAX_TABLE:
             raise HpackError("a table size above what was allowed")
+        self._pure = limit == 0 == self._limit
+        self._tidy.clear()  # with a table of another size, the same bytes may mean another thing
         self._limit = limit
         self._evict(limit)
 

@@ -103,40 +103,46 @@ def fields(data: bytes, pos: int, end: int) -> Iterable[tuple[int, int, int, int
 def parse(data: bytes) -> Part:
     """Which phase a ProcessingRequest is about."""
     size = len(data)
-    # Nearly every message after the first is one field; do not pay for a generator then.
+    # Envoy writes the phase first, and what follows is the same few bytes again and again (an
+    # empty metadata_context; the protocol_config of a filter): those are parsed once.
     if size > 2 and data[0] & 7 == 2 and 0x12 <= data[0] <= 0x3A:
         length = data[1]
         start = 2
         if length > 127:
             length, start = varint(data, 1)
-        if start + length == size:
-            return Part(data[0] >> 3, data, start, size)
-    phase = begin = stop = 0
-    protocol = None
-    observing = False
-    for number, value, start, end in fields(data, 0, size):
-        if start >= 0 and 2 <= number <= 7:
-            phase, begin, stop = number, start, end
-        elif number == 10:
-            observing = value != 0
-        elif number == 11 and start >= 0:
-            protocol = _protocol(data, start, end)
+        stop = start + length
+        if stop <= size:
+            tail = data[stop:]
+            known = _TAILS.get(tail)
+            if known is None:
+                known = _parse(tail, 0)[3:]
+                if len(_TAILS) < 256 and len(tail) < 64:
+                    _TAILS[tail] = known
+            if not known[2]:
+                return Part(data[0] >> 3, data, start, stop, known[0], known[1])
+    phase, begin, stop, protocol, observing, _ = _parse(data, 0)
     if not phase:
         raise WireError("a ProcessingRequest without a phase")
     return Part(phase, data, begin, stop, protocol, observing)
 
 
-_PROTOCOLS: Final[dict[bytes, Protocol]] = {}
+def _parse(data: bytes, pos: int) -> tuple[int, int, int, Protocol | None, bool, bool]:
+    phase = begin = stop = 0
+    protocol = None
+    observing = False
+    for number, value, start, end in fields(data, pos, len(data)):
+        if start >= 0 and 2 <= number <= 7:
+            phase, begin, stop = number, start, end
+        elif number == 10:
+            observing = value != 0
+        elif number == 11 and start >= 0:
+            found = {n: v for n, v, _, _ in fields(data, start, end)}
+            protocol = Protocol(found.get(1, 0), found.get(2, 0), bool(found.get(3, 0)))
+    return phase, begin, stop, protocol, observing, phase != 0
 
 
-def _protocol(data: bytes, start: int, end: int) -> Protocol:
-    known = _PROTOCOLS.get(data[start:end])
-    if known is None:
-        found = {number: value for number, value, _, _ in fields(data, start, end)}
-        known = Protocol(found.get(1, 0), found.get(2, 0), bool(found.get(3, 0)))
-        if len(_PROTOCOLS) < 64:
-            _PROTOCOLS[data[start:end]] = known
-    return known
+_TAILS: Final[dict[bytes, tuple[Protocol | None, bool, bool]]] = {b"": (None, False, False)}
+"""What follows the phase: protocol_config, observability_mode, whether a phase follows again."""
 
 
 def read_body(part: Part) -> tuple[bytes, bool]:
