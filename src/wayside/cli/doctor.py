@@ -74,7 +74,8 @@ def command(path: Path | None, upstream: tuple[str, ...], timeout: float, as_jso
         for endpoint in model.endpoints
     ]
     with ThreadPoolExecutor(max_workers=16) as pool:
-        found = list(pool.map(lambda job: examine(*job, keys, timeout), jobs))
+        pending = [pool.submit(examine, *job, keys, timeout) for job in jobs]
+        found = [future.result() for future in pending]
     if as_json:
         click.echo(json.dumps([{**asdict(c), "ok": c.ok} for c in found], indent=2))
     else:

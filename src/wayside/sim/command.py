@@ -289,3 +289,5 @@ def _explain(error: ValidationError) -> str:
         f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
         for problem in error.errors()
     )
+
+command = sim

@@ -132,6 +132,13 @@ class Metrics:
     def names(self) -> list[str]:
         return sorted([*self._metrics, *(c[1] for c in self._copies)])
 
+    def declared(self) -> list[Counter | Gauge | Histogram]:
+        return list(self._metrics.values())
+
+    def copies(self) -> list[tuple[str, str]]:
+        """Our name and the compatible one, for each that is shown twice."""
+        return [(ours, theirs) for ours, theirs, _, _ in self._copies]
+
     def text(self) -> bytes:
         """Prometheus's text format, version 0.0.4."""
         return generate_latest(self._registry)
