@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
 from pydantic import field_validator
 
 from wayside.catalog import catalog
 from wayside.plugins import Draft
 from wayside.settings import Settings
-from wayside.vocab.headers import HOP_BY_HOP, is_internal
+from wayside.vocab.headers import CREDENTIALS, header_name, header_value
 from wayside.vocab.prompt import Prompt
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_FORBIDDEN = HOP_BY_HOP | {"host", "content-length", "authorization"}
 
 
 def _name(value: str) -> str:
-    low = value.lower()
-    if not _TOKEN.fullmatch(value):
-        raise ValueError(f"{value!r} is not a header name")
-    if low in _FORBIDDEN or is_internal(low):
-        raise ValueError(f"header {value!r} is the router's own; it cannot be changed here")
+    low = header_name(value)
+    if low in CREDENTIALS:
+        raise ValueError(f"header {value!r} carries a key; give the model a credential instead")
     return low
 
 
@@ -32,13 +25,7 @@ class HeaderValue(Settings):
     value: str
 
     _check_name = field_validator("name")(_name)
-
-    @field_validator("value")
-    @classmethod
-    def _one_line(cls, value: str) -> str:
-        if not value.isascii() or not value.isprintable():
-            raise ValueError("a header value is printable ASCII on one line")
-        return value
+    _check_value = field_validator("value")(header_value)
 
 
 class HeaderMutationRule(Settings):

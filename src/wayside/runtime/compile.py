@@ -27,7 +27,8 @@ from wayside.settings.address import strict_ip_problem
 from wayside.settings.problems import problems_from, suggest
 from wayside.signals import Signal
 from wayside.vocab.errors import ConfigError, Problem
-from wayside.vocab.outcome import Credential, Target
+from wayside.vocab.headers import CREDENTIALS, header_name, header_value
+from wayside.vocab.outcome import Credential, HeaderPairs, Target
 
 for _package in (wayside.signals, wayside.selection, wayside.plugins):
     discover(_package)
@@ -108,7 +109,7 @@ class _Compiler:
                 if asked in found:
                     other = found[asked].target.name
                     self.wrong(f"{asked!r} already names model {other!r}", where, "rename one")
-                found[asked] = served(target, asked, sent, tuple(model.headers.items()))
+                found[asked] = served(target, asked, sent, _headers(model))
         return found
 
     def target(self, name: str, model: ModelSettings, where: str) -> Target:
@@ -131,10 +132,13 @@ class _Compiler:
             fix = suggest(family, self.settings.reasoning_families, "families")
             self.wrong(f"no reasoning family {family!r}", f"{where}.reasoning_family", fix)
         for header, value in model.headers.items():
-            if not (header.isascii() and header.isprintable() and " " not in header):
-                self.wrong(f"{header!r} is not a header name", f"{where}.headers")
-            if not (value.isascii() and value.isprintable()):
-                self.wrong("not one line of printable ASCII", f"{where}.headers.{header}")
+            try:
+                header_value(value)
+                if header_name(header) in CREDENTIALS:
+                    fix = "a key is given by reference: credential: {env: NAME}"
+                    self.wrong("carries a key", f"{where}.headers.{header}", fix)
+            except ValueError as error:
+                self.wrong(str(error), f"{where}.headers.{header}")
         credential = None
         if model.credential is not None:
             try:
@@ -223,7 +227,7 @@ class _Compiler:
         target = self.targets[candidate.model]
         sent = candidate.lora or target.upstream_name
         return Option(
-            served=served(target, "", sent, tuple(model.headers.items())),
+            served=served(target, "", sent, _headers(model)),
             candidate=candidate,
             report=report.routed(recipe, decision, algorithm, candidate.lora or target.name),
             plugins=plugins,
@@ -335,7 +339,7 @@ class _Compiler:
             routing = {
                 "resolution": "virtual",
                 "selectable": True,
-                "default_route": name == self.settings.auto_names[0],
+                "default_route": name in self.settings.auto_names[:1],
                 "recipe": recipe.name,
             }
             items[name] = self.item(name, "wayside", "Chooses a model by meaning.", routing)
@@ -357,3 +361,7 @@ class _Compiler:
                 "routing": routing,
             }
         )
+
+
+def _headers(model: ModelSettings) -> HeaderPairs:
+    return tuple((name.lower(), value) for name, value in model.headers.items())

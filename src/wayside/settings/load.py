@@ -12,6 +12,8 @@ from wayside.vocab.errors import ConfigError, Problem
 
 MAX_BYTES = 8 << 20
 """A configuration larger than this is refused."""
+MAX_VALUES = 1_000_000
+"""A configuration of more values, counted where aliases put them, is refused."""
 
 _VARIABLE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
 
@@ -19,25 +21,48 @@ _VARIABLE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which a key written twice is an error, and aliases cannot blow up."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._checked: set[yaml.MappingNode] = set()
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        if node in self._checked:
+            return
+        self._checked.add(node)
+        _refuse_repeated(node)
+        super().flatten_mapping(node)
+        if len(node.value) > MAX_VALUES:
+            raise _too_many()
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Keys are what was written: ``no`` is a name here, not false."""
+        self.flatten_mapping(node)
+        return {key.value: self.construct_object(value, deep=True) for key, value in node.value}
+
+
+def _refuse_repeated(node: yaml.MappingNode) -> None:
     seen: set[str] = set()
     for key, _ in node.value:
+        where = f"line {key.start_mark.line + 1}"
+        if not isinstance(key, yaml.ScalarNode):
+            raise ConfigError.one("a key is a word, not a list or mapping", where=where)
         if key.tag == "tag:yaml.org,2002:merge":
             continue
         if key.value in seen:
-            mark = key.start_mark
-            raise ConfigError.one(
-                f"key {key.value!r} is written twice",
-                where=f"line {mark.line + 1}",
-                fix="keep one of them",
-            )
+            what = f"key {key.value!r} is written twice"
+            raise ConfigError.one(what, where=where, fix="keep one of them")
         seen.add(key.value)
-    loader.flatten_mapping(node)
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def _too_many() -> ConfigError:
+    return ConfigError.one(f"aliases make more than {MAX_VALUES:,} values", fix="write them out")
 
 
 def parse(text: str, env: Mapping[str, str]) -> dict[str, Any]:
@@ -63,6 +88,8 @@ def parse(text: str, env: Mapping[str, str]) -> dict[str, Any]:
         raise ConfigError.one(
             f"a configuration is a mapping, not a {type(document).__name__}", where="document"
         )
+    if _size(document, {}) > MAX_VALUES:
+        raise _too_many()
     problems: list[Problem] = []
     filled = _fill(document, env, "", problems)
     if problems:
@@ -71,11 +98,24 @@ def parse(text: str, env: Mapping[str, str]) -> dict[str, Any]:
     return result
 
 
+def _size(value: Any, known: dict[int, int]) -> int:
+    """Values in ``value`` as aliases spread them, though each is looked at once; long text counts
+    for more, since it is copied when it holds a variable."""
+    if isinstance(value, str):
+        return 1 + len(value) // 64
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(v, known) for v in inner)
+    return known[id(value)]
+
+
 def _fill(value: Any, env: Mapping[str, str], where: str, problems: list[Problem]) -> Any:
     if isinstance(value, dict):
         return {
-            k if isinstance(k, str) else str(k): _fill(v, env, f"{where}.{k}".strip("."), problems)
-            for k, v in value.items()
+            key: _fill(inner, env, f"{where}.{key}".strip("."), problems)
+            for key, inner in value.items()
         }
     if isinstance(value, list):
         return [_fill(v, env, f"{where}[{i}]", problems) for i, v in enumerate(value)]

@@ -7,6 +7,7 @@ request. Kinds (signals, selectors, plugins) bring their own settings classes th
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,6 +21,7 @@ from pydantic import (
 )
 
 from wayside.settings.address import Address, parse_address
+from wayside.vocab.headers import header_name, header_value
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -33,6 +35,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+_OR_TEXT = ConfigDict(json_schema_extra={"type": ["object", "string"]})
+"""For settings that a bare string stands for."""
 
 
 class ListenSettings(Settings):
@@ -100,16 +106,31 @@ class CredentialSettings(Settings):
     header: str = "authorization"
     prefix: str = "Bearer "
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_reference(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        raise ValueError(
+            "a key is never written here, only where to find it; "
+            "write {env: NAME_OF_A_VARIABLE} or {file: /path/to/key}"
+        )
+
     @model_validator(mode="after")
     def _one_source(self) -> CredentialSettings:
         if (self.env is None) == (self.file is None):
             raise ValueError("give either env (a variable's name) or file (a path), not both")
         return self
 
-    @field_validator("header")
+    @field_validator("env")
     @classmethod
-    def _lower(cls, value: str) -> str:
-        return value.lower()
+    def _variable(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value):
+            raise ValueError("not the name of an environment variable; the key itself goes there")
+        return value
+
+    _check_header = field_validator("header")(header_name)
+    _check_prefix = field_validator("prefix")(header_value)
 
 
 class TlsSettings(Settings):
@@ -137,6 +158,8 @@ class EndpointSettings(Settings):
     Example: ``{url: "http://vllm-a.models.svc.cluster.local:8000", weight: 2}``
     """
 
+    model_config = _OR_TEXT
+
     url: str
     name: str = ""
     weight: Weight = 1.0
@@ -159,6 +182,8 @@ class EndpointSettings(Settings):
 
 class LoraSettings(Settings):
     """An adapter served by the model's own servers under ``name``."""
+
+    model_config = _OR_TEXT
 
     name: Name
     description: str = ""
@@ -216,6 +241,8 @@ class Condition(Settings):
     Example: ``{all: [domain:math, {not: keyword:homework}]}``
     """
 
+    model_config = _OR_TEXT
+
     signal: str | None = None
     all: tuple[Condition, ...] | None = None
     any: tuple[Condition, ...] | None = None
@@ -253,6 +280,8 @@ class CandidateSettings(Settings):
 
     Example: ``{model: qwen3, reasoning: true, effort: high, weight: 3}``
     """
+
+    model_config = _OR_TEXT
 
     model: Name
     lora: str | None = None
@@ -297,12 +326,16 @@ class DecisionSettings(Settings):
         ((name, settings),) = self.select.items()
         return name, settings
 
-    @field_validator("select")
+    @field_validator("select", mode="before")
     @classmethod
-    def _one_selector(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
-        if isinstance(value, dict) and len(value) != 1:
-            raise ValueError("name exactly one selection algorithm")
-        return value
+    def _one_selector(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return value
+        if isinstance(value, dict) and len(value) == 1:
+            ((name, settings),) = value.items()
+            if isinstance(name, str) and isinstance(settings, dict | None):
+                return {name: settings or {}}
+        raise ValueError("name one selection algorithm: its name, or {name: {its settings}}")
 
 
 class RoutingSettings(Settings):

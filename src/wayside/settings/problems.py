@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -13,28 +14,35 @@ from pydantic import BaseModel, ValidationError
 from wayside.vocab.errors import Problem
 
 _Loc = tuple[int | str, ...]
+_PASSWORD = re.compile(r"//[^/@]*@")
 
 
 def problems_from(
     error: ValidationError, model: type[BaseModel], where: str = ""
 ) -> list[Problem]:
-    """Every pydantic error as a :class:`Problem`; unknown keys get the nearest known one."""
+    """Every pydantic error as a :class:`Problem`; unknown keys get the nearest known one.
+
+    What was written is repeated, but for what stands under ``credential``: it may be a key.
+    """
     found: list[Problem] = []
     for item in error.errors(include_url=False):
         loc = item["loc"]
         at = path_text(loc, where)
         message = item["msg"].removeprefix("Value error, ")
+        shown = "" if "credential" in loc else f", got {_shown(item['input'])}"
         if item["type"] == "extra_forbidden":
             known = _keys_at(model, loc[:-1])
             problem = Problem("unknown key", at, suggest(str(loc[-1]), known, "keys here"))
         elif item["type"] == "missing":
             problem = Problem("is required", at, "add it")
         elif item["type"] in ("model_type", "dict_type"):
-            problem = Problem(f"expected a mapping, got {_shown(item['input'])}", at, "")
+            problem = Problem(f"expected a mapping{shown}", at)
+        elif item["type"] in ("tuple_type", "list_type"):
+            problem = Problem(f"expected a list{shown}", at)
+        elif item["type"] == "too_short":
+            problem = Problem("is too short", at, f"give at least {item['ctx']['min_length']}")
         else:
-            problem = Problem(
-                f"{message[:1].lower()}{message[1:]}, got {_shown(item['input'])}", at
-            )
+            problem = Problem(f"{message[:1].lower()}{message[1:]}{shown}", at)
         if str(problem) not in {str(p) for p in found}:
             found.append(problem)
     return found
@@ -55,44 +63,51 @@ def path_text(loc: Iterable[int | str], where: str = "") -> str:
     for part in loc:
         if isinstance(part, int):
             text += f"[{part}]"
-        else:
+        elif part != "[key]":  # pydantic's word for: the key itself is wrong
             text += f".{part}" if text else str(part)
     return text
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    """What was written, shortened, without the password of a URL."""
+    text = _PASSWORD.sub("//***@", repr(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _keys_at(annotation: Any, loc: _Loc) -> set[str]:
     """Keys the settings accept at ``loc``."""
-    models = _models_in(annotation)
-    for i, part in enumerate(loc):
-        inner: list[Any] = []
-        for model in models:
-            for name, field in model.model_fields.items():
-                if part in (name, field.alias):
-                    inner.append(field.annotation)
-        if inner:
-            models = [m for a in inner for m in _models_in(a)]
-        elif i == 0 and not models:
-            return set()
+    here = [annotation]
+    for part in loc:
+        # pydantic also names the branch of a union, which is no step into the settings
+        here = [inner for a in here for inner in _inside(a, part)] or here
+    models = [a for outer in here for a in _choices(outer) if _is_model(a)]
     return {f.alias or name for m in models for name, f in m.model_fields.items()}
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Settings classes inside ``X | None``, ``tuple[X, ...]``, ``dict[str, X]``, ``Annotated``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    origin = typing.get_origin(annotation)
-    if origin is None:
-        return []
-    args = typing.get_args(annotation)
+def _inside(annotation: Any, part: int | str) -> Iterator[Any]:
+    """The annotations of what ``part`` leads to."""
+    for choice in _choices(annotation):
+        origin, args = typing.get_origin(choice), typing.get_args(choice)
+        if _is_model(choice):
+            fields = choice.model_fields.items()
+            yield from (f.annotation for name, f in fields if part in (name, f.alias))
+        elif origin in (dict, Mapping):
+            yield args[1]
+        elif origin in (tuple, list) and isinstance(part, int):
+            yield args[0]
+
+
+def _choices(annotation: Any) -> Iterator[Any]:
+    """``X`` and ``Y`` of ``Annotated[X | Y, ...]``."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        args = args[:1]
-    elif origin in (dict, Mapping):
-        args = args[1:]
-    elif origin in (typing.Union, types.UnionType, tuple, list):
-        args = tuple(a for a in args if a is not Ellipsis)
-    return [m for a in args for m in _models_in(a)]
+        yield from _choices(args[0])
+    elif origin in (typing.Union, types.UnionType):
+        for arg in args:
+            yield from _choices(arg)
+    else:
+        yield annotation
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

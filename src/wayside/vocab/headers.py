@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 SELECTED_MODEL = "x-selected-model"
 DEBUG = "x-vsr-debug"
 
@@ -26,6 +28,8 @@ HOP_BY_HOP = frozenset(
 )
 """RFC 9110 section 7.6.1: these end at each hop."""
 
+OURS = HOP_BY_HOP | {"host", "content-length"}
+"""Set by the router itself, so never by configuration."""
 
 CREDENTIALS = ("authorization", "x-api-key", "api-key")
 """How a client proves itself to us: never passed on to a model's servers unless asked for."""
@@ -41,3 +45,23 @@ def is_internal(name: str) -> bool:
         or name.startswith(INTERNAL_PREFIXES)
         or (name.startswith("x-user-") and name.endswith("-key"))
     )
+
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def header_name(text: str) -> str:
+    """``text`` in lower case if it is a header that configuration may set, or ``ValueError``."""
+    low = text.lower()
+    if not _TOKEN.fullmatch(text):
+        raise ValueError(f"{text!r} is not a header name")
+    if low in OURS or is_internal(low):
+        raise ValueError(f"header {text!r} is the router's own; it cannot be changed here")
+    return low
+
+
+def header_value(text: str) -> str:
+    """``text`` if it is one line of printable ASCII, or ``ValueError``."""
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("a header value is printable ASCII on one line")
+    return text
