@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -149,8 +150,7 @@ def route(recipe: Recipe, request: Request, body: Body, dice: float) -> Flow[Out
     return _send(choice, request, body, prompt)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Choice:
+class Choice(msgspec.Struct, frozen=True, eq=False):
     """What was decided about a prompt, and from what."""
 
     recipe: Recipe
@@ -179,7 +179,13 @@ def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
         return Choice(recipe, verdicts, match, "default", option)
     algorithm, selector = recipe.selectors[match.decision.name]
     chosen = selector.choose(prompt, match.decision.candidates, dice)
-    candidate = (yield from chosen) if isinstance(chosen, Generator) else chosen
+    if isinstance(chosen, Generator):
+        try:
+            candidate = yield from chosen
+        except AskFailed:  # spec: vSR's fallback chain, an algorithm that fails takes the first
+            candidate = match.decision.candidates[0]
+    else:
+        candidate = chosen
     option = recipe.options[match.decision.name, candidate]
     return Choice(recipe, verdicts, match, algorithm, option)
 
@@ -276,14 +282,15 @@ def served(
     extra_headers: HeaderPairs = (),
 ) -> Served:
     """Everything about sending to ``target`` that is known before a request."""
-    keeps = target.keeps_authorization
-    own = target.credential.header if target.credential else ""
+    kept = [target.credential.header] if target.credential else []
+    if target.keeps_authorization:
+        kept.append("authorization")
     name = report.header_text(target.name)
     return Served(
         target=target,
         upstream_name=upstream_name,
         headers=((SELECTED_MODEL, name), *extra_headers),
-        remove=() if keeps else tuple(h for h in CREDENTIALS if h != own),
+        remove=tuple(h for h in CREDENTIALS if h not in kept),
         report=(*report.UPSTREAM, ("x-vsr-selected-model", name)),
         record=Record(requested=requested, model=target.name),
     )
@@ -300,7 +307,7 @@ def refuse(error: RequestError, record: Record | None = None) -> Reply:
     return Reply(
         status=error.status,
         body=encode({"error": detail}),
-        report=report.ERROR,
+        report=(*report.ERROR, *error.headers),
         record=record or Record(path="error", reason=error.code or error.kind),
     )
 
@@ -318,8 +325,8 @@ def unknown_model(name: str) -> RequestError:
 def _other_path(policy: Policy, request: Request, path: str) -> Reply:
     if path == MODELS_PATH or path.startswith(MODELS_PATH + "/"):
         if request.method not in ("GET", "HEAD"):
-            raise _wrong_method(request.method, path, "GET")
-        name = path[len(MODELS_PATH) + 1 :]
+            raise _wrong_method(request.method, path, "GET, HEAD")
+        name = unquote(path[len(MODELS_PATH) + 1 :])  # clients write org%2Fmodel as well
         if not name:
             items = b",".join(policy.listing.values())
             body = b'{"object":"list","data":[' + items + b"]}"
@@ -338,7 +345,10 @@ def _other_path(policy: Policy, request: Request, path: str) -> Reply:
 
 def _wrong_method(method: str, path: str, wanted: str) -> RequestError:
     return RequestError(
-        f"{path} takes {wanted}, not {method[:16]}.", status=405, code="method_not_allowed"
+        f"{path[:256]} takes {wanted}, not {method[:16]}.",
+        status=405,
+        code="method_not_allowed",
+        headers=(("allow", wanted),),
     )
 
 

@@ -47,4 +47,4 @@ def header_text(value: str) -> str:
     """``value`` as one line of printable ASCII, so that a name cannot forge a header."""
     if value.isascii() and value.isprintable():
         return value
-    return value.encode("ascii", "backslashreplace").decode().encode("unicode_escape").decode()
+    return value.encode("unicode_escape").decode()

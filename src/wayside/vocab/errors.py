@@ -49,6 +49,7 @@ class RequestError(WaysideError):
     """The client sent something that cannot be served; becomes OpenAI's error body.
 
     ``kind`` is OpenAI's ``error.type``, ``code`` its ``error.code``, ``param`` the field at fault.
+    ``headers`` go with the answer, such as the ``allow`` of a 405.
     """
 
     status = 400
@@ -61,9 +62,11 @@ class RequestError(WaysideError):
         kind: str = "invalid_request_error",
         code: str | None = None,
         param: str | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(message)
         self.status, self.kind, self.code, self.param = status, kind, code, param
+        self.headers = headers
 
 
 class AskFailed(WaysideError):

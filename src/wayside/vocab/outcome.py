@@ -80,8 +80,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 class Forward(msgspec.Struct, frozen=True, kw_only=True):
     """Send it on. ``body`` is the client's own bytes object unless ``changed``.
 
-    ``set_headers`` and ``remove_headers`` apply to the request that goes upstream, credentials
-    and ``x-selected-model`` included; ``report`` are the headers added to the client's response.
+    ``remove_headers`` leave the request that goes upstream, then ``set_headers`` are set on it,
+    credentials and ``x-selected-model`` included; names are lower-case. ``report`` are the headers
+    added to the client's response.
     """
 
     target: Target
