@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from .stand_ins import Answer, ContentRouter, Listener, ModelServer, ask, door, envoy
 from wayside.extproc import wire
 from wayside.extproc.envoy import bootstrap
 from wayside.extproc.framed import FramedServer
 from wayside.settings import RouterSettings
+
+from .stand_ins import Answer, ContentRouter, Listener, ModelServer, ask, door, envoy
 
 pytest.importorskip("envoy")
 

@@ -182,6 +182,9 @@ class FramedConnection(asyncio.Protocol):
 
     def drain(self) -> None:
         self.http.drain()
+        for stream in list(self.http.streams.values()):
+            if isinstance(stream.call, _Health):
+                stream.call.stopped()
         self.flush()
 
     def abort(self) -> None:
@@ -309,6 +312,11 @@ class _Health:
 
     def gone(self, reason: str) -> None:
         pass
+
+    def stopped(self) -> None:
+        """A watcher hears that the server is leaving, and is let go."""
+        self._connection.http.reply(self._stream, [calls.NOT_SERVING])
+        self._connection.http.finish(self._stream)
 
 
 def _remove_stale_socket(path: Path) -> None:

@@ -6,6 +6,7 @@ differs between the two is a matter of framing. Needs the ``grpcio`` extra.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class GrpcioServer:
         """What health checks say."""
         self._grpc = grpc
         self._server: Any = None
+        self._stopping = asyncio.Event()
         self._socket: Path | None = None
 
     async def start(
@@ -82,6 +84,7 @@ class GrpcioServer:
     async def stop(self, drain_s: float = 30.0) -> None:
         """Take no new calls, let those under way end, then close."""
         self.serving = False
+        self._stopping.set()
         if self._server is not None:
             await self._server.stop(drain_s)
         if self._socket is not None:
@@ -109,7 +112,8 @@ class GrpcioServer:
 
     async def _watch(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
         yield _SERVING if self.serving else _NOT_SERVING
-        await self._server.wait_for_termination()
+        await self._stopping.wait()
+        yield _NOT_SERVING
 
 
 async def _outcome(session: Session) -> Outcome | BaseException:
