@@ -173,8 +173,8 @@ of 3 to 5 characters inside words, weighted by inverse document frequency, int8 
 scale a label. Texts beyond 4,000 characters are read in excerpts: head, tail and four cuts in
 between. A text of which nothing is known is `other` at 1/14. Trained for {epochs} epochs with
 RMSprop, {dropout:.0%} feature dropout, label smoothing {smoothing}, seed {seed}; temperature
-{divisor:.2f}. The file's format is described in `wayside.engines.modelfile`; `wayside.engines.train`
-trains the same kind of model from anyone's rows.
+{divisor:.2f}. The file's format is described in `wayside.engines.modelfile`;
+`wayside.engines.train` trains the same kind of model from anyone's rows.
 
 ## How good it is
 
@@ -206,7 +206,7 @@ Median on one core of the machine it was trained on, all prompts different:
 
 | source | licence | what |
 | --- | --- | --- |
-| MMLU, MMLU-Pro (training part) | MIT | exam questions, mapped to categories as MMLU-Pro maps them |
+| MMLU, MMLU-Pro (training part) | MIT | exam questions, categories as in MMLU-Pro |
 | GSM8K (train) | MIT | word problems: math |
 | CLINC-150 (train) | CC BY 3.0 | requests to an assistant: other |
 | Banking77 | CC BY 4.0 | questions to a bank: business |
