@@ -1,4 +1,4 @@
-"""Every test here runs on both event loops: uvloop carries production, asyncio is the reference."""
+"""Every async test here runs on uvloop, which carries production, and on plain asyncio."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import httptools
 import pytest
 from hypothesis import example, given, settings
@@ -36,12 +38,56 @@ class Oracle:
         self.whole = True
 
 
-NAMES = ["host", "Host", "content-length", "Content-Length ", "transfer-encoding", "te", "a", "X-B",
-         "connection", "expect", "\x0bx", "a b", "ü", "", " folded", "x-request-id"]  # fmt: skip
-VALUES = ["x", "0", "3", "+3", "3,3", " 3 ", "chunked", "Chunked", "gzip, chunked", "identity", "close",
-          "a\tb", "a\rb", "a\nb", "a\0b", "\x7f", "ÿ", "100-continue", "", "chunked\x0b"]  # fmt: skip
-LINES = ["POST / HTTP/1.1", "GET /a?b=c HTTP/1.1", "POST / HTTP/1.0", "POST /  HTTP/1.1",
-         "POST http://a/b HTTP/1.1", "POST / HTTP/1.2", "POST / http/1.1", "PO ST / HTTP/1.1"]  # fmt: skip
+NAMES = [
+    "host",
+    "Host",
+    "content-length",
+    "Content-Length ",
+    "transfer-encoding",
+    "te",
+    "a",
+    "X-B",
+    "connection",
+    "expect",
+    "\x0bx",
+    "a b",
+    "ü",
+    "",
+    " folded",
+    "x-request-id",
+]
+VALUES = [
+    "x",
+    "0",
+    "3",
+    "+3",
+    "3,3",
+    " 3 ",
+    "chunked",
+    "Chunked",
+    "gzip, chunked",
+    "identity",
+    "close",
+    "a\tb",
+    "a\rb",
+    "a\nb",
+    "a\0b",
+    "\x7f",
+    "ÿ",
+    "100-continue",
+    "",
+    "chunked\x0b",
+]
+LINES = [
+    "POST / HTTP/1.1",
+    "GET /a?b=c HTTP/1.1",
+    "POST / HTTP/1.0",
+    "POST /  HTTP/1.1",
+    "POST http://a/b HTTP/1.1",
+    "POST / HTTP/1.2",
+    "POST / http/1.1",
+    "PO ST / HTTP/1.1",
+]
 
 fields = st.tuples(
     st.sampled_from(NAMES) | st.text("aB-_:\x00\r\n ", max_size=3),
@@ -113,10 +159,19 @@ def test_what_connection_names_ends_here() -> None:
 
 @pytest.mark.parametrize(
     "block",
-    [b"", b"HTTP/1.1", b"HTTP/1.1 20 OK", b"HTTP/1.1 099 x", b"HTTP/2 200 OK", b"HTTP/1.1  200 OK",
-     b"HTTP/1.1 200 O\0K", b"HTTP/1.1 200 OK\r\na", b"HTTP/1.1 200 OK\r\ncontent-length: -1",
-     b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked"],
-)  # fmt: skip
+    [
+        b"",
+        b"HTTP/1.1",
+        b"HTTP/1.1 20 OK",
+        b"HTTP/1.1 099 x",
+        b"HTTP/2 200 OK",
+        b"HTTP/1.1  200 OK",
+        b"HTTP/1.1 200 O\0K",
+        b"HTTP/1.1 200 OK\r\na",
+        b"HTTP/1.1 200 OK\r\ncontent-length: -1",
+        b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked",
+    ],
+)
 def test_a_response_head_that_is_not_one_is_refused(block: bytes) -> None:
     with pytest.raises(BadHead):
         read_response(block, bodiless=False)
@@ -144,7 +199,7 @@ def test_chunks_split_anywhere_are_the_same_chunks(
     chunks = Chunks(collect=True)
     passed = b""
     at = 0
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         good, end = chunks.feed(sent[start:stop])
         passed += sent[start : start + good]
         if end >= 0:

@@ -30,11 +30,12 @@ from rig import (
 
 from wayside.fleet import Fleet
 from wayside.gateway import serve_http
-from wayside.settings.model import LimitSettings, ListenSettings, TlsSettings
+from wayside.settings.model import LimitSettings, ListenSettings, TimeoutSettings, TlsSettings
 from wayside.telemetry import Telemetry
 
 HELD = post().replace(b"connection: close\r\n", b"")
-CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+CHUNKED = STREAM + b"transfer-encoding: chunked\r\n\r\n"
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -81,6 +82,10 @@ def delta(text: str) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+def talking_to(url: str) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=url + "/v1", api_key="k", max_retries=0)
+
+
 async def test_the_openai_client_is_served() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -93,13 +98,12 @@ async def test_the_openai_client_is_served() -> None:
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
                 writer.write(b"content-length: %d\r\n\r\n%b" % (len(text), text))
 
-    async with upstream(serve) as up, plane(up.port) as p:
-        async with openai.AsyncOpenAI(base_url=p.url + "/v1", api_key="k") as client:
-            said = [{"role": "user", "content": "Hello"}]
-            whole = await client.chat.completions.create(model="m", messages=said)
-            assert whole.choices[0].message.content == "Hi"
-            stream = await client.chat.completions.create(model="m", messages=said, stream=True)
-            assert "".join([c.choices[0].delta.content async for c in stream]) == "Hello"
+    async with upstream(serve) as up, plane(up.port) as p, talking_to(p.url) as client:
+        said = [{"role": "user", "content": "Hello"}]
+        whole = await client.chat.completions.create(model="m", messages=said)
+        assert whole.choices[0].message.content == "Hi"
+        stream = await client.chat.completions.create(model="m", messages=said, stream=True)
+        assert "".join([c.choices[0].delta.content async for c in stream]) == "Hello"
 
 
 async def test_a_broken_stream_is_an_error_to_the_openai_client() -> None:
@@ -109,13 +113,12 @@ async def test_a_broken_stream_is_an_error_to_the_openai_client() -> None:
         await writer.drain()
         await asyncio.sleep(0.05)
 
-    async with upstream(serve) as up, plane(up.port) as p:
-        async with openai.AsyncOpenAI(base_url=p.url + "/v1", api_key="k", max_retries=0) as client:
-            said = [{"role": "user", "content": "Hello"}]
-            stream = await client.chat.completions.create(model="m", messages=said, stream=True)
-            with pytest.raises(openai.APIError):
-                async for _ in stream:
-                    pass
+    async with upstream(serve) as up, plane(up.port) as p, talking_to(p.url) as client:
+        said = [{"role": "user", "content": "Hello"}]
+        stream = await client.chat.completions.create(model="m", messages=said, stream=True)
+        with pytest.raises(openai.APIError):
+            async for _ in stream:
+                pass
 
 
 async def test_it_runs_with_the_real_telemetry() -> None:
@@ -172,7 +175,7 @@ async def test_a_server_that_cannot_be_verified_gets_no_request(
     tls = TlsSettings(ca_file=str(path), server_name="llm.example")
     async with (
         upstream(answering(OK), ssl=context) as up,
-        plane(up.port, scheme="https", tls=tls) as p,
+        plane(up.port, scheme="https", tls=tls, timeouts=TimeoutSettings(connect_s=0.5)) as p,
     ):
         answer = await talk(p.port, post())
         if case != "not TLS":
@@ -245,12 +248,9 @@ async def test_draining_does_not_wait_for_ever() -> None:
 async def test_workers_share_a_port() -> None:
     runtime = StubRuntime()
     fleet = Fleet({})
-    one = await serve_http(
-        ListenSettings(port=0), runtime, fleet, Telemetry(), LimitSettings(), reuse_port=True
-    )
-    two = await serve_http(
-        ListenSettings(port=one.port), runtime, fleet, Telemetry(), LimitSettings(), reuse_port=True
-    )
+    rest = (runtime, fleet, Telemetry(), LimitSettings())
+    one = await serve_http(ListenSettings(port=0), *rest, reuse_port=True)
+    two = await serve_http(ListenSettings(port=one.port), *rest, reuse_port=True)
     assert one.port == two.port
     await one.drain(0)
     assert status_of(await talk(two.port, GET_CLOSE)) == 200
@@ -259,9 +259,23 @@ async def test_workers_share_a_port() -> None:
 
 # Arbitrary bytes
 
-PIECES = [b"POST /v1/x HTTP/1.1\r\n", b"GET /a HTTP/1.1\r\n", b"host: x\r\n", b"content-length: 3\r\n", b"\r\n",
-          b"transfer-encoding: chunked\r\n", b"abc", b"3\r\nabc\r\n", b"0\r\n\r\n", b"connection: close\r\n",
-          b"expect: 100-continue\r\n", b"\r", b"\n", b"\0", b" "]  # fmt: skip
+PIECES = [
+    b"POST /v1/x HTTP/1.1\r\n",
+    b"GET /a HTTP/1.1\r\n",
+    b"host: x\r\n",
+    b"content-length: 3\r\n",
+    b"\r\n",
+    b"transfer-encoding: chunked\r\n",
+    b"abc",
+    b"3\r\nabc\r\n",
+    b"0\r\n\r\n",
+    b"connection: close\r\n",
+    b"expect: 100-continue\r\n",
+    b"\r",
+    b"\n",
+    b"\0",
+    b" ",
+]
 soup = st.lists(st.sampled_from(PIECES) | st.binary(max_size=8), min_size=1, max_size=14)
 
 
@@ -288,8 +302,18 @@ def test_no_bytes_crash_or_hang_the_server() -> None:
     run()
 
 
-ANSWERS = [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"content-length: 3\r\n", b"\r\n", b"abc",
-           b"transfer-encoding: chunked\r\n", b"3\r\nabc\r\n", b"0\r\n\r\n", b"connection: close\r\n", b"\0"]  # fmt: skip
+ANSWERS = [
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"content-length: 3\r\n",
+    b"\r\n",
+    b"abc",
+    b"transfer-encoding: chunked\r\n",
+    b"3\r\nabc\r\n",
+    b"0\r\n\r\n",
+    b"connection: close\r\n",
+    b"\0",
+]
 
 
 def test_no_answer_of_a_server_crashes_or_hangs_us() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
 import struct
@@ -29,7 +30,8 @@ from wayside.settings.model import TimeoutSettings
 
 QUICK = TimeoutSettings(connect_s=0.3, first_byte_s=0.2, idle_s=0.2)
 HELD = post().replace(b"connection: close\r\n", b"")
-CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+CHUNKED = STREAM + b"transfer-encoding: chunked\r\n\r\n"
 
 
 def chunk(data: bytes) -> bytes:
@@ -177,7 +179,7 @@ BODY = b"".join(chunk(e) for e in EVENTS) + b"0\r\n\r\n"
 @given(cuts=st.sets(st.integers(1, len(WHOLE) - 1), max_size=12))
 def test_a_stream_split_anywhere_passes_byte_for_byte(cuts: set[int]) -> None:
     edges = [0, *sorted(cuts), len(WHOLE)]
-    pieces = [WHOLE[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [WHOLE[a:b] for a, b in itertools.pairwise(edges)]
 
     async def run() -> None:
         async with upstream(answering(*pieces)) as up, plane(up.port) as p:
@@ -213,7 +215,7 @@ NO_RESPONSE = {
     "reset": (breaking(rst=True), 502, "upstream_reset"),
     "half a head": (breaking(b"HTTP/1.1 200 OK\r\ncont"), 502, "upstream_closed"),
     "garbage": (answering(b"SSH-2.0-OpenSSH\r\n"), 502, "upstream_bad_response"),
-    "bare LF": (answering(b"HTTP/1.1 200 OK\na: b\n\n" + b"\r\n\r\n"), 502, "upstream_bad_response"),
+    "bare LF": (answering(b"HTTP/1.1 200\na: b\n\n\r\n\r\n"), 502, "upstream_bad_response"),
     "a huge head": (
         answering(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 20_000),
         502,

@@ -7,6 +7,7 @@ on as they come. It tells a response that ended from one that broke off.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Protocol, cast
 
 from wayside.gateway.chunks import BadChunk, Chunks
@@ -194,7 +195,7 @@ class Upstream(asyncio.Protocol):
         self.drop()
 
     def eof_received(self) -> None:
-        self._eof = True
+        self._eof = _is_tidy(self._transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.alive = False
@@ -235,3 +236,15 @@ class Upstream(asyncio.Protocol):
         self._owner = None
         self.alive = False
         self._transport.abort()
+
+
+def _is_tidy(transport: asyncio.BaseTransport) -> bool:
+    """Whether the server meant its end. Over TLS a bare FIN could come from anybody on the way,
+    and asyncio reports it like a close_notify; the TLS object knows the difference."""
+    tls = transport.get_extra_info("ssl_object")
+    if tls is None:
+        return True
+    try:
+        return bool(tls.read(1) == b"")
+    except ssl.SSLError:
+        return False
