@@ -9,6 +9,7 @@ from typing import Any
 
 from wayside.settings.address import Address, parse_address, strict_ip_problem
 from wayside.translate.reading import Reader, env_name
+from wayside.vocab.headers import header_name, header_value
 
 EFFORTS = ("minimal", "low", "medium", "high")
 
@@ -135,17 +136,13 @@ def _base_url(ref: Reader) -> Address | None:
     address = _parse(ref, (ref.expanded("base_url") or "").strip())
     if address is None or chat_path is None:
         return address
-    whole = f"{address.base_path}/{chat_path.strip('/')}"
-    base = whole.removesuffix("/chat/completions")
-    if base in (whole, "") or not base.isprintable() or " " in base:
-        taken = f"{address.base_path or '/v1'}/chat/completions"
-        ref.note(
-            f"requests go to {taken}; other paths are not supported yet",
-            "unsupported",
-            key="chat_path",
-        )
-        return address
-    return replace(address, base_path=base)
+    base = f"{address.base_path}/{chat_path.strip('/')}".removesuffix("/chat/completions")
+    if chat_path.rstrip("/").endswith("chat/completions") and base:
+        return _parse(ref, str(replace(address, base_path=base)))
+    taken = f"{address.base_path or '/v1'}/chat/completions"
+    what = f"requests go to {taken}; other paths are not supported yet"
+    ref.note(what, "unsupported", key="chat_path")
+    return address
 
 
 def _parse(ref: Reader, text: str) -> Address | None:
@@ -201,13 +198,13 @@ def read_headers(ref: Reader, key: str) -> dict[str, str]:
     out = {}
     for name in inner:
         value = inner.secret(name)
-        low = name.lower()
-        if any(word in low for word in _SECRET_HEADERS):
+        if any(word in name.lower() for word in _SECRET_HEADERS):
             inner.note("a secret is not copied; use credential", "refused", key=name)
-        elif value is None or not (value + low).isascii() or not (value + low).isprintable():
-            inner.note("a header is one line of text; left out", "refused", key=name)
-        else:
-            out[low] = value
+            continue
+        try:
+            out[header_name(name)] = header_value(value or "")
+        except ValueError as error:
+            inner.note(f"{error}; left out", "refused", key=name)
     return out
 
 
