@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -69,7 +70,9 @@ class App:
         self.runtime.local["/health"] = self._health
         self.runtime.local["/ready"] = self._ready
         self._watch_config_metrics()
-        self.reloaded: list[object] = []
+        self.on_reload: list[Callable[[], None]] = []
+        """Told after a new configuration is in force."""
+        _hear_libraries(self.log)
 
     def ready(self) -> tuple[bool, str]:
         """Whether requests are taken; a sentence for people."""
@@ -111,6 +114,8 @@ class App:
             generation=self.state.generation,
             needs_restart=",".join(waiting),
         )
+        for tell in self.on_reload:
+            tell()
 
     def refuse(self, error: ConfigError) -> None:
         self.state.refuse(error)
@@ -173,6 +178,31 @@ def prices(settings: RouterSettings) -> dict[str, Price]:
 
 def _log(settings: RouterSettings) -> Log:
     return Log(sys.stderr, console=_console(settings, sys.stderr), level=settings.log.level)
+
+
+class _Bridge(logging.Handler):
+    """What adapters say through the standard library's logging, in our log."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname.lower()
+        fields = {"error": repr(record.exc_info[1])} if record.exc_info else {}
+        self._log(
+            record.getMessage(),
+            level=level if level in ("debug", "info", "warning", "error") else "error",
+            source=record.name,
+            **fields,
+        )
+
+
+def _hear_libraries(log: Log) -> None:
+    logger = logging.getLogger("wayside")
+    logger.handlers = [_Bridge(log)]
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
 
 
 def _access(settings: RouterSettings, log: Log) -> Log | None:

@@ -172,7 +172,7 @@ async def _send_all(client: AsyncOpenAI, app: App, lines: Lines, out: Console, u
             table.add_row(
                 _shown(attempt),
                 attempt.model,
-                " ".join(line.get("signals", ())) or "[dim]not read[/]",
+                _signals(line),
                 line.get("decision") or "[dim]default[/]"
                 if line.get("decision") is not None
                 else "[dim]as asked[/]",
@@ -231,6 +231,12 @@ def cost_if_big(line: Mapping[str, Any], settings: RouterSettings) -> float:
     assert price is not None
     prompt, completion = line.get("prompt_tokens", 0), line.get("completion_tokens", 0)
     return float(prompt * price.prompt_per_1m + completion * price.completion_per_1m) / 1e6
+
+
+def _signals(line: Mapping[str, Any]) -> str:
+    if "signals" not in line:
+        return "[dim]not read[/]"
+    return " ".join(line["signals"]) or "[dim]none matched[/]"
 
 
 def _shown(attempt: Try) -> str:
