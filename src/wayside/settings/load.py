@@ -79,7 +79,13 @@ def parse(text: str, env: Mapping[str, str]) -> dict[str, Any]:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "document"
         what = " ".join(p for p in (error.problem, error.context) if p)
-        raise ConfigError.one(f"not valid YAML: {what}", where=where) from None
+        line = text.splitlines()[mark.line : mark.line + 1] if mark else []
+        fix = (
+            'inside [ ] and { } a variable needs quotes: "${NAME}"'
+            if "${" in "".join(line)
+            else ""
+        )
+        raise ConfigError.one(f"not valid YAML: {what}", where=where, fix=fix) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError.one(f"not valid YAML: {error}", where="document") from None
     if document is None:
