@@ -247,9 +247,9 @@ async def test_a_reset_cancels_what_the_core_was_doing(kind: str, folder: Path) 
 
 
 async def test_a_bug_in_the_core_costs_one_request(kind: str, folder: Path) -> None:
-    failures: list[BaseException] = []
+    said: list[dict[str, object]] = []
     shared = door()
-    shared.failed = failures.append
+    shared.log = lambda event, **fields: said.append({"event": event, **fields})
     async with serving(kind, folder, shared) as client:
         asked = grpc(headers_message(protocol=BUFFERED)) + grpc(body_message(b"a bug"))
         client.say(HELLO + opened() + data(asked, flags=1))
@@ -257,4 +257,5 @@ async def test_a_bug_in_the_core_costs_one_request(kind: str, folder: Path) -> N
         assert b"internal_error" in heard.messages[1] and heard.status == 0
         client.say(opened(3) + data(ASKED, 3, 1))
         assert len((await client.until_ended(3)).messages) == 2
-    assert [str(f) for f in failures] == ["a bug"]
+    assert [line["event"] for line in said] == ["request failed"]
+    assert "RuntimeError: a bug" in str(said[0]["traceback"])

@@ -20,6 +20,7 @@ from wayside.settings import EndpointSettings, ModelSettings, RouterSettings
 from wayside.vocab.headers import CONTROLS, INTERNAL_NAMES, INTERNAL_PREFIXES, SELECTED_MODEL
 
 BodyMode = Literal["BUFFERED", "FULL_DUPLEX_STREAMED"]
+DEFAULT_BODY_MODE: Final[BodyMode] = "BUFFERED"
 Node = dict[str, Any]
 
 _TYPE: Final = "type.googleapis.com/envoy."
@@ -43,7 +44,7 @@ def bootstrap(
     *,
     extproc_socket: str | Sequence[str],
     run_dir: str | None = None,
-    body_mode: BodyMode = "FULL_DUPLEX_STREAMED",
+    body_mode: BodyMode = DEFAULT_BODY_MODE,
 ) -> Node:
     """Envoy's bootstrap: as JSON it is a file for ``envoy -c``.
 
@@ -85,7 +86,7 @@ def bootstrap_yaml(
     *,
     extproc_socket: str | Sequence[str],
     run_dir: str | None = None,
-    body_mode: BodyMode = "FULL_DUPLEX_STREAMED",
+    body_mode: BodyMode = DEFAULT_BODY_MODE,
 ) -> str:
     """:func:`bootstrap` for people to read, and for ``envoy -c``."""
     found = bootstrap(
@@ -147,7 +148,7 @@ def _buffer_limit(settings: RouterSettings, body_mode: BodyMode) -> int:
 
 
 def ext_proc_filter(
-    settings: RouterSettings, cluster: str, *, body_mode: BodyMode = "FULL_DUPLEX_STREAMED"
+    settings: RouterSettings, cluster: str, *, body_mode: BodyMode = DEFAULT_BODY_MODE
 ) -> Node:
     """The ext_proc HTTP filter alone, for an Envoy that somebody else configures."""
     mode = {

@@ -7,7 +7,6 @@ brought is answered with one write. When a peer does not read, nothing more is r
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import ssl
 import time
@@ -18,8 +17,6 @@ from typing import Final, cast
 from wayside.extproc import calls, h2, wire
 from wayside.extproc.session import Door, Session
 from wayside.vocab.outcome import Outcome
-
-log = logging.getLogger("wayside.extproc")
 
 STALL_S: Final = 30.0
 """A peer that reads nothing, or opens no window, for this long is cut off."""
@@ -33,6 +30,8 @@ class FramedServer:
         self.serving = True
         """What health checks say."""
         self.clock = clock
+        self.port = 0
+        """The TCP port of the listener started last, or 0."""
         self.connections: set[FramedConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
@@ -54,7 +53,6 @@ class FramedServer:
         loop = asyncio.get_running_loop()
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
-        bound = 0
         if unix is not None:
             path = Path(unix)
             _remove_stale_socket(path)
@@ -70,11 +68,11 @@ class FramedServer:
                 backlog=1024,
                 reuse_port=reuse_port or None,
             )
-            bound = int(server.sockets[0].getsockname()[1])
+            self.port = int(server.sockets[0].getsockname()[1])
         self._servers.append(server)
         if self._sweeper is None:
             self._sweeper = loop.create_task(self._sweep())
-        return bound
+        return self.port
 
     async def stop(self, drain_s: float = 30.0) -> None:
         """Take no new connections, let streams under way end, then close. Never raises."""
@@ -127,7 +125,6 @@ class FramedConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._stalled: float | None = None
         self._paused = False
-        self._heard = server.clock()
 
     # --- asyncio -------------------------------------------------------------------------------
 
@@ -177,7 +174,7 @@ class FramedConnection(asyncio.Protocol):
             out.clear()
         if http.closing:
             if http.failure:
-                log.warning("ext_proc connection ended", extra={"reason": http.failure})
+                self._ended_by_us(http.failure)
             transport.close()
 
     def drain(self) -> None:
@@ -199,8 +196,11 @@ class FramedConnection(asyncio.Protocol):
             elif self._stalled is None:
                 self._stalled = now
         if self._stalled is not None and now - self._stalled > STALL_S:
-            log.warning("ext_proc connection ended", extra={"reason": "the peer does not read"})
+            self._ended_by_us("the peer does not read")
             self.abort()
+
+    def _ended_by_us(self, why: str) -> None:
+        self.server.door.log("extproc connection ended", level="warning", reason=why)
 
     # --- methods -------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ class GrpcioServer:
         self.door = door
         self.serving = True
         """What health checks say."""
+        self.port = 0
         self._grpc = grpc
         self._server: Any = None
         self._stopping = asyncio.Event()
@@ -69,17 +70,16 @@ class GrpcioServer:
                 ),
             )
         )
-        bound = 0
         if unix is not None:
             self._socket = Path(unix)
             self._server.add_insecure_port(f"unix:{unix}")
         else:
             name = f"[{host}]" if ":" in host else host
-            bound = int(self._server.add_insecure_port(f"{name}:{port or 0}"))
+            self.port = int(self._server.add_insecure_port(f"{name}:{port or 0}"))
         await self._server.start()
         if self._socket is not None:
             self._socket.chmod(0o600)
-        return bound
+        return self.port
 
     async def stop(self, drain_s: float = 30.0) -> None:
         """Take no new calls, let those under way end, then close."""

@@ -7,8 +7,9 @@ the outcome. It never raises on what a peer sends but :class:`WireError`.
 
 from __future__ import annotations
 
+import traceback
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -40,6 +41,16 @@ class Runtime(Protocol):
     def handle(self, request: Request) -> Outcome | Awaitable[Outcome]: ...
 
 
+class Say(Protocol):
+    """A log: constant events with fields."""
+
+    def __call__(self, event: str, *, level: str = "info", **fields: Any) -> None: ...
+
+
+def silence(event: str, *, level: str = "info", **fields: Any) -> None:
+    """The log of those who want none."""
+
+
 class Door:
     """What all sessions of one server share: the core, the limits, and encoded replies.
 
@@ -55,14 +66,16 @@ class Door:
         max_body_bytes: int,
         assumed: int = wire.BUFFERED,
         max_held_bytes: int | None = None,
-        failed: Callable[[BaseException], None] = lambda error: None,
+        log: Say = silence,
     ) -> None:
         self.runtime, self.telemetry = runtime, telemetry
         self.max_body_bytes = max_body_bytes
         self.max_held_bytes = max_held_bytes or max(256 << 20, 4 * max_body_bytes)
         self.assumed = wire.Protocol(assumed, wire.NONE, assumed == wire.FULL_DUPLEX_STREAMED)
-        self.failed = failed
+        self.log = log
         self.held = 0
+        self.sees_responses = False
+        """Whether this Envoy shows us response headers, so that their absence means something."""
         self._ordinary: set[str] = set()
         self._mutations: dict[Any, bytes] = {}
         self._reports: dict[Any, wire.Message] = {}
@@ -178,21 +191,25 @@ class Session:
         """The replies once :attr:`pending` has ended."""
         self.pending = None
         if isinstance(outcome, BaseException):
-            self.door.failed(outcome)
+            why = "".join(traceback.format_exception(outcome))
+            self.door.log("request failed", level="error", shell="extproc", traceback=why)
             return self._refuse(500, "the router failed", "internal_error")
         return self._answer(outcome)
 
     def close(self, reason: str = "") -> None:
-        """The stream is over; an empty ``reason`` means Envoy ended it in order."""
+        """The stream is over; ``reason`` says why, if it was not in order."""
         self.done = True
         self._release()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            # 499, nginx's "client closed request": Envoy resets a stream whose request is gone.
-            # Ended in order without a status, Envoy was told to skip the response phase.
-            gone = reason or not self._decided
-            status = self._status or (499 if gone else 0)
-            exchange.ended(status=status, reason=reason if self._status == 0 else "")
+            # Envoy resets every stream whose request is over, answered or not. Without a status
+            # the client was gone first (499, as nginx has it), or there is no response phase.
+            if self._status:
+                exchange.ended(status=self._status)
+            elif self._decided and not self.door.sees_responses:
+                exchange.ended(status=0)
+            else:
+                exchange.ended(status=499, reason=reason or "client_closed")
 
     def too_large(self) -> Replies:
         """The next message is larger than any body that would be accepted."""
@@ -269,6 +286,7 @@ class Session:
             internal = tuple(name for name in headers if is_internal(name))
             text = headers.get(":status", "0").encode("latin-1")
         self._status = int(text) if text.isdigit() else 0
+        self.door.sees_responses = True
         if self._exchange is not None:
             self._exchange.first_byte(self._status)
         override = b""

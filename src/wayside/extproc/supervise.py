@@ -10,19 +10,17 @@ import asyncio
 import contextlib
 import importlib
 import json
-import logging
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from wayside.extproc.envoy import BodyMode, bootstrap
+from wayside.extproc.envoy import DEFAULT_BODY_MODE, BodyMode, bootstrap
+from wayside.extproc.session import Say, silence
 from wayside.settings import RouterSettings
 from wayside.vocab.errors import ConfigError
-
-log = logging.getLogger("wayside.envoy")
 
 READY_S: Final = 20.0
 """How long a new Envoy may take until it listens."""
@@ -30,12 +28,7 @@ BACK_OFF_S: Final = (0.2, 1.0, 5.0, 15.0, 30.0)
 """Waits between restarts of an Envoy that keeps dying; after a minute's life it starts over."""
 STEADY_S: Final = 60.0
 
-_LEVELS: Final = {
-    "critical": logging.ERROR,
-    "error": logging.ERROR,
-    "warning": logging.WARNING,
-    "info": logging.INFO,
-}
+_LEVELS: Final = {"critical": "error", "error": "error", "info": "info", "debug": "debug"}
 
 
 class EnvoyFailed(ConfigError):
@@ -79,19 +72,20 @@ class EnvoySupervisor:
         self,
         settings: RouterSettings,
         *,
-        extproc_socket: str | Sequence[str],
+        extproc_socket: str | Sequence[str] | None = None,
         run_dir: str | None = None,
-        body_mode: BodyMode = "BUFFERED",
-        died: Callable[[int], None] = lambda status: None,
+        body_mode: BodyMode = DEFAULT_BODY_MODE,
+        log: Say = silence,
     ) -> None:
-        """``died`` hears the exit status of each Envoy that ended without being asked to."""
+        """``extproc_socket``: where the router serves; absent: ``extproc.sock`` in the run dir."""
         self.settings = settings
         self.restarts = 0
-        self._extproc_socket = extproc_socket
         self._body_mode: BodyMode = body_mode
-        self._died = died
+        self._log = log
         self._own_dir = run_dir is None
-        self._run_dir = Path(run_dir or tempfile.mkdtemp(prefix="wayside-envoy-"))
+        self._run_dir = Path(run_dir or tempfile.mkdtemp(prefix="wayside-"))
+        self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.extproc_socket = extproc_socket or str(self._run_dir / "extproc.sock")
         self._child: _Child | None = None
         self._watch: asyncio.Task[None] | None = None
         self._old: set[asyncio.Task[None]] = set()
@@ -114,7 +108,6 @@ class EnvoySupervisor:
 
     async def start(self) -> None:
         """Returns once Envoy listens; :class:`EnvoyFailed` if it does not."""
-        self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._child = await self._launch(self.settings)
         self._watch = asyncio.create_task(self._keep_running())
 
@@ -130,18 +123,19 @@ class EnvoySupervisor:
             task = asyncio.create_task(old.drain(settings.limits.drain_s))
             self._old.add(task)
             task.add_done_callback(self._old.discard)
-        log.info("envoy replaced", extra={"pid": child.process.pid})
+        self._log("envoy replaced", pid=child.process.pid)
         return True
 
-    async def stop(self) -> None:
-        """Drain, then end. Never raises."""
+    async def stop(self, drain_s: float | None = None) -> None:
+        """Drain (``limits.drain_s`` unless told otherwise), then end. Never raises."""
+        patience_s = self.settings.limits.drain_s if drain_s is None else drain_s
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
             self._watch = None
         child, self._child = self._child, None
         if child is not None:
-            await child.drain(self.settings.limits.drain_s)
+            await child.drain(patience_s)
         for task in list(self._old):
             task.cancel()
         await asyncio.gather(*self._old, return_exceptions=True)
@@ -153,7 +147,7 @@ class EnvoySupervisor:
     def _render(self, settings: RouterSettings, generation: int) -> dict[str, Any]:
         return bootstrap(
             settings,
-            extproc_socket=self._extproc_socket,
+            extproc_socket=self.extproc_socket,
             run_dir=str(self._run_dir / str(generation)),
             body_mode=self._body_mode,
         )
@@ -179,6 +173,7 @@ class EnvoySupervisor:
             ],
             folder,
             settings.envoy.admin_port,
+            self._log,
         )
         try:
             await child.ready(READY_S)
@@ -199,11 +194,10 @@ class EnvoySupervisor:
             status = await child.process.wait()
             if child is not self._child:  # replaced by a reload
                 continue
-            self._died(status)
             tries = 0 if loop.time() - began > STEADY_S else tries
             while True:
                 wait_s = BACK_OFF_S[min(tries, len(BACK_OFF_S) - 1)]
-                log.error("envoy died", extra={"status": status, "restart_in_s": wait_s})
+                self._log("envoy died", level="error", status=status, restart_in_s=wait_s)
                 tries += 1
                 await asyncio.sleep(wait_s)
                 if child is not self._child:
@@ -211,26 +205,31 @@ class EnvoySupervisor:
                 try:
                     self._child = await self._launch(self.settings)
                 except (ConfigError, OSError) as error:
-                    log.error("envoy did not start", extra={"reason": str(error)})
+                    self._log("envoy did not start", level="error", reason=str(error))
                     continue
                 self.restarts += 1
-                log.info("envoy restarted", extra={"pid": self._child.process.pid})
+                self._log("envoy restarted", pid=self._child.process.pid)
                 break
 
 
 class _Child:
     """One Envoy process and its output."""
 
-    def __init__(self, process: asyncio.subprocess.Process, folder: Path, admin_port: int) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, folder: Path, admin_port: int, log: Say
+    ) -> None:
         self.process = process
         self._folder = folder
         self._admin_port = admin_port
+        self._log = log
         self.port = 0
         self._last: list[str] = []
         self._reader = asyncio.create_task(self._forward())
 
     @classmethod
-    async def spawn(cls, command: Sequence[str], folder: Path, admin_port: int) -> _Child:
+    async def spawn(
+        cls, command: Sequence[str], folder: Path, admin_port: int, log: Say
+    ) -> _Child:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
@@ -239,7 +238,7 @@ class _Child:
             # A Ctrl-C at the terminal is for us; Envoy is drained first.
             start_new_session=True,
         )
-        return cls(process, folder, admin_port)
+        return cls(process, folder, admin_port, log)
 
     async def ready(self, patience_s: float) -> None:
         """Return once the listener accepts connections, and say where in :attr:`port`."""
@@ -326,6 +325,4 @@ class _Child:
             text = line.decode("utf-8", "replace").strip()
             level, _, said = text.partition(" ")
             self._last = [*self._last[-9:], text]
-            log.log(
-                _LEVELS.get(level, logging.WARNING), "envoy says", extra={"line": said or text}
-            )
+            self._log("envoy says", level=_LEVELS.get(level, "warning"), line=said or text)
