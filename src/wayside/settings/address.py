@@ -62,7 +62,7 @@ def parse_address(text: str) -> Address:
     if _ip(host) is None and not _is_dns_name(host):
         raise ValueError(f"{host!r} is neither an IP address nor a DNS name")
     if not (path.isascii() and path.isprintable()) or " " in path:
-        raise ValueError("the path has spaces or other than plain ASCII; write them as %20")
+        raise ValueError("the path has more than plain characters; write a space as %20")
     if not port_text:
         port = 443 if scheme == "https" else 80
     elif _PORT.fullmatch(port_text) and 1 <= int(port_text) <= 65535:
