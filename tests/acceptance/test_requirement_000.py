@@ -100,7 +100,7 @@ async def test_a_cluster_name_is_resolved_and_resolved_again() -> None:
         asked.append(host)
         return ["127.0.0.1"] if len(asked) == 1 else ["::1"]
 
-    servers = [SimServer((SimModel("Model-A"),), host="127.0.0.1", keep_alive_s=0)]
+    servers = [SimServer((SimModel("Model-A"),), host="127.0.0.1")]
     async with serve_sim(servers) as (first,):
         moved = SimServer((SimModel("Model-A"),), host="::1", port=first.port)
         async with serve_sim([moved]) as (second,):
@@ -129,15 +129,14 @@ async def test_a_cluster_name_is_resolved_and_resolved_again() -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 async def test_balancing_is_left_to_the_service(shell: str) -> None:
-    """A0-16: behind one address, both pods are used; the router does not pin a connection."""
-    servers = [SimServer((SimModel("Model-A"),), replica=i, keep_alive_s=0) for i in range(2)]
+    """A0-16: requests at the same time take connections of their own, so both pods get some."""
+    servers = [SimServer((SimModel("Model-A", ttft_s=0.1),), replica=i) for i in range(2)]
     async with serve_sim(servers) as (first, second), service([first.port, second.port]) as port:
         document = translated(split("127.0.0.1", port, "127.0.0.1", port))
         async with running(shell, document) as router:
-            for _ in range(8):
-                answer = await router.ask(chat("hello", "Model-A"), {"connection": "close"})
+            asked = [router.ask(chat("hello", "Model-A")) for _ in range(8)]
+            for answer in await asyncio.gather(*asked):
                 assert answer.status == 200, answer.body
-                await asyncio.sleep(0.01)
         assert first.requests and second.requests
 
 

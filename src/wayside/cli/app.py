@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 import time
@@ -72,7 +71,6 @@ class App:
         self._watch_config_metrics()
         self.on_reload: list[Callable[[], None]] = []
         """Told after a new configuration is in force."""
-        _hear_libraries(self.log)
 
     def ready(self) -> tuple[bool, str]:
         """Whether requests are taken; a sentence for people."""
@@ -178,31 +176,6 @@ def prices(settings: RouterSettings) -> dict[str, Price]:
 
 def _log(settings: RouterSettings) -> Log:
     return Log(sys.stderr, console=_console(settings, sys.stderr), level=settings.log.level)
-
-
-class _Bridge(logging.Handler):
-    """What adapters say through the standard library's logging, in our log."""
-
-    def __init__(self, log: Log) -> None:
-        super().__init__()
-        self._log = log
-
-    def emit(self, record: logging.LogRecord) -> None:
-        level = record.levelname.lower()
-        fields = {"error": repr(record.exc_info[1])} if record.exc_info else {}
-        self._log(
-            record.getMessage(),
-            level=level if level in ("debug", "info", "warning", "error") else "error",
-            source=record.name,
-            **fields,
-        )
-
-
-def _hear_libraries(log: Log) -> None:
-    logger = logging.getLogger("wayside")
-    logger.handlers = [_Bridge(log)]
-    logger.propagate = False
-    logger.setLevel(logging.INFO)
 
 
 def _access(settings: RouterSettings, log: Log) -> Log | None:

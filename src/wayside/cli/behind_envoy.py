@@ -3,29 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-from pathlib import Path
 
 from wayside.cli.app import App
-from wayside.extproc.framed import FramedServer
-from wayside.extproc.grpcio_server import GrpcioServer
-from wayside.extproc.session import Door
-from wayside.extproc.supervise import EnvoySupervisor
+from wayside.extproc import serve_behind_envoy
 from wayside.vocab.errors import ConfigError
-
-Server = FramedServer | GrpcioServer
-
-
-def extproc_server(app: App) -> Server:
-    """The ext_proc server the settings ask for, not yet listening."""
-    door = Door(
-        app.runtime,
-        app.telemetry,
-        max_body_bytes=app.settings.limits.max_body_bytes,
-        failed=lambda error: app.log("bug", level="error", error=repr(error)),
-    )
-    return FramedServer(door) if app.settings.extproc.server == "framed" else GrpcioServer(door)
 
 
 class behind_envoy:
@@ -33,29 +14,17 @@ class behind_envoy:
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self._reloads: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> str:
         app, where = self._app, self._app.settings.listen
-        self._folder = Path(tempfile.mkdtemp(prefix="wayside-"))
-        socket = str(self._folder / "extproc.sock")
-        self._server = extproc_server(app)
-        self._reloads: set[asyncio.Task[None]] = set()
-        await self._server.start(unix=socket)
-        self._envoy = EnvoySupervisor(
-            app.settings,
-            extproc_socket=socket,
-            died=lambda status: app.log("envoy died", level="error", status=status),
+        self._running = await serve_behind_envoy(
+            app.settings, app.runtime, app.telemetry, log=app.log
         )
-        try:
-            await self._envoy.start()
-        except BaseException:
-            await self._envoy.stop()
-            await self._server.stop(0)
-            raise
         app.on_reload.append(self._follow)
         app.serving = True
         host = f"[{where.address}]" if ":" in where.address else where.address
-        url = f"http://{host}:{self._envoy.port}"
+        url = f"http://{host}:{self._running.port}"
         app.log("serving", url=f"{url}/v1", models=",".join(app.settings.models), envoy=True)
         app.log.flush()
         return url
@@ -67,9 +36,7 @@ class behind_envoy:
         app.log("draining", seconds=app.settings.limits.drain_s)
         app.log.flush()
         await asyncio.gather(*self._reloads, return_exceptions=True)
-        await self._envoy.stop()
-        await self._server.stop(1.0)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        await self._running.stop(app.settings.limits.drain_s)
         app.log("stopped")
 
     def _follow(self) -> None:
@@ -80,6 +47,6 @@ class behind_envoy:
 
     async def _replace(self) -> None:
         try:
-            await self._envoy.reload(self._app.settings)
+            await self._running.reload(self._app.settings)
         except ConfigError as error:
             self._app.refuse(error)

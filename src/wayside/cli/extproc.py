@@ -11,10 +11,10 @@ import click
 import uvloop
 
 from wayside.cli.app import App, until
-from wayside.cli.behind_envoy import extproc_server
 from wayside.cli.config import notes
 from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.serve import management, taken
+from wayside.extproc import serve_extproc
 from wayside.settings.address import parse_address
 
 
@@ -77,13 +77,14 @@ async def serve(loaded: Loaded, update: dict[str, object]) -> None:
     ]
     try:
         async with management(app):
-            server = extproc_server(app)
             try:
-                port = await server.start(unix=where.unix, host=where.address, port=where.port)
+                server = await serve_extproc(
+                    where, app.runtime, app.telemetry, app.settings.limits, log=app.log
+                )
             except OSError as error:
                 raise taken(where.address, where.port, "extproc", error) from error
             app.serving = True
-            app.log("serving", extproc=where.unix or f"{where.address}:{port}")
+            app.log("serving", extproc=where.unix or f"{where.address}:{server.port}")
             app.log.flush()
             await until(stop, *chores)
             app.draining = True
