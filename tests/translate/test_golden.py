@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from wayside.runtime.compile import compile_policy
 from wayside.settings import RouterSettings
 from wayside.translate import translate_all
 
@@ -39,3 +40,14 @@ def test_no_secret_of_a_document_is_copied(case: Path) -> None:
     assert translation is not None
     assert "not-copied" not in json.dumps(translation.settings)
     assert not [n for n in translation.notes if "not-copied" in str(n)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=_IDS)
+def test_what_comes_out_compiles(case: Path) -> None:
+    translation = translate_all(documents(case))
+    assert translation is not None
+
+    settings = RouterSettings.model_validate(translation.settings)
+    policy = compile_policy(settings, keys=lambda reference, where: None, needs_endpoints=False)
+
+    assert set(settings.models) <= {t.name for t in policy.targets}

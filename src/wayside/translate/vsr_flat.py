@@ -104,7 +104,8 @@ def translate(document: Mapping[Any, Any]) -> Translation:
 
 def read_flat(root: Reader, out: Draft) -> None:
     """Everything in ``root`` into ``out``."""
-    whole = "model_config" in root and "vllm_endpoints" in root
+    given = bool(out.models)  # by the resource that this document is part of
+    whole = given or ("model_config" in root and "vllm_endpoints" in root)
     read_listeners(root, out)
     out.families.update(read_families(root))
     if effort := root.choice("default_reasoning_effort", EFFORTS):
@@ -114,7 +115,7 @@ def read_flat(root: Reader, out: Draft) -> None:
     settle_default_model(root, out)
     read_names(root, out, whole=whole)
     _read_classifier(root.inner("classifier"), out)
-    _read_routing(root, out, whole=whole)
+    _read_routing(root, out, whole=bool(out.models) and (given or "model_config" in root))
     read_entrypoints(root, out)
     root.set_aside("clear_route_cache", "the generated Envoy needs no switch for it", "ignored")
     root.set_aside("version", "the keys tell", "ignored")
