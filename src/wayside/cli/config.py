@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import click
 import yaml
 
 from wayside.catalog import catalog
-from wayside.cli.files import Loaded, config_option, load
+from wayside.cli.files import config_option, load, native
 from wayside.runtime import compile_policy
 from wayside.settings import RouterSettings
 from wayside.settings.problems import suggest
 from wayside.settings.schema import full_schema
+from wayside.translate import Note, grouped
 
-_COLOURS = {"unsupported": "yellow", "ignored": "yellow", "defaulted": "cyan", "mapped": "cyan"}
+_LOST = ("unsupported", "refused", "unknown")
+_COLOURS = dict.fromkeys(_LOST, "yellow") | {"defaulted": "cyan", "mapped": "cyan"}
 
 
 @click.group("config")
@@ -26,7 +29,7 @@ def command() -> None:
 
 @command.command()
 @click.option("--strict-ip", is_flag=True, help="Refuse endpoints that are not bare IP addresses.")
-@click.option("--strict", is_flag=True, help="Exit 1 when anything is not supported.")
+@click.option("--strict", is_flag=True, help="Exit 1 when anything was lost in translation.")
 @config_option
 def check(path: Path | None, strict_ip: bool, strict: bool) -> None:
     """Say whether a configuration can be used, and what to change if not.
@@ -38,7 +41,7 @@ def check(path: Path | None, strict_ip: bool, strict: bool) -> None:
     settings = loaded.settings
     if strict_ip:
         settings = settings.model_copy(update={"strict_ip": True})
-    unsupported = notes(loaded)
+    lost = notes(loaded.notes)
     policy = compile_policy(settings)
     counts = [
         f"{len(settings.models)} models",
@@ -47,16 +50,21 @@ def check(path: Path | None, strict_ip: bool, strict: bool) -> None:
     ]
     click.secho("ok ", fg="green", bold=True, nl=False)
     click.echo(f"{loaded.path} ({loaded.format}): {', '.join(counts)}")
-    if unsupported and strict:
+    if lost and strict:
         raise click.exceptions.Exit(1)
 
 
-def notes(loaded: Loaded) -> int:
-    """Print an importer's notes on standard error; how many name something unsupported."""
-    for note in loaded.notes:
-        click.secho(f"{note.severity} ", fg=_COLOURS.get(note.severity), nl=False, err=True)
-        click.echo(f"{note.path}: {note.what}", err=True)
-    return sum(note.severity == "unsupported" for note in loaded.notes)
+def notes(found: Iterable[Note]) -> int:
+    """Print an importer's notes on standard error; how many say that something was lost.
+
+    Notes that differ only in a list index are printed once, with their number.
+    """
+    held = tuple(found)
+    for line in grouped(held):
+        severity, _, rest = line.partition(": ")
+        click.secho(severity, fg=_COLOURS.get(severity), nl=False, err=True)
+        click.echo(f": {rest}", err=True)
+    return sum(note.severity in _LOST for note in held)
 
 
 @command.command()
@@ -69,23 +77,16 @@ def convert(path: Path, as_json: bool) -> None:
     Example:
       wayside config convert vsr-config.yaml > wayside.yaml
     """
-    loaded = load(path)
-    notes(loaded)
-    document = plain(loaded.settings)
+    document, format_, found = native(path.read_bytes(), str(path))
+    notes(found)
+    if format_ == "wayside":
+        click.echo("this is our own format already", err=True)
     if as_json:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         click.echo(
             yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=99), nl=False
         )
-
-
-def plain(settings: RouterSettings) -> dict[str, Any]:
-    """The settings as a document, defaults left out."""
-    document: dict[str, Any] = settings.model_dump(
-        mode="json", by_alias=True, exclude_defaults=True
-    )
-    return document
 
 
 @command.command()

@@ -33,6 +33,6 @@ def config(path: Path | None, socket: str) -> None:
       wayside envoy config > envoy.yaml && envoy --mode validate -c envoy.yaml
     """
     loaded = load(path)
-    notes(loaded)
+    notes(loaded.notes)
     compile_policy(loaded.settings)
     click.echo(bootstrap_yaml(loaded.settings, extproc_socket=socket), nl=False)

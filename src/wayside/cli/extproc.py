@@ -45,7 +45,7 @@ def command(
     here. BUFFERED, STREAMED and FULL_DUPLEX_STREAMED bodies are understood.
     """
     loaded = load(path)
-    notes(loaded)
+    notes(loaded.notes)
     s = loaded.settings
     change: dict[str, object] = {}
     if listen:

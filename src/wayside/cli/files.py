@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +13,29 @@ import click
 from pydantic import ValidationError
 
 from wayside.settings import RouterSettings
-from wayside.settings.load import parse
+from wayside.settings.load import documents, fill
 from wayside.settings.problems import problems_from
-from wayside.translate import Note, translate
+from wayside.translate import Note, translate_all
 from wayside.vocab.errors import ConfigError
 
 DEFAULT_NAMES = ("wayside.yaml", "wayside.yml", "config.yaml", "config/config.yaml")
+READING = "wayside.cli.files.reading"
+"""Where the file being read stands in click's context, so that errors can name it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that has been read. ``format`` is ``wayside`` or the importer's name."""
+    """A configuration that has been read. ``format`` is ``wayside`` or the importer's name.
+
+    ``document`` is in our format and still refers to the environment: ``${NAME}``.
+    """
 
     path: str
     text: bytes
     settings: RouterSettings
     format: str
     notes: tuple[Note, ...]
+    document: Mapping[str, Any]
 
 
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,10 +44,11 @@ def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "-c",
         "--config",
         "path",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
         envvar="WAYSIDE_CONFIG",
-        help="Configuration file: ours, vLLM Semantic Router's (flat or v0.3), or "
-        "production-stack's JSON.  [default: $WAYSIDE_CONFIG, ./wayside.yaml, ./config.yaml]",
+        help="Configuration file (- for standard input): ours, vLLM Semantic Router's (flat or "
+        "v0.3), or production-stack's JSON.  "
+        "[default: $WAYSIDE_CONFIG, ./wayside.yaml, ./config.yaml]",
     )(command)
 
 
@@ -52,38 +60,58 @@ def find(path: Path | None) -> Path:
         if Path(name).is_file():
             return Path(name)
     raise ConfigError.one(
-        "no configuration file",
+        f"no configuration file: neither $WAYSIDE_CONFIG nor {', '.join(DEFAULT_NAMES)}",
         where=str(Path.cwd()),
-        fix=f"give --config FILE, or write one of: {', '.join(DEFAULT_NAMES)}; "
-        "`wayside config example` prints one to start from",
+        fix="give --config FILE, or start from `wayside config example > wayside.yaml`",
     )
 
 
 def load(path: Path | None, *, env: Mapping[str, str] | None = None) -> Loaded:
     """Read, translate where needed, and validate."""
+    text, name = read_bytes(path)
+    return read(text, name, env=env)
+
+
+def read_bytes(path: Path | None) -> tuple[bytes, str]:
+    """The file's content, and its name for messages."""
     found = find(path)
+    name = "standard input" if str(found) == "-" else str(found)
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.meta[READING] = name
     try:
-        text = found.read_bytes()
+        return (sys.stdin.buffer.read() if str(found) == "-" else found.read_bytes()), name
     except OSError as error:
         raise ConfigError.one(
-            f"cannot be read: {error.strerror}", where=str(found), fix="check the path"
+            f"cannot be read: {error.strerror}", where=name, fix="check the path"
         ) from error
-    return read(text, str(found), env=env)
 
 
 def read(text: bytes, path: str, *, env: Mapping[str, str] | None = None) -> Loaded:
     """The same for text already in hand; ``path`` is for messages and hints."""
+    document, format_, notes = native(text, path)
     try:
-        decoded = text.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError.one(f"not UTF-8 text: {error}", where=path) from None
-    document = parse(decoded, os.environ if env is None else env)
-    translation = translate(document, hint=path)
-    native = document if translation is None else translation.settings
-    try:
-        settings = RouterSettings.model_validate(native)
+        filled = fill(document, os.environ if env is None else env)
+        settings = RouterSettings.model_validate(filled)
     except ValidationError as error:
         raise ConfigError(problems_from(error, RouterSettings)) from None
-    if translation is None:
-        return Loaded(path, text, settings, "wayside", ())
-    return Loaded(path, text, settings, translation.format, translation.notes)
+    return Loaded(path, text, settings, format_, notes, document)
+
+
+def native(text: bytes, path: str) -> tuple[dict[str, Any], str, tuple[Note, ...]]:
+    """The document in our own format, its variables still unfilled: ``${KEY}`` names a secret
+    until the moment it is needed, and importers must see it as that."""
+    try:
+        found = documents(text.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError.one(f"not UTF-8 text: {error}", where=path) from None
+    translation = translate_all(found, hint=Path(path).stem)
+    if translation is not None:
+        return dict(translation.settings), translation.format, translation.notes
+    if len(found) > 1:
+        raise ConfigError.one(
+            f"{len(found)} documents that are not one configuration",
+            where=path,
+            fix="keep one of them",
+        )
+    return found[0], "wayside", ()

@@ -45,7 +45,7 @@ def command(
     the log, in /ready and in wayside_config_last_reload_successful.
     """
     loaded = load(path)
-    notes(loaded)
+    notes(loaded.notes)
     s = loaded.settings
     listen = {k: v for k, v in (("address", address), ("port", port)) if v is not None}
     update: dict[str, object] = {"listen": s.listen.model_copy(update=listen)}

@@ -66,15 +66,21 @@ def _too_many() -> ConfigError:
 
 
 def parse(text: str, env: Mapping[str, str]) -> dict[str, Any]:
-    """The document in ``text``. Raises :class:`ConfigError` with a line for bad YAML.
+    """The one document in ``text``, its variables filled in. Raises :class:`ConfigError`."""
+    found = documents(text)
+    if len(found) > 1:
+        raise ConfigError.one(
+            f"{len(found)} documents in one file", where="document 2", fix="keep one of them"
+        )
+    return fill(found[0], env)
 
-    Variables are filled in after parsing, inside strings only, so a value can never change the
-    document's shape: ``${NAME}`` must be set, ``${NAME:-default}`` need not be, ``$$`` is ``$``.
-    """
+
+def documents(text: str) -> list[dict[str, Any]]:
+    """The documents in ``text``, at least one. :class:`ConfigError` with a line for bad YAML."""
     if len(text) > MAX_BYTES:
         raise ConfigError.one(f"the file is larger than {MAX_BYTES >> 20} MiB", fix="split it")
     try:
-        document = yaml.load(text, Loader=_Loader)
+        found = [d for d in yaml.load_all(text, Loader=_Loader) if d is not None] or [{}]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "document"
@@ -88,20 +94,27 @@ def parse(text: str, env: Mapping[str, str]) -> dict[str, Any]:
         raise ConfigError.one(f"not valid YAML: {what}", where=where, fix=fix) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError.one(f"not valid YAML: {error}", where="document") from None
-    if document is None:
-        document = {}
-    if not isinstance(document, dict):
-        raise ConfigError.one(
-            f"a configuration is a mapping, not a {type(document).__name__}", where="document"
-        )
-    if _size(document, {}) > MAX_VALUES:
+    for document in found:
+        if not isinstance(document, dict):
+            raise ConfigError.one(
+                f"a configuration is a mapping, not a {type(document).__name__}", where="document"
+            )
+    if sum(_size(document, {}) for document in found) > MAX_VALUES:
         raise _too_many()
+    return found
+
+
+def fill(document: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+    """``document`` with its variables filled in, inside strings only.
+
+    A value can never change the document's shape: ``${NAME}`` must be set, ``${NAME:-default}``
+    need not be, ``$$`` is ``$``. :class:`ConfigError` lists every variable that is not set.
+    """
     problems: list[Problem] = []
-    filled = _fill(document, env, "", problems)
+    filled: dict[str, Any] = _fill(document, env, "", problems)
     if problems:
         raise ConfigError(problems)
-    result: dict[str, Any] = filled
-    return result
+    return filled
 
 
 def _size(value: Any, known: dict[int, int]) -> int:
