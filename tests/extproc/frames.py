@@ -114,7 +114,7 @@ class Ears:
     goaway: int | None = None
     pongs: list[bytes] = field(default_factory=list)
     settings: int = 0
-    kinds: list[int] = field(default_factory=list)
+    granted: dict[int, int] = field(default_factory=dict)
     _rest: bytes = b""
     _decoder: Decoder = field(default_factory=Decoder)
 
@@ -130,7 +130,6 @@ class Ears:
         self._rest = data
 
     def _frame(self, kind: int, flags: int, sid: int, payload: bytes) -> None:
-        self.kinds.append(kind)
         stream = self.streams.setdefault(sid, Heard())
         if kind == DATA:
             stream.data += payload
@@ -145,6 +144,9 @@ class Ears:
             self.pongs.append(payload)
         elif kind == SETTINGS:
             self.settings += 1
+        elif kind == WINDOW:
+            more = int.from_bytes(payload, "big")
+            self.granted[sid] = self.granted.get(sid, 0) + more
         if kind in (DATA, HEADERS) and flags & 1:
             stream.ended = True
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from wayside.extproc import wire
 from wayside.extproc.envoy import bootstrap
 from wayside.extproc.framed import FramedServer
 from wayside.settings import RouterSettings
@@ -194,6 +192,129 @@ async def test_an_event_stream_passes_event_by_event(how: str, folder: Path) -> 
         assert await _events(s) == [b"data: one\n", b"data: two\n", b"data: [DONE]\n"]
 
 
-def test_json_is_json() -> None:
-    assert json.loads(AUTO % b"x")
-    assert wire.CHUNK < 65_536
+async def test_the_exchange_lasts_as_long_as_the_response(folder: Path) -> None:
+    async with stage(folder) as s:
+        s.large.go_on.clear()
+        body = (AUTO % b"math").replace(b"{", b'{"stream":true,', 1)
+        seen = asyncio.Event()
+        client = asyncio.create_task(s.post(body, on_bytes=lambda piece: seen.set()))
+        await asyncio.wait_for(seen.wait(), 5)
+        (exchange,) = s.listener.exchanges
+        assert (exchange.first_byte_status, exchange.ends) == (200, [])
+        s.large.go_on.set()
+        await client
+        async with asyncio.timeout(5):
+            while not exchange.ends:
+                await asyncio.sleep(0.01)
+        assert exchange.ends == [(200, "")]
+
+
+async def test_a_client_that_leaves_cancels_the_decision(folder: Path) -> None:
+    async with stage(folder) as s:
+        client = asyncio.create_task(s.post(AUTO % b"never"))
+        async with asyncio.timeout(5):
+            while not s.router.requests:
+                await asyncio.sleep(0.01)
+            client.cancel()
+            while not s.listener.exchanges[0].ends:
+                await asyncio.sleep(0.01)
+        assert s.listener.exchanges[0].ends[0][0] == 499
+        assert s.router.cancelled == 1
+
+
+@pytest.mark.parametrize("how", [None, "BUFFERED", "FULL_DUPLEX_STREAMED"])
+async def test_a_body_above_the_limit_is_413(how: str | None, folder: Path) -> None:
+    async with stage(folder, OTHERS[how] if how else None) as s:
+        answer = await s.post(b"x" * 300_001)
+        assert answer.status == 413
+        assert answer.headers["x-vsr-response-path"] == "error"
+        assert "error" in answer.json()
+        assert not s.router.requests
+        assert (await s.post(EXPLICIT)).status == 200
+
+
+async def test_a_router_that_is_down_fails_closed_with_503(folder: Path) -> None:
+    async with stage(folder, up=False) as s:
+        answer = await s.post(EXPLICIT, headers={"x-selected-model": "large"})
+        assert answer.status == 503
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["x-vsr-response-path"] == "error"
+        assert answer.json()["error"]["type"] == "server_error"
+        assert not s.small.seen and not s.large.seen
+
+
+async def test_a_router_too_slow_fails_closed_with_an_error(folder: Path) -> None:
+    async with stage(folder, extproc={"message_timeout_s": 0.2}) as s:
+        answer = await s.post(AUTO % b"never")
+        assert answer.status in (503, 504)
+        assert "error" in answer.json()
+        assert not s.small.seen
+
+
+async def test_failing_open_never_lets_a_client_choose(folder: Path) -> None:
+    forged = {"x-selected-model": "large", "x-vsr-evil": "1", "x-wayside-evil": "1"}
+    forged["x-gateway-destination-endpoint"] = "10.0.0.1:80"
+    more: dict[str, Any] = {"envoy": {"failure_mode": "open"}}
+    async with stage(folder, up=False, **more) as s:
+        answer = await s.post(EXPLICIT, headers=forged)
+        assert (answer.status, answer.json()["error"]["code"]) == (503, "no_route")
+        assert not s.large.seen
+    more["routing"] = {"default_model": "small"}
+    async with stage(folder, up=False, **more) as s:
+        answer = await s.post(EXPLICIT, headers=forged)
+        assert (answer.status, answer.json()) == (200, {"served_by": "small"})
+        assert s.small.seen[-1].body == EXPLICIT
+        assert not {*forged} & {*s.small.seen[-1].headers}
+
+
+async def test_controls_reach_the_router_and_other_internal_headers_do_not(folder: Path) -> None:
+    async with stage(folder) as s:
+        headers = {"x-vsr-debug": "true", "x-vsr-debugger": "1", "x-vsr-deb": "1", "x-a": "b"}
+        headers |= {"X-Selected-Model": "large", "x-request-id": "mine-1"}
+        answer = await s.post(EXPLICIT, headers=headers)
+        assert answer.json() == {"served_by": "small"}
+        got = s.router.requests[-1].headers
+        assert got["x-vsr-debug"] == "true" and got["x-a"] == "b"
+        assert not {"x-vsr-debugger", "x-vsr-deb", "x-selected-model"} & {*got}
+        assert not any(name.startswith(":") for name in got)
+        assert got["host"] == "evil.example"
+        assert got["x-request-id"] == answer.headers["x-request-id"] == "mine-1"
+        assert s.listener.exchanges[-1].request_id == "mine-1"
+        upstream = s.small.seen[-1].headers
+        assert "x-vsr-debug" not in upstream
+        assert not [name for name in (*upstream, *answer.headers) if name.startswith("x-envoy")]
+        assert upstream["host"] == f"127.0.0.1:{s.small.port}"
+
+
+async def test_a_changed_path_and_repeated_headers_arrive(folder: Path) -> None:
+    async with stage(folder) as s:
+        s.router.path = "/api/v2/chat/completions?x=1"
+        await s.post(EXPLICIT, path="/v1/chat/completions?x=1", headers={"a": "1", "A": "2"})
+        assert s.small.seen[-1].line == "POST /api/v2/chat/completions?x=1 HTTP/1.1"
+        assert s.router.requests[-1].path == "/v1/chat/completions?x=1"
+        assert s.router.requests[-1].headers["a"] == "2" or (
+            s.router.requests[-1].headers["a"] == "1, 2"
+        )
+
+
+async def test_a_model_server_that_is_down_is_an_error_with_a_report(folder: Path) -> None:
+    async with stage(folder) as s:
+        await s.small.stop()
+        answer = await s.post(EXPLICIT)
+        assert answer.status == 503
+        assert answer.json()["error"]["type"] == "server_error"
+        assert answer.headers["x-vsr-selected-model"] == "small"
+
+
+async def test_an_unknown_model_has_no_route(folder: Path) -> None:
+    async with stage(folder) as s:
+        answer = await s.post(b'{"model":"elsewhere"}')
+        assert (answer.status, answer.json()["error"]["code"]) == (503, "no_route")
+
+
+async def test_streamed_without_any_way_to_wait_says_what_to_change(folder: Path) -> None:
+    """Envoy then sends the headers on before the body was seen: nobody could route by it."""
+    async with stage(folder, {"request_body_mode": "STREAMED"}) as s:
+        answer = await s.post([b'{"model":"auto",', b'"messages":[]}'])
+        assert answer.status >= 500
+        assert not s.small.seen and not s.large.seen

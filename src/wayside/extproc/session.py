@@ -288,6 +288,9 @@ class Session:
         self._status = int(text) if text.isdigit() else 0
         self.door.sees_responses = True
         if self._exchange is not None:
+            if not self._decided:  # Envoy itself answered: the body was too large, or too slow
+                self._report = _REFUSAL[1:]
+                self._exchange.routed(Record(path="error", reason="answered_by_envoy"))
             self._exchange.first_byte(self._status)
         override = b""
         if self._protocol.response_body not in (wire.NONE, wire.FULL_DUPLEX_STREAMED):
