@@ -263,10 +263,12 @@ def read_signals(
 
 
 def _category(verdicts: Mapping[SignalRef, Verdict]) -> str:
-    """The domain the classifier saw: the signal's ``because`` reads ``computer science 0.91``."""
+    """The domain the classifier saw: the signal's ``because`` reads ``computer science 0.91``,
+    or ``unsure: math 0.31`` where ``other`` stands for it."""
     for ref, verdict in verdicts.items():
         if ref.kind == "domain" and verdict.matched:
-            return verdict.because.rpartition(" ")[0]
+            label = verdict.because.rpartition(" ")[0]
+            return "other" if label.startswith("unsure: ") else label
     return ""
 
 

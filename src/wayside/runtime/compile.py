@@ -34,7 +34,7 @@ for _package in (wayside.signals, wayside.selection, wayside.plugins):
     discover(_package)
 
 DEFAULT_RECIPE = "default"
-_TOP_LEVEL_EFFORT_HOSTS = ("api.openai.com", "openrouter.ai")
+_TOP_LEVEL_EFFORT_HOSTS = (".api.openai.com", ".openrouter.ai")
 Signals = dict[str, tuple[Signal, tuple[str, ...]]]
 Keys = Callable[[CredentialSettings, str], Credential]
 
@@ -223,7 +223,7 @@ class _Compiler:
         at_top = model.effort_at_top_level
         if at_top is None:
             hosts = {e.address.host for e in model.endpoints}
-            at_top = any(h.endswith(_TOP_LEVEL_EFFORT_HOSTS) for h in hosts)
+            at_top = any(f".{h}".endswith(_TOP_LEVEL_EFFORT_HOSTS) for h in hosts)
         target = self.targets[candidate.model]
         sent = candidate.lora or target.upstream_name
         return Option(
