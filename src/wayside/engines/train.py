@@ -4,7 +4,7 @@ Numpy is all it needs, a minute is all it takes, and the same rows and seed alwa
 model. Features seen in fewer than `at_least` texts have no row. A feature's value is its inverse
 document frequency, and a text's values are divided by their length, so long and short texts speak
 equally loud. The head is trained with RMSprop on the rows a batch touches, dropping features at
-random, then made calibrated by one temperature and quantised to int8. It never reads or writes a
+random, then calibrated and quantised to int8. It never reads or writes a
 file; `modelfile.write` keeps the result.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wayside.engines import features
-from wayside.engines.modelfile import LinearModel
+from wayside.engines.modelfile import USUAL, LinearModel
 
 Row = tuple[str, str]  # text, label
 Floats = NDArray[np.float32]
@@ -94,18 +94,45 @@ def scores(head: Head, texts: Iterable[str]) -> Floats:
     return np.concatenate(parts)
 
 
-def temperature(scored: Floats, answers: NDArray[np.int64], weights: Floats) -> float:
-    """The number to divide scores by so that confidence matches accuracy (Guo et al. 2017)."""
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What scores are divided by before the softmax: `divisor` * (length / `USUAL`) ** `bend`.
 
-    def cost(divisor: float) -> float:
-        shares = softmax(scored / divisor)[np.arange(len(answers)), answers]
+    `length` is that of the text's feature vector. A bend above 0 says that long texts are more
+    often wrong than their scores suggest; 0 is plain temperature scaling (Guo et al. 2017).
+    """
+
+    divisor: float = 1.0
+    bend: float = 0.0
+
+
+def lengths(head: Head, texts: Iterable[str]) -> Floats:
+    """The length of each text's feature vector."""
+    return _known_features([features.buckets(text) for text in texts], head).lengths
+
+
+def calibrate(
+    scored: Floats, long: Floats, answers: NDArray[np.int64], weights: Floats
+) -> Calibration:
+    """The likeliest calibration for texts of these scores, lengths, answers and weights."""
+
+    def cost(candidate: Calibration) -> float:
+        divisors = candidate.divisor * (long / USUAL) ** candidate.bend
+        shares = softmax(scored / divisors[:, None])[np.arange(len(answers)), answers]
         return float(-(weights * np.log(np.maximum(shares, 1e-12))).sum())
 
-    candidates = np.exp(np.linspace(log(0.2), log(5), 400))
-    return float(min(candidates, key=cost))
+    divisors = [Calibration(float(one)) for one in np.exp(np.linspace(log(0.2), log(5), 200))]
+    plain = min(divisors, key=cost)
+    # The two hardly depend on each other, so a grid around the plain one finds both
+    grid = [
+        Calibration(plain.divisor * stretch, bend / 40)
+        for stretch in np.linspace(0.7, 1.3, 25).tolist()
+        for bend in range(-20, 41)
+    ]
+    return min([plain, *grid], key=cost)
 
 
-def quantise(head: Head, divisor: float, facts: dict[str, Any]) -> LinearModel:
+def quantise(head: Head, how: Calibration, facts: dict[str, Any]) -> LinearModel:
     """The head as int8, one step size a label, its temperature folded into the steps."""
     folded = head.weights * head.idf[:, None] * head.recipe.sharpness
     # The few largest weights of a label are clipped: finer steps for all others are worth more
@@ -116,9 +143,10 @@ def quantise(head: Head, divisor: float, facts: dict[str, Any]) -> LinearModel:
         known=head.known,
         weights=np.clip(np.rint(folded / steps), -127, 127).astype(np.int8),
         spreads=_spreads(head.idf),
-        scales=(steps / divisor).astype(np.float32),
-        biases=(head.biases / divisor).astype(np.float32),
+        scales=(steps / how.divisor).astype(np.float32),
+        biases=(head.biases / how.divisor).astype(np.float32),
         unseen=head.recipe.unseen,
+        bend=how.bend,
         facts=facts,
     )
 
