@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
+from typing import Any, NoReturn
 
 import click
 
@@ -24,6 +27,9 @@ _COMMANDS = {
 }
 """Module and summary, in the order a newcomer would use them. Imported only when called."""
 
+READING = "wayside.cli.reading"
+"""Where the name of the file being read stands in click's context, so that errors can say it."""
+
 _HELP = """One door in front of many language models.
 
 Wayside reads each prompt, decides by meaning which model should answer it, and sends it there. It
@@ -39,7 +45,7 @@ speaks OpenAI's API, on its own or behind Envoy.
 
 
 class Lazy(click.Group):
-    """Commands by name, imported on use."""
+    """Commands by name, imported on use. Settings that cannot be used end with status 2."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -58,15 +64,29 @@ class Lazy(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        from wayside.settings.problems import suggest
+        from wayside.settings.problems import suggest  # pydantic: 0.1 s that --help can do without
 
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}; {suggest(args[0], _COMMANDS, 'commands')}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            error.message = (
-                f"{error.message.rstrip('.')}; {suggest(args[0], _COMMANDS, 'commands')}"
-            )
-            raise
+            return super().invoke(ctx)
+        except ConfigError as error:
+            _show(error, ctx.meta.get(READING))
+            ctx.exit(2)
+
+
+def _show(error: ConfigError, file: str | None) -> None:
+    """Every problem on a line of its own; below them the file, when it is known."""
+    for problem in error.problems:
+        click.secho("error ", fg="red", bold=True, err=True, nl=False)
+        click.echo(str(problem), err=True)
+    if file is not None and not any(p.where == file for p in error.problems):
+        count = len(error.problems)
+        what = "1 problem" if count == 1 else f"{count} problems"
+        click.secho(f"{what} in {file}", dim=True, err=True)
 
 
 @click.group(cls=Lazy, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,21 +96,24 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point. Settings that cannot be used end with status 2 and every problem listed."""
+    """Entry point. Exit status: 0 fine, 1 it did not work, 2 the input is wrong, 130 ctrl-c."""
+    color = False if os.environ.get("NO_COLOR") else None
     try:
-        cli.main(standalone_mode=False)
+        status = cli.main(standalone_mode=False, color=color)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
-    except ConfigError as error:
-        for problem in error.problems:
-            click.secho("error ", fg="red", bold=True, err=True, nl=False)
-            click.echo(str(problem), err=True)
-        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            raise
+        _reader_is_gone()
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _reader_is_gone() -> NoReturn:
+    """Nobody reads on (``wayside catalog | head -1``): end as `cat` would, without a word."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)

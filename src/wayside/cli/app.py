@@ -58,7 +58,7 @@ class App:
         )
         self.runtime = Runtime(policy, engines.answerers())
         self.fleet = Fleet(self.settings.models)
-        self.log = log or _log(self.settings)
+        self.log = log or log_of(self.settings)
         self.telemetry = Telemetry(self.log, _access(self.settings, self.log))
         self.telemetry.prices = prices(self.settings)
         self.state = ConfigState(path=loaded.path)
@@ -174,7 +174,8 @@ def prices(settings: RouterSettings) -> dict[str, Price]:
     return found
 
 
-def _log(settings: RouterSettings) -> Log:
+def log_of(settings: RouterSettings) -> Log:
+    """The log on standard error, as the settings want it."""
     return Log(sys.stderr, console=_console(settings, sys.stderr), level=settings.log.level)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import get_args
+from typing import Any, get_args
 
 import click
 from rich.table import Table
 
 import wayside.runtime  # noqa: F401 - discovers every kind
-from wayside.catalog import Family, catalog
-from wayside.cli.console import console
+from wayside.catalog import Family, Kind, catalog
+from wayside.cli.console import console, escape
+from wayside.settings import RouterSettings
 from wayside.settings.problems import suggest
+from wayside.settings.schema import full_schema, type_text
 
 
 @click.command("catalog")
@@ -24,6 +26,7 @@ def command(name: str | None, as_json: bool) -> None:
     Examples:
       wayside catalog
       wayside catalog keyword
+      wayside catalog plugin:system_prompt --json
     """
     kinds = [k for family in get_args(Family) for k in catalog.family(family)]
     if name:
@@ -33,33 +36,45 @@ def command(name: str | None, as_json: bool) -> None:
             raise click.ClickException(f"no kind {name!r}; {fix}")
         kinds = chosen
     if as_json:
-        found = [
-            {
-                "family": k.family,
-                "name": k.name,
-                "summary": k.summary,
-                "stability": k.stability,
-                "schema": k.settings.model_json_schema(),
-            }
-            for k in kinds
-        ]
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps([plain(kind) for kind in kinds], indent=2))
         return
-    out = console()
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("family", "name", "stability", "what it does"):
         table.add_column(column)
     for k in kinds:
-        table.add_row(k.family, f"[bold]{k.name}[/]", k.stability, k.summary)
-    out.print(table)
+        table.add_row(k.family, f"[bold]{escape(k.name)}[/]", k.stability, escape(k.summary))
+    console().print(table)
     if name:
-        for k in kinds:
-            example = (k.settings.__doc__ or "").strip()
-            out.print(f"\n{example}", highlight=False, markup=False)
-            for key, field in k.settings.model_fields.items():
-                default = "required" if field.is_required() else f"default {field.default!r}"
-                out.print(
-                    f"  {key}: {field.description or ''} ({default})",
-                    highlight=False,
-                    markup=False,
-                )
+        for kind in kinds:
+            show(kind)
+    else:
+        click.echo("\n`wayside catalog NAME` shows the settings of one.")
+
+
+def plain(kind: Kind) -> dict[str, Any]:
+    """A kind as data."""
+    return {
+        "family": kind.family,
+        "name": kind.name,
+        "summary": kind.summary,
+        "stability": kind.stability,
+        "schema": kind.settings.model_json_schema(),
+    }
+
+
+def show(kind: Kind) -> None:
+    """The settings of one kind, with the example from its docstring."""
+    about = (kind.settings.__doc__ or "").replace("``", "").strip()
+    click.echo(f"\n{about}" if about else "")
+    root = full_schema(RouterSettings, catalog)
+    definition = root["$defs"][f"{kind.family}.{kind.name}"]
+    properties = definition.get("properties", {})
+    width = max(map(len, properties), default=0)
+    for key, prop in properties.items():
+        facts = [type_text(prop, root).replace("`", "")]
+        if key in definition.get("required", ()):
+            facts.append("required")
+        elif prop.get("default") is not None:
+            facts.append(f"default {json.dumps(prop['default'], ensure_ascii=False)}")
+        text = prop.get("description", "").replace("``", "").replace("\n", " ")
+        click.echo(f"  {key:{width}}  {text} ({'; '.join(facts)})".replace("  (", " ("))

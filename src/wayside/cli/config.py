@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import click
 import yaml
 
 from wayside.catalog import catalog
-from wayside.cli.files import config_option, load, native
+from wayside.cli.files import FILE, config_option, load, native, read_bytes
+from wayside.decisions import leaves
 from wayside.runtime import compile_policy
 from wayside.settings import RouterSettings
-from wayside.settings.problems import suggest
-from wayside.settings.schema import full_schema
+from wayside.settings.schema import about, at, choices, full_schema, properties, type_text
 from wayside.translate import Note, grouped
+from wayside.vocab.errors import ConfigError
 
 _LOST = ("unsupported", "refused", "unknown")
 _COLOURS = dict.fromkeys(_LOST, "yellow") | {"defaulted": "cyan", "mapped": "cyan"}
@@ -27,31 +29,68 @@ def command() -> None:
     """Read, check and translate configurations."""
 
 
-@command.command()
+@command.command(short_help="Can it be used, and if not, what to change?")
+@click.argument("file", required=False, type=FILE)
 @click.option("--strict-ip", is_flag=True, help="Refuse endpoints that are not bare IP addresses.")
 @click.option("--strict", is_flag=True, help="Exit 1 when anything was lost in translation.")
 @config_option
-def check(path: Path | None, strict_ip: bool, strict: bool) -> None:
+def check(path: Path | None, file: Path | None, strict_ip: bool, strict: bool) -> None:
     """Say whether a configuration can be used, and what to change if not.
 
     Exits 0 when it can, 2 when not. Every problem is listed with its path and a fix; keys of
-    foreign formats that do nothing here are listed by name.
+    foreign formats that do nothing here are listed by name; hints name what looks forgotten.
+
+    \b
+    Examples:
+      wayside config check
+      wayside config check vsr-config.yaml --strict
+      kubectl get configmap router -o yaml | wayside config check -
     """
-    loaded = load(path)
+    loaded = load(file or path)
     settings = loaded.settings
     if strict_ip:
         settings = settings.model_copy(update={"strict_ip": True})
     lost = notes(loaded.notes)
     policy = compile_policy(settings)
-    counts = [
-        f"{len(settings.models)} models",
-        f"{sum(len(r.every_signal) for r in policy.recipes.values())} signal kinds",
-        f"{sum(len(r.decider.decisions) for r in policy.recipes.values())} decisions",
-    ]
+    for hint in hints(settings, os.environ):
+        click.secho("hint", fg="cyan", nl=False, err=True)
+        click.echo(f" {hint}", err=True)
+    recipes = policy.recipes.values()
+    counts = (
+        _count(len(settings.models), "model"),
+        _count(sum(len(n) for r in recipes for _, n in r.every_signal.values()), "signal"),
+        _count(sum(len(r.decider.decisions) for r in recipes), "decision"),
+    )
     click.secho("ok ", fg="green", bold=True, nl=False)
     click.echo(f"{loaded.path} ({loaded.format}): {', '.join(counts)}")
     if lost and strict:
         raise click.exceptions.Exit(1)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def hints(settings: RouterSettings, env: Mapping[str, str]) -> Iterator[str]:
+    """What can be used as it is, but looks forgotten."""
+    routings = {"routing": settings.routing}
+    routings |= {f"recipes.{name}": routing for name, routing in settings.recipes.items()}
+    for where, routing in routings.items():
+        used = {leaf.signal for d in routing.decisions for leaf in leaves(d.when)}
+        for kind, rules in routing.signals.items():
+            for name in rules:
+                if f"{kind}:{name}" not in used:
+                    yield f"{where}.signals.{kind}.{name}: no decision refers to it"
+        if not (routing.default_model or settings.routing.default_model):
+            yield f"{where}.default_model: not set; a prompt that no decision takes is refused"
+    entered = {entry.recipe for entry in settings.entrypoints}
+    for name in settings.recipes:
+        if name not in entered:
+            yield f"recipes.{name}: no entrypoint leads to it"
+    for name, model in settings.models.items():
+        key = model.credential.env if model.credential else None
+        if key and not env.get(key):
+            yield f"models.{name}.credential: {key} is not set here; `serve` will want it"
 
 
 def notes(found: Iterable[Note]) -> int:
@@ -67,17 +106,20 @@ def notes(found: Iterable[Note]) -> int:
     return sum(note.severity in _LOST for note in held)
 
 
-@command.command()
-@click.argument("path", type=click.Path(dir_okay=False, exists=True, path_type=Path))
+@command.command(short_help="Print a foreign configuration in our format.")
+@click.argument("file", required=False, type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML.")
-def convert(path: Path, as_json: bool) -> None:
+@config_option
+def convert(path: Path | None, file: Path | None, as_json: bool) -> None:
     """Print a foreign configuration in our format; notes go to standard error.
+
+    Variables (${NAME}) stay as they are written, so no value of yours is copied out.
 
     \b
     Example:
       wayside config convert vsr-config.yaml > wayside.yaml
     """
-    document, format_, found = native(path.read_bytes(), str(path))
+    document, format_, found = native(*read_bytes(file or path))
     notes(found)
     if format_ == "wayside":
         click.echo("this is our own format already", err=True)
@@ -89,65 +131,76 @@ def convert(path: Path, as_json: bool) -> None:
         )
 
 
-@command.command()
+@command.command(short_help="Print the JSON Schema of our format.")
 def schema() -> None:
-    """Print the JSON Schema of our format, every signal, selector and plugin included."""
+    """Print the JSON Schema of our format, every signal, selector and plugin included.
+
+    \b
+    Example, for completion and checks in an editor:
+      wayside config schema > wayside.schema.json
+      sed -i '1i # yaml-language-server: $schema=wayside.schema.json' wayside.yaml
+    """
     click.echo(json.dumps(full_schema(RouterSettings, catalog), indent=2))
 
 
-@command.command()
-@click.argument("key", required=False)
-def explain(key: str | None) -> None:
-    """Say what a key means, such as ``limits`` or ``models.*.endpoints``.
+@command.command(short_help="Say what a key means.")
+@click.argument("key", default="")
+def explain(key: str) -> None:
+    """Say what a key means: its type, its default, and the keys below it.
+
+    KEY is a path as error messages write it; without one, the whole is explained.
 
     \b
     Examples:
       wayside config explain limits.max_body_bytes
+      wayside config explain "models.*.endpoints"
       wayside config explain routing.signals.keyword
     """
-    node: dict[str, Any] = full_schema(RouterSettings, catalog)
-    root = node
-    for part in key.split(".") if key else ():
-        node = _resolve(node, root)
-        inner = node.get("properties", {})
-        if part in inner:
-            node = inner[part]
-        elif isinstance(node.get("additionalProperties"), dict):
-            node = node["additionalProperties"]
-        else:
-            raise click.ClickException(f"no key {part!r}; {suggest(part, inner, 'keys here')}")
-        while "items" in _resolve(node, root):
-            node = _resolve(node, root)["items"]
-    shown = _resolve(node, root)
-    click.secho(key or "configuration", bold=True)
-    for text in (node.get("description"), shown.get("description")):
-        if text:
-            click.echo(f"  {text}")
-            break
-    if "default" in node:
-        click.echo(f"  default: {json.dumps(node['default'])}")
-    if "enum" in shown:
-        click.echo(f"  one of: {', '.join(map(str, shown['enum']))}")
-    elif "type" in shown:
-        click.echo(f"  type: {shown['type']}")
-    for name, prop in shown.get("properties", {}).items():
-        text = prop.get("description") or _resolve(prop, root).get("description") or ""
-        click.echo(f"  {name:22} {text.splitlines()[0] if text else ''}")
+    root = full_schema(RouterSettings, catalog)
+    try:
+        node = at(key, root)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
+    title = key or "the configuration"
+    click.secho(title, bold=True, nl=False)
+    click.echo(f"  ({_shape(node, root)})" if key else "")
+    for line in _plain(about(node, root)).splitlines():
+        click.echo(f"  {line}" if line else "")
+    inner = properties(node, root)
+    for values in () if inner else choices(node, root):
+        below = values.get("additionalProperties")
+        if isinstance(below, dict):
+            inner = {f"*.{name}": prop for name, prop in properties(below, root).items()}
+    if inner:
+        click.echo()
+        width = max(map(len, inner))
+        for name, prop in inner.items():
+            first = _plain(about(prop, root)).partition("\n\n")[0].replace("\n", " ")
+            click.echo(f"  {name:{width}}  {first or _shape(prop, root)}")
 
 
-def _resolve(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in node or "anyOf" in node:
-        if "anyOf" in node:
-            choices = [c for c in node["anyOf"] if c.get("type") != "null"]
-            node = choices[0]
-        else:
-            node = root["$defs"][node["$ref"].rpartition("/")[2]]
-    return node
+def _shape(node: dict[str, Any], root: dict[str, Any]) -> str:
+    text = type_text(node, root).replace("`", "")
+    default = node.get("default")
+    return (
+        text
+        if default in (None, "", [], {}) or isinstance(default, dict)
+        else (f"{text}; default {json.dumps(default, ensure_ascii=False)}")
+    )
 
 
-@command.command()
+def _plain(text: str) -> str:
+    return text.replace("``", "")
+
+
+@command.command(short_help="Print a small configuration to start from.")
 def example() -> None:
-    """Print a small configuration to start from."""
+    """Print a small configuration to start from.
+
+    \b
+    Example:
+      wayside config example > wayside.yaml && wayside config check
+    """
     click.echo(EXAMPLE, nl=False)
 
 

@@ -22,17 +22,28 @@ def command() -> None:
     """Measure the models that signals rely on."""
 
 
-@command.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--model", type=click.Path(exists=True, path_type=Path), help="Another model file.")
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@command.command(short_help="Evaluate the domain model on labelled prompts.")
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@click.option("--model", type=_FILE, help="Another model file.")
 @click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
 def domain(files: tuple[Path, ...], model: Path | None, as_json: bool) -> None:
     """Evaluate the domain model on JSON lines of {"text": ..., "label": ...}.
 
     Prints accuracy, per-class figures, calibration error, the confusion matrix and the cost per
     prompt.
+
+    \b
+    Example:
+      echo '{"text": "what is 7 times 8?", "label": "math"}' > mine.jsonl
+      wayside eval domain mine.jsonl
     """
-    classifier = StaticClassifier.load(model) if model else StaticClassifier.built_in()
+    try:
+        classifier = StaticClassifier.load(model) if model else StaticClassifier.built_in()
+    except ValueError as error:
+        raise click.ClickException(f"{model}: {error}") from None
     rows = [row for file in files for row in read_rows(file, classifier.labels)]
     if not rows:
         raise click.ClickException("no rows in the given files")

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from wayside.cli import READING
 from wayside.settings import RouterSettings
 from wayside.settings.load import documents, fill
 from wayside.settings.problems import problems_from
@@ -19,23 +20,18 @@ from wayside.translate import Note, translate_all
 from wayside.vocab.errors import ConfigError
 
 DEFAULT_NAMES = ("wayside.yaml", "wayside.yml", "config.yaml", "config/config.yaml")
-READING = "wayside.cli.files.reading"
-"""Where the file being read stands in click's context, so that errors can name it."""
+FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that has been read. ``format`` is ``wayside`` or the importer's name.
-
-    ``document`` is in our format and still refers to the environment: ``${NAME}``.
-    """
+    """A configuration that has been read. ``format`` is ``wayside`` or the importer's name."""
 
     path: str
     text: bytes
     settings: RouterSettings
     format: str
     notes: tuple[Note, ...]
-    document: Mapping[str, Any]
 
 
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,7 +40,7 @@ def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "-c",
         "--config",
         "path",
-        type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+        type=FILE,
         envvar="WAYSIDE_CONFIG",
         help="Configuration file (- for standard input): ours, vLLM Semantic Router's (flat or "
         "v0.3), or production-stack's JSON.  "
@@ -95,7 +91,7 @@ def read(text: bytes, path: str, *, env: Mapping[str, str] | None = None) -> Loa
         settings = RouterSettings.model_validate(filled)
     except ValidationError as error:
         raise ConfigError(problems_from(error, RouterSettings)) from None
-    return Loaded(path, text, settings, format_, notes, document)
+    return Loaded(path, text, settings, format_, notes)
 
 
 def native(text: bytes, path: str) -> tuple[dict[str, Any], str, tuple[Note, ...]]:

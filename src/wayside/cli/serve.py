@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import uvloop
+from starlette.applications import Starlette
 
-from wayside.cli.app import App, until
+from wayside.cli.app import App, log_of, until
 from wayside.cli.config import notes
 from wayside.cli.files import Loaded, config_option, load
+from wayside.cli.workers import WORKER, Workers, front, reserve, run_folder, worker_command
 from wayside.gateway import serve_http
-from wayside.gateway.management import serve_management
+from wayside.gateway.management import QuietServer, serve_management
+from wayside.runtime import compile_policy
+from wayside.settings import RouterSettings
+from wayside.telemetry import Log
 from wayside.vocab.errors import ConfigError
 
 
@@ -31,12 +38,20 @@ Examples:
 @click.option("--port", type=click.IntRange(0, 65535), help="[default: listen.port, 8801]")
 @click.option("--management-port", type=click.IntRange(0, 65535), help="[default: 8080]")
 @click.option("--envoy", "with_envoy", is_flag=True, help="Put Envoy in front, and run both.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes that share the port, one per core at most.",
+)
 def command(
     path: Path | None,
     address: str | None,
     port: int | None,
     management_port: int | None,
     with_envoy: bool,
+    workers: int,
 ) -> None:
     """Route requests until told to stop.
 
@@ -51,7 +66,12 @@ def command(
     update: dict[str, object] = {"listen": s.listen.model_copy(update=listen)}
     if management_port is not None:
         update["management"] = s.management.model_copy(update={"port": management_port})
-    uvloop.run(serve(loaded, update, with_envoy=with_envoy))
+    if workers == 1:
+        uvloop.run(serve(loaded, update, with_envoy=with_envoy))
+    elif with_envoy:
+        raise click.UsageError("--workers and --envoy do not go together: Envoy is one process.")
+    else:
+        uvloop.run(serve_many(loaded, update, workers))
 
 
 async def serve(loaded: Loaded, update: Mapping[str, object], *, with_envoy: bool = False) -> None:
@@ -79,29 +99,70 @@ async def serve(loaded: Loaded, update: Mapping[str, object], *, with_envoy: boo
         app.telemetry.flush()
 
 
-class management:
-    """The management listener, for as long as the block lasts."""
+async def serve_many(loaded: Loaded, update: Mapping[str, object], count: int) -> None:
+    """The parent of several workers, until SIGTERM or SIGINT."""
+    settings = loaded.settings.model_copy(update=update)
+    compile_policy(settings)  # say what is wrong once, not once per worker
+    log = log_of(settings)
+    stop = asyncio.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    try:
+        held = reserve(settings)
+    except OSError as error:
+        raise taken(settings.listen.address, settings.listen.port, "listen", error) from error
+    folder = run_folder()
+    with held:
+        port = held.getsockname()[1]
+        command = worker_command(loaded.path, settings.listen.address, port)
+        workers = Workers(command, count, folder, log)
+        try:
+            await workers.start()
+            async with management_at(front(workers), settings, log):
+                log("serving", url=f"http://{settings.listen.address}:{port}/v1", workers=count)
+                log.flush()
+                await stop.wait()
+        except RuntimeError as error:
+            raise click.ClickException(str(error)) from None
+        finally:
+            await workers.stop(settings.limits.drain_s)
+            shutil.rmtree(folder, ignore_errors=True)
+            log.flush()
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+
+class management_at:
+    """``app`` on the management listener, for as long as the block lasts.
+
+    A worker serves it on the Unix socket its parent named instead.
+    """
+
+    def __init__(self, app: Starlette, settings: RouterSettings, log: Log) -> None:
+        self._app, self._settings, self._log = app, settings, log
+        self._server: QuietServer | None = None
 
     async def __aenter__(self) -> None:
-        where = self._app.settings.management
-        self._server = None
+        where = self._settings.management
+        unix = os.environ.get(WORKER)
+        if unix:
+            self._server = await serve_management(self._app, unix=unix)
+            return
         if not where.enabled:
             return
         try:
-            self._server = await serve_management(
-                self._app.management.app(), where.address, where.port
-            )
+            self._server = await serve_management(self._app, where.address, where.port)
         except OSError as error:
             raise taken(where.address, where.port, "management", error) from error
         port = self._server.servers[0].sockets[0].getsockname()[1]
-        self._app.log("management", url=f"http://{where.address}:{port}")
+        self._log("management", url=f"http://{where.address}:{port}")
 
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             await self._server.stop()
+
+
+def management(app: App) -> management_at:
+    """The management listener of one router."""
+    return management_at(app.management.app(), app.settings, app.log)
 
 
 class over_http:
@@ -114,7 +175,12 @@ class over_http:
         app, where = self._app, self._app.settings.listen
         try:
             self._server = await serve_http(
-                where, app.runtime, app.fleet, app.telemetry, app.settings.limits
+                where,
+                app.runtime,
+                app.fleet,
+                app.telemetry,
+                app.settings.limits,
+                reuse_port=WORKER in os.environ,
             )
         except OSError as error:
             raise taken(where.address, where.port, "listen", error) from error

@@ -6,6 +6,7 @@ told otherwise. Requests are answered by the same runtime as the data plane's.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -383,25 +384,46 @@ class Management:
         return next(iter(self._runtime.policy.virtual), "auto")
 
 
-async def serve_management(app: Starlette, address: str, port: int) -> uvicorn.Server:
-    """Start serving; returns once it listens. Stop it with ``server.should_exit = True``."""
+async def serve_management(
+    app: Starlette, address: str = "", port: int = 0, *, unix: str | None = None
+) -> QuietServer:
+    """Start serving; returns once it listens. Raises ``OSError`` where it cannot."""
     config = uvicorn.Config(
-        app, host=address, port=port, log_config=None, access_log=False, lifespan="off"
+        app, log_config=None, access_log=False, lifespan="off", date_header=False
     )
-    server = _Quiet(config)
-    await server.start()
+    server = QuietServer(config)
+    await server.start(_bound(address, port, unix))
     return server
 
 
-class _Quiet(uvicorn.Server):
+def _bound(address: str, port: int, unix: str | None) -> socket.socket:
+    """Bound by us: where uvicorn cannot bind, it ends the process."""
+    if unix is not None:
+        family, where = socket.AF_UNIX, unix
+    else:
+        family, *_, where = socket.getaddrinfo(  # type: ignore[assignment]
+            address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if unix is None:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(where)
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+class QuietServer(uvicorn.Server):
     """A uvicorn server that leaves signals to us, and starts before it is returned."""
 
-    async def start(self) -> None:
+    async def start(self, where: socket.socket) -> None:
         config = self.config
         if not config.loaded:
             config.load()
         self.lifespan = config.lifespan_class(config)
-        await self.startup()
+        await self.startup(sockets=[where])
 
     async def stop(self) -> None:
         self.should_exit = True

@@ -1,0 +1,236 @@
+"""Several processes on one port: a parent that serves nothing but management, and its workers.
+
+The kernel spreads connections over the workers (SO_REUSEPORT). Each answers management requests
+on a private Unix socket; the parent adds up their metrics and passes everything else to the
+first. A worker that dies is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from wayside.settings import RouterSettings
+from wayside.telemetry import Log
+
+WORKER = "WAYSIDE_WORKER"
+"""Set for a worker: the Unix socket on which it serves its management API."""
+BACK_OFF_S = (0.1, 1.0, 5.0, 15.0)
+STEADY_S = 30.0
+ASK_S = 10.0
+_SMALLEST = ("wayside_config_last_reload_successful", "wayside_config_generation")
+"""Of these the smallest worker's value is the truth; of everything else the sum."""
+
+
+class Workers:
+    """``count`` copies of ``command``, kept running until :meth:`stop`."""
+
+    def __init__(self, command: Sequence[str], count: int, folder: Path, log: Log) -> None:
+        self._command, self._log = command, log
+        self.sockets = [folder / f"worker-{i}.sock" for i in range(count)]
+        self._running: dict[int, asyncio.subprocess.Process] = {}
+        self._stopping = False
+        self._keepers: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Returns when every worker answers; raises ``RuntimeError`` if one ends instead."""
+        for i in range(len(self.sockets)):
+            await self._spawn(i)
+        await asyncio.gather(*(self._until_ready(i) for i in range(len(self.sockets))))
+        self._keepers = [asyncio.create_task(self._keep(i)) for i in range(len(self.sockets))]
+
+    async def stop(self, drain_s: float) -> None:
+        """Let workers finish their requests, then end those that do not."""
+        self._stopping = True
+        for keeper in self._keepers:
+            keeper.cancel()
+        for process in self._running.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+        for process in self._running.values():
+            try:
+                async with asyncio.timeout(drain_s + 5):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+    async def _spawn(self, i: int) -> None:
+        env = {**os.environ, WORKER: str(self.sockets[i])}
+        self._running[i] = await asyncio.create_subprocess_exec(*self._command, env=env)
+
+    async def _until_ready(self, i: int) -> None:
+        while True:
+            status = self._running[i].returncode
+            if status is not None:
+                raise RuntimeError(f"worker {i} ended with status {status} before it served")
+            with suppress(OSError, http.client.HTTPException):
+                if (await asyncio.to_thread(fetch, self.sockets[i], "GET", "/ready"))[0] == 200:
+                    return
+            await asyncio.sleep(0.05)
+
+    async def _keep(self, i: int) -> None:
+        deaths = 0
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            status = await self._running[i].wait()
+            if self._stopping:
+                return
+            deaths = 1 if loop.time() - began > STEADY_S else deaths + 1
+            wait = BACK_OFF_S[min(deaths, len(BACK_OFF_S)) - 1]
+            self._log("worker died", level="error", worker=i, status=status, again_in_s=wait)
+            await asyncio.sleep(wait)
+            await self._spawn(i)
+
+
+def fetch(
+    path: Path, method: str, target: str, body: bytes = b"", content_type: str = ""
+) -> tuple[int, str, bytes]:
+    """One HTTP request over a Unix socket: status, content type, body."""
+    connection = http.client.HTTPConnection("worker", timeout=ASK_S)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(ASK_S)
+    with sock:
+        sock.connect(str(path))
+        connection.sock = sock
+        headers = {"content-type": content_type} if content_type else {}
+        connection.request(method, target, body or None, headers)
+        response = connection.getresponse()
+        return response.status, response.getheader("content-type", ""), response.read()
+
+
+def summed(texts: Sequence[bytes]) -> bytes:
+    """Several workers' metrics as one: counters, histograms and gauges added up."""
+    found: dict[str, Metric] = {}
+    values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+    for text in texts:
+        for family in text_string_to_metric_families(text.decode()):
+            metric = found.setdefault(
+                family.name, Metric(family.name, family.documentation, family.type)
+            )
+            held = values.setdefault(metric.name, {})
+            for sample in family.samples:
+                key = (sample.name, tuple(sorted(sample.labels.items())))
+                if key not in held:
+                    held[key] = sample.value
+                elif family.name in _SMALLEST:
+                    held[key] = min(held[key], sample.value)
+                else:
+                    held[key] += sample.value
+    for name, metric in found.items():
+        for (sample_name, labels), value in values[name].items():
+            metric.add_sample(sample_name, dict(labels), value)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Fixed(list(found.values())))
+    return generate_latest(registry)
+
+
+class _Fixed:
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> list[Metric]:
+        return self._metrics
+
+
+def front(workers: Workers) -> Starlette:
+    """The parent's management application."""
+
+    async def metrics(_: Request) -> Response:
+        answers = await asyncio.gather(
+            *(asyncio.to_thread(fetch, path, "GET", "/metrics") for path in workers.sockets),
+            return_exceptions=True,
+        )
+        texts = [a[2] for a in answers if not isinstance(a, BaseException)]
+        return Response(summed(texts), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def ready(_: Request) -> Response:
+        answers = await asyncio.gather(
+            *(asyncio.to_thread(fetch, path, "GET", "/ready") for path in workers.sockets),
+            return_exceptions=True,
+        )
+        for i, found in enumerate(answers):
+            if isinstance(found, BaseException):
+                body = f'{{"status":"starting","ready":false,"message":"worker {i}: no answer"}}'
+                return Response(body, status_code=503, media_type="application/json")
+        told = [a for a in answers if not isinstance(a, BaseException)]
+        worst = max(told, key=lambda a: a[0])
+        return Response(worst[2], status_code=worst[0], media_type=worst[1])
+
+    async def first(request: Request) -> Response:
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        body = await request.body()
+        kind = request.headers.get("content-type", "")
+        try:
+            status, answered, text = await asyncio.to_thread(
+                fetch, workers.sockets[0], request.method, target, body, kind
+            )
+        except (OSError, http.client.HTTPException) as error:
+            message = (
+                f'{{"error":{{"code":"WORKER_UNAVAILABLE","message":"{type(error).__name__}"}}}}'
+            )
+            return Response(message, status_code=503, media_type="application/json")
+        return Response(text, status_code=status, media_type=answered)
+
+    return Starlette(
+        routes=[
+            Route("/metrics", metrics),
+            Route("/ready", ready),
+            Route("/startup-status", ready),
+            Route("/{path:path}", first, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+        ]
+    )
+
+
+def reserve(settings: RouterSettings) -> socket.socket:
+    """A bound socket that keeps the port (or finds a free one) for the workers. Never listens."""
+    address = settings.listen.address
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    held = socket.socket(family, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        held.bind((address, settings.listen.port))
+    except OSError:
+        held.close()
+        raise
+    return held
+
+
+def run_folder() -> Path:
+    """A private folder for the workers' sockets."""
+    return Path(tempfile.mkdtemp(prefix="wayside-workers-"))
+
+
+def worker_command(path: str, address: str, port: int) -> list[str]:
+    """How a worker is started: this same program, told where to listen."""
+    return [
+        sys.executable,
+        "-m",
+        "wayside",
+        "serve",
+        "--config",
+        path,
+        "--address",
+        address,
+        "--port",
+        str(port),
+    ]
