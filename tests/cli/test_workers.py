@@ -89,10 +89,16 @@ def test_metrics_are_added_up_and_a_dead_worker_is_replaced(router: Router) -> N
     assert second in router.workers()
     (death,) = router.events("worker died")
     assert death["status"] == -signal.SIGKILL
+
+    def ready() -> bool:
+        try:
+            return bool(json.loads(router.get(f"{router.management()}/ready"))["ready"])
+        except OSError:  # 503 until the new worker answers
+            return False
+
+    eventually(ready)
     for _ in range(5):
-        eventually(lambda: b'"object":"list"' in router.get(f"{router.url()}/models"))
-    ready = json.loads(router.get(f"{router.management()}/ready"))
-    assert ready["ready"] is True
+        assert b'"object":"list"' in router.get(f"{router.url()}/models")
 
     router.process.terminate()
     assert router.process.wait(timeout=20) == 0
