@@ -7,8 +7,11 @@ import json
 import os
 import socket
 import ssl
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from wayside.cli.console import console
+from wayside.cli.console import console, escape
 from wayside.cli.files import config_option, load
 from wayside.runtime.keys import KeyRing
 from wayside.settings import EndpointSettings, ModelSettings
@@ -53,13 +56,25 @@ class _Stop(Exception):
 @click.command("doctor")
 @config_option
 @click.option("--upstream", multiple=True, metavar="MODEL", help="Only these models.")
-@click.option("--timeout", default=5.0, show_default=True, help="Seconds per step.")
+@click.option(
+    "--timeout",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds to connect, and again to answer.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
 def command(path: Path | None, upstream: tuple[str, ...], timeout: float, as_json: bool) -> None:
     """Check every model server: DNS, TCP, TLS, HTTP, and the model's name.
 
     Sends GET /v1/models with the model's own credential; nothing is generated. Exits 1 when
-    anything failed, and says what to do about it.
+    anything failed, and says what to do about it. Keys are never printed.
+
+    \b
+    Examples:
+      wayside doctor
+      wayside doctor --upstream gpt-4o-mini --timeout 2
+      wayside doctor --json | jq '.[] | select(.ok | not)'
     """
     settings = load(path).settings
     for name in upstream:
@@ -73,6 +88,9 @@ def command(path: Path | None, upstream: tuple[str, ...], timeout: float, as_jso
         if not upstream or name in upstream
         for endpoint in model.endpoints
     ]
+    for name, model in settings.models.items():
+        if not model.endpoints and (not upstream or name in upstream):
+            click.echo(f"{name}: no endpoint here, so there is nothing to check", err=True)
     with ThreadPoolExecutor(max_workers=16) as pool:
         pending = [pool.submit(examine, *job, keys, timeout) for job in jobs]
         found = [future.result() for future in pending]
@@ -95,8 +113,17 @@ def examine(
     except _Stop as stop:
         found.steps[stop.step] = "failed"
         found.detail, found.fix = stop.detail, stop.fix
+    found.detail, found.fix = (_printable(t, model, keys) for t in (found.detail, found.fix))
     found.took_ms = round((time.monotonic() - began) * 1000, 1)
     return found
+
+
+def _printable(text: str, model: ModelSettings, keys: KeyRing) -> str:
+    """What a server said: on one line, without control characters, without our key."""
+    if model.credential is not None:
+        with suppress(ConfigError):
+            text = text.replace(keys.resolve(model.credential, "").value, "***")
+    return "".join(c if c.isprintable() else " " for c in text)[:500]
 
 
 def _walk(
@@ -109,32 +136,70 @@ def _walk(
     address = endpoint.address
     try:
         places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise _Stop(
-            "dns", f"{address.host}: {error.strerror}", "check the name, and this machine's DNS"
+            "dns", f"{address.host}: {reason}", "check the name, and this machine's DNS"
         ) from None
     found.steps["dns"] = "ok"
     sock = _connect(places, timeout_s)
     found.steps["tcp"] = "ok"
-    with sock:
+    with sock, _deadline(sock, timeout_s) as late:
         stream: socket.socket = sock
-        if address.scheme == "https":
-            stream = _secure(sock, model, address.host)
-            found.steps["tls"] = "ok"
-        with stream:
-            answer = _list_models(stream, found, model, endpoint, keys)
+        try:
+            if address.scheme == "https":
+                stream = _secure(sock, found.model, model, address.host)
+                found.steps["tls"] = "ok"
+            with stream:
+                answer = _list_models(stream, found, model, endpoint, keys)
+        except _Stop as stop:
+            if late.is_set():
+                fix = "is it busy, or something else than a model server? try --timeout"
+                raise _Stop(stop.step, f"no answer in {timeout_s:g} s", fix) from None
+            raise
     found.steps["http"] = "ok"
-    served = [m.get("id") for m in answer.get("data", ()) if isinstance(m, dict)]
+    _check_names(found, model, answer)
+    found.steps["model"] = "ok"
+
+
+def _check_names(found: Checkup, model: ModelSettings, answer: dict[str, Any]) -> None:
+    listed = answer.get("data")
+    items = listed if isinstance(listed, list) else []
+    served = [m["id"] for m in items if isinstance(m, dict) and isinstance(m.get("id"), str)]
     wanted = model.upstream_name or found.model
     if wanted not in served:
-        names = [s for s in served if isinstance(s, str)]
         raise _Stop(
             "model",
             f"the server does not list {wanted!r}",
-            f"set models.{found.model}.upstream_name; {suggest(wanted, names, 'it serves')}",
+            f"set models.{found.model}.upstream_name; {suggest(wanted, served, 'it serves')}",
         )
-    found.steps["model"] = "ok"
-    found.detail = f"serves {wanted}"
+    for lora in model.loras:
+        if lora.name not in served:
+            raise _Stop(
+                "model",
+                f"the server does not list the adapter {lora.name!r}",
+                f"load it there, or correct models.{found.model}.loras; "
+                f"{suggest(lora.name, served, 'it serves')}",
+            )
+    found.detail = f"serves {', '.join([wanted, *(lora.name for lora in model.loras)])}"
+
+
+@contextmanager
+def _deadline(sock: socket.socket, seconds: float) -> Iterator[threading.Event]:
+    """Ends the connection after ``seconds``, however slowly bytes trickle in; set when it did."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
 
 
 def _connect(places: list[Any], timeout_s: float) -> socket.socket:
@@ -154,16 +219,29 @@ def _connect(places: list[Any], timeout_s: float) -> socket.socket:
     raise _Stop("tcp", f"{reason} ({tried})", "is the server up, and is the port right?")
 
 
-def _secure(sock: socket.socket, model: ModelSettings, host: str) -> ssl.SSLSocket:
+def _secure(sock: socket.socket, name: str, model: ModelSettings, host: str) -> ssl.SSLSocket:
+    ca_file = model.tls.ca_file
     try:
-        context = ssl.create_default_context(cafile=model.tls.ca_file)
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        reason = "holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise _Stop("tls", f"{ca_file}: {reason}", f"correct models.{name}.tls.ca_file") from None
+    try:
         return context.wrap_socket(sock, server_hostname=model.tls.server_name or host)
     except ssl.SSLCertVerificationError as error:
         raise _Stop(
-            "tls", error.verify_message, "set tls.ca_file or tls.server_name for this model"
+            "tls",
+            error.verify_message,
+            f"set models.{name}.tls.ca_file (who signed it) or tls.server_name (whose it is)",
         ) from None
-    except OSError as error:
-        raise _Stop("tls", str(error), "is it really https on this port?") from None
+    except (OSError, ValueError) as error:
+        raise _Stop("tls", _reason(error), "is it really https on this port?") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def _list_models(
@@ -190,25 +268,30 @@ def _list_models(
         raw = response.read(MAX_ANSWER)
     except (OSError, http.client.HTTPException) as error:
         raise _Stop(
-            "http", f"GET {path}: {error or type(error).__name__}", "does it speak HTTP here?"
+            "http", f"GET {path}: {_reason(error)}", "does it speak HTTP/1.1 here, without TLS?"
         ) from None
-    if response.status in (401, 403):
-        raise _Stop(
-            "http",
-            f"GET {path}: {response.status} {response.reason}",
-            f"check models.{found.model}.credential",
-        )
     if response.status != 200:
-        raise _Stop(
-            "http", f"GET {path}: {response.status} {response.reason}", "is the path right?"
-        )
+        said = f"GET {path}: {response.status} {http.client.responses.get(response.status, '')}"
+        raise _Stop("http", said.strip(), _what_to_do(response, found.model, model))
     try:
         answer = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         raise _Stop("http", f"GET {path}: not a JSON object", "is it an OpenAI-compatible server?")
     return answer
+
+
+def _what_to_do(response: http.client.HTTPResponse, name: str, model: ModelSettings) -> str:
+    if response.status in (401, 403):
+        if model.credential is None:
+            return f"it wants a key: set models.{name}.credential, such as {{env: API_KEY}}"
+        return f"it refuses the key that models.{name}.credential refers to"
+    if 300 <= response.status < 400:
+        return f"it points to {response.headers.get('location', 'nowhere')}; write that instead"
+    if response.status == 404:
+        return f"is the path in models.{name}.endpoints right?"
+    return "look into the server's log"
 
 
 def show(found: list[Checkup], out: Console) -> None:
@@ -219,8 +302,11 @@ def show(found: list[Checkup], out: Console) -> None:
         table.add_column(column)
     for c in found:
         steps = [marks[c.steps[s]] for s in STEPS]
-        table.add_row(c.model, c.endpoint, *steps, f"{c.took_ms:g}", c.detail)
+        table.add_row(
+            escape(c.model), escape(c.endpoint), *steps, f"{c.took_ms:.1f}", escape(c.detail)
+        )
     out.print(table)
     for c in found:
         if not c.ok:
-            out.print(f"[red]✗[/] {c.model} at {c.endpoint}: {c.detail}; {c.fix}")
+            told = f"{c.model} at {c.endpoint}: {c.detail}; {c.fix}"
+            out.print(f"[red]✗[/] {escape(told)}", soft_wrap=True)

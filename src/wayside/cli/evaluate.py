@@ -43,7 +43,7 @@ def domain(files: tuple[Path, ...], model: Path | None, as_json: bool) -> None:
     try:
         classifier = StaticClassifier.load(model) if model else StaticClassifier.built_in()
     except ValueError as error:
-        raise click.ClickException(f"{model}: {error}") from None
+        raise click.ClickException(f"--model: {error}") from None
     rows = [row for file in files for row in read_rows(file, classifier.labels)]
     if not rows:
         raise click.ClickException("no rows in the given files")

@@ -24,7 +24,6 @@ from wayside.settings.problems import suggest
 from wayside.vocab.errors import RequestError
 from wayside.vocab.outcome import Request
 
-
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 

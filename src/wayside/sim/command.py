@@ -13,6 +13,7 @@ from typing import Any
 import click
 import uvloop
 import yaml
+from click.core import ParameterSource
 from pydantic import TypeAdapter, ValidationError
 
 from .serve import Sim, run
@@ -145,10 +146,15 @@ Break one answer, then see what was received and what became of it:
     "--config",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A YAML file with everything (servers: [...]); see docs/reference/simulator.md. "
-    "The other options are then not used.",
+    "Only --json goes with it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as JSON lines.")
-def sim(config: Path | None, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def sim(context: click.Context, /, config: Path | None, as_json: bool, **options: Any) -> None:
+    if config and (given := _given(context, but=("config", "as_json"))):
+        raise click.UsageError(
+            f"--config says everything; leave out {', '.join(given)}, or put it into {config}"
+        )
     try:
         settings = _read(config) if config else SimSettings(tuple(_servers(**options)))
     except ValidationError as error:
@@ -163,6 +169,16 @@ def sim(config: Path | None, as_json: bool, **options: Any) -> None:
             runner.run(_until_signalled(run(settings, started=started)))
     except OSError as error:
         raise click.ClickException(f"{error}; choose another --port or --host") from error
+
+
+def _given(context: click.Context, *, but: tuple[str, ...]) -> list[str]:
+    """The options on the command line, as they are written there."""
+    return [
+        option.opts[0]
+        for option in context.command.params
+        if option.name not in but
+        and context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    ]
 
 
 def describe(sims: list[Sim], *, as_json: bool) -> list[str]:
@@ -289,5 +305,6 @@ def _explain(error: ValidationError) -> str:
         f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
         for problem in error.errors()
     )
+
 
 command = sim
