@@ -73,6 +73,7 @@ class Workers:
                 await process.wait()
 
     async def _spawn(self, i: int) -> None:
+        self.sockets[i].unlink(missing_ok=True)  # a killed worker leaves it behind
         env = {**os.environ, WORKER: str(self.sockets[i])}
         self._running[i] = await asyncio.create_subprocess_exec(*self._command, env=env)
 
