@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import struct
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from wayside.extproc import h2, wire
@@ -54,25 +55,17 @@ class Calls(h2.Connection):
 
     # --- for calls -----------------------------------------------------------------------------
 
-    def reply(self, stream: h2.Stream, messages: Iterable[wire.Message]) -> None:
+    def reply(self, stream: h2.Stream, messages: Sequence[wire.Message]) -> None:
         """Send whole messages, together if they fit one frame."""
-        if stream.id not in self.streams:
+        if stream.id not in self.streams or not messages:
             return
-        parts: list[bytes | memoryview] = []
-        size = 0
-        for message in messages:
-            for part in message:
-                parts.append(part)
-                size += len(part)
-        if not size:
-            return
+        parts = messages[0]
+        if len(messages) > 1:
+            parts = tuple(part for message in messages for part in message)
         if not stream.opened:
             stream.opened = True
-            self.out.append(
-                h2._pack_head(len(_OPENED) << 8 | h2.HEADERS, h2.END_HEADERS, stream.id)
-            )
-            self.out.append(_OPENED)
-        self.send(stream, parts, size)
+            self.out.append(_OPENED_HEAD + stream.id.to_bytes(4, "big") + _OPENED)
+        self.send(stream, parts, len(parts[0]) if len(parts) == 1 else sum(map(len, parts)))
 
     def finish(self, stream: h2.Stream, status: int = OK, why: str = "") -> None:
         """End the call with a gRPC status, after everything sent before."""
@@ -102,21 +95,24 @@ class Calls(h2.Connection):
             return
         stream.call = method(self, stream)
 
-    def on_data(self, stream: h2.Stream, data: bytes) -> None:
+    def on_data(self, stream: h2.Stream, data: bytes, start: int, end: int) -> None:
         call: Call | None = stream.call
         if call is None or stream.trailers is not None:
             return
-        size = len(data)
+        size = end - start
         if (
             not stream.kept_size
             and size >= 5
-            and not data[0]
-            and int.from_bytes(data[1:5], "big") == size - 5
+            and not data[start]
+            and _length(data, start + 1)[0] == size - 5
         ):  # one message in one frame: what Envoy sends nearly always
             stream.heard = True
-            self._deliver(stream, call, data[5:])
+            try:
+                call.message(data[start + 5 : end])
+            except wire.WireError as error:
+                self._refuse(stream, INVALID_ARGUMENT, str(error))
             return
-        stream.kept.append(data)
+        stream.kept.append(data[start:end])
         stream.kept_size += size
         self._kept += size
         if stream.kept_size >= stream.wanted:
@@ -218,7 +214,10 @@ def literal(name: bytes, value: bytes) -> bytes:
     return b"\x00" + bytes((len(name),)) + name + bytes((len(value),)) + value
 
 
+_length: Final = struct.Struct(">I").unpack_from
 _OPENED: Final = b"\x88" + literal(b"content-type", b"application/grpc")  # 0x88: ":status: 200"
+
+_OPENED_HEAD: Final = h2.frame(h2.HEADERS, h2.END_HEADERS, 0, _OPENED)[:5]
 
 
 def _trailers(opened: bool, status: int, why: str) -> bytes:

@@ -178,8 +178,9 @@ def _at_the_door() -> Node:
     removed: list[Node] = [{"remove": name} for name in sorted(INTERNAL_NAMES - CONTROLS)]
     for prefix in INTERNAL_PREFIXES:
         kept = [name.removeprefix(prefix) for name in sorted(CONTROLS) if name.startswith(prefix)]
-        pattern = prefix + _anything_but(kept)
-        matcher = {"safe_regex": {"regex": pattern}}
+        # A prefix is cheaper than a pattern, and this looks at every header of every request.
+        pattern = {"regex": prefix + _anything_but(kept)}
+        matcher: Node = {"safe_regex": pattern} if kept else {"prefix": prefix}
         removed.append({"remove_on_match": {"key_matcher": matcher}})
     return _typed(
         "envoy.http.early_header_mutation.header_mutation",

@@ -234,7 +234,11 @@ class _Process:
                 raise wire.WireError("messages come before the one before is answered")
             self._backlog.append(data)
             return
-        self._send(session.receive(data))
+        replies = session.receive(data)
+        if session.pending is None and not session.done:
+            self._connection.http.reply(self._stream, replies)
+        else:
+            self._send(replies)
 
     def too_large(self) -> bool:
         self._send(self._session.too_large())

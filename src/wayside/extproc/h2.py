@@ -143,8 +143,8 @@ class Connection:
     def on_open(self, stream: Stream, headers: tuple[Header, ...]) -> None:
         """A stream began; :attr:`Stream.remote_closed` tells whether anything follows."""
 
-    def on_data(self, stream: Stream, data: bytes) -> None:
-        """Bytes arrived."""
+    def on_data(self, stream: Stream, data: bytes, start: int, end: int) -> None:
+        """``data[start:end]`` arrived, which is not empty."""
 
     def on_end(self, stream: Stream) -> None:
         """The peer has said all."""
@@ -309,7 +309,7 @@ class Connection:
         if ended:
             stream.remote_closed = True
         if end > start:
-            self.on_data(stream, data[start:end])
+            self.on_data(stream, data, start, end)
         if ended and sid in self.streams:
             self.on_end(stream)
             self._left()

@@ -169,23 +169,20 @@ class Session:
         """The replies to one ProcessingRequest; ``WireError`` if it cannot be one here."""
         if self.done:
             return []
-        part = wire.parse(data)
-        if part.observing:
+        phase, start, end, protocol, observing = wire.parse(data)
+        if observing:
             self.done = True  # nobody listens in observability mode, so there is nothing to do
             return []
-        phase = part.phase
         if phase == wire.REQUEST_HEADERS:
-            return self._request_headers(part)
-        if self._headers is None:
-            # The response to a request that another filter answered before it reached us.
-            return _leave_alone(part, self._protocol)
-        if phase == wire.REQUEST_BODY:
-            return self._request_body(part)
-        if phase == wire.RESPONSE_HEADERS:
-            return self._response_headers(part)
-        if phase == wire.REQUEST_TRAILERS:
-            return self._request_trailers()
-        return _leave_alone(part, self._protocol)
+            return self._request_headers(data, start, end, protocol)
+        if self._headers is not None:
+            if phase == wire.REQUEST_BODY:
+                return self._request_body(data, start, end)
+            if phase == wire.RESPONSE_HEADERS:
+                return self._response_headers(data, start, end)
+            if phase == wire.REQUEST_TRAILERS:
+                return self._request_trailers()
+        return _leave_alone(phase, data, start, end, self._protocol)
 
     def resume(self, outcome: Outcome | BaseException) -> Replies:
         """The replies once :attr:`pending` has ended."""
@@ -220,12 +217,14 @@ class Session:
 
     # --- phases --------------------------------------------------------------------------------
 
-    def _request_headers(self, part: wire.Part) -> Replies:
+    def _request_headers(
+        self, data: bytes, start: int, end: int, protocol: wire.Protocol | None
+    ) -> Replies:
         if self._headers is not None:
             raise wire.WireError("request headers came twice")
-        headers, ended = wire.read_headers(part)
-        if part.protocol is not None:
-            self._protocol = part.protocol
+        headers, ended = wire.read_headers(data, start, end)
+        if protocol is not None:
+            self._protocol = protocol
         self._internal = internal = self.door.internal(headers)
         for name in internal:
             if name not in CONTROLS:
@@ -248,10 +247,10 @@ class Session:
         # by it, and NONE gives none at all: ask for the whole body instead.
         return [_CONTINUE_BUFFERED]
 
-    def _request_body(self, part: wire.Part) -> Replies:
+    def _request_body(self, data: bytes, start: int, end: int) -> Replies:
         if self._decided or self._last:
             return []
-        body, last = wire.read_body(part)
+        body, last = wire.read_body(data, start, end)
         mode = self._protocol.request_body
         self._size += len(body)
         self.door.held += len(body)
@@ -275,14 +274,13 @@ class Session:
         self._last = self._trailers = True
         return self._decide(b"".join(self._chunks))
 
-    def _response_headers(self, part: wire.Part) -> Replies:
-        data = part.data
+    def _response_headers(self, data: bytes, start: int, end: int) -> Replies:
         # Envoy puts :status first: HttpHeaders, HeaderMap, HeaderValue, then the key.
-        at = data.find(b"\x0a\x07:status\x1a\x03", part.start, part.end)
+        at = data.find(b"\x0a\x07:status\x1a\x03", start, end)
         text = data[at + 11 : at + 14]
         internal: tuple[str, ...] = ()
         if at < 0 or not text.isdigit() or _may_be_internal(data):
-            headers, _ = wire.read_headers(part)
+            headers, _ = wire.read_headers(data, start, end)
             internal = tuple(name for name in headers if is_internal(name))
             text = headers.get(":status", "0").encode("latin-1")
         self._status = int(text) if text.isdigit() else 0
@@ -397,16 +395,17 @@ class Session:
         self._chunks = []
 
 
-def _leave_alone(part: wire.Part, protocol: wire.Protocol) -> Replies:
+def _leave_alone(
+    phase: int, data: bytes, start: int, end: int, protocol: wire.Protocol
+) -> Replies:
     """Continue without a change, in the words of the phase."""
-    phase = part.phase
     if phase in (wire.REQUEST_TRAILERS, wire.RESPONSE_TRAILERS):
         return [wire.trailers_answer(phase)]
     if phase in (wire.REQUEST_BODY, wire.RESPONSE_BODY):
         mode = protocol[0] if phase == wire.REQUEST_BODY else protocol[1]
         if mode == wire.FULL_DUPLEX_STREAMED:
             # An empty CommonResponse here makes Envoy answer 500: the body has to be given back.
-            body, last = wire.read_body(part)
+            body, last = wire.read_body(data, start, end)
             return wire.stream_answers(phase, body, last=last)
     return [wire.answer(phase, b"")]
 
