@@ -196,11 +196,12 @@ def test_chunks_split_anywhere_are_the_same_chunks(
     whole = framed + b"0\r\n" + (b"t: 1\r\n" if trailer else b"") + b"\r\n"
     sent = whole + b"next"
     edges = sorted({0, len(sent), *(c for c in cuts if c < len(sent))})
-    chunks = Chunks(collect=True)
+    chunks, only_followed = Chunks(collect=True), Chunks()
     passed = b""
     at = 0
     for start, stop in itertools.pairwise(edges):
         good, end = chunks.feed(sent[start:stop])
+        assert only_followed.feed(sent[start:stop]) == (good, end)
         passed += sent[start : start + good]
         if end >= 0:
             at = start + end

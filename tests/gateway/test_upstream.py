@@ -420,7 +420,7 @@ async def test_chunks_of_the_wrong_size_break_the_response(bad: bytes) -> None:
 
 
 async def test_a_response_that_stops_is_broken_off() -> None:
-    serve = answering(CHUNKED + chunk(b"x"), pause=5)
+    serve = answering(CHUNKED + chunk(b"x"), pause=1)
     async with upstream(serve) as up, plane(up.port, timeouts=QUICK) as p:
         answer = await talk(p.port, HELD)
         assert answer.endswith(chunk(b"x"))

@@ -47,6 +47,8 @@ class Chunks:
         """
         size = len(piece)
         data = self.data
+        if data is None and self._state == _AT_SIZE and not self._partial:
+            at = self._skip_whole_chunks(piece, at)
         while at < size:
             state = self._state
             if state == _AT_SIZE:
@@ -77,6 +79,17 @@ class Chunks:
             else:
                 return at, self._trailers(piece, at)
         return size, -1
+
+    def _skip_whole_chunks(self, piece: bytes, at: int) -> int:
+        """The common case of a stream, and nothing else: chunks that are here from end to end."""
+        while (match := _SIZE.match(piece, at)) is not None:
+            need = int(match[1], 16)
+            stop = match.end() + need
+            if not need or piece[stop : stop + 2] != b"\r\n":
+                break
+            self.announced += need
+            at = stop + 2
+        return at
 
     def _size_is(self, digits: bytes) -> None:
         self._need = need = int(digits, 16)
