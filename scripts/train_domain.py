@@ -205,7 +205,8 @@ Precision / recall / F1 (rows) by label:
 
 *exam, held out*: a tenth of the exam questions below, chosen by hash, never trained on; of the
 settings, only how often exam questions count was chosen with a look at it. *exam, tuning*: another
-part of them, which chose the settings and, half and half with handwritten prompts, the calibration.
+part of them, which chose the settings and, half and half with handwritten prompts, the
+calibration.
 *everyday, held out*: `corpora/domain/heldout.jsonl`, short
 prompts in 14 languages, never trained on; the author of the training corpus wrote them too, so
 prompts of other people will score lower. *Written last*: those of them written when the training
