@@ -6,8 +6,10 @@ told otherwise. Requests are answered by the same runtime as the data plane's.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeVar
@@ -16,6 +18,7 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -28,7 +31,7 @@ from wayside.flow.report import PLURAL
 from wayside.runtime import Runtime
 from wayside.runtime.explain import explanation
 from wayside.runtime.reload import ConfigState
-from wayside.settings.problems import problems_from
+from wayside.settings.problems import problems_from, suggest
 from wayside.telemetry import Telemetry
 from wayside.vocab.ask import Classify, Labels, ask
 from wayside.vocab.errors import AskFailed, RequestError
@@ -37,8 +40,12 @@ from wayside.vocab.prompt import Prompt
 
 MAX_BODY_BYTES = 8 << 20
 MAX_BATCH = 100
+GRACE_S = 2
+"""What requests under way get when the process ends; nobody's answer depends on them."""
+_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 DOMAIN = "domain"
 B = TypeVar("B", bound=BaseModel)
+Handler = Callable[[HttpRequest], Awaitable[Response]]
 
 
 class _Body(BaseModel):
@@ -81,6 +88,28 @@ class BatchRequest(_Body):
     options: Options = Options()
 
 
+_BODIES: dict[str, type[BaseModel]] = {
+    "/api/v1/classify/intent": IntentRequest,
+    "/api/v1/classify/combined": CombinedRequest,
+    "/api/v1/classify/batch": BatchRequest,
+    "/api/v1/eval": IntentRequest,
+    "/api/v1/routing/preview": IntentRequest,
+}
+_REFUSALS = {
+    "400": "The request is wrong; the message names the key.",
+    "413": "The body is too large.",
+    "503": "A classifier did not answer.",
+}
+_TEXTS = {key: {"type": "string"} for key in ("code", "message", "timestamp")}
+_ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {"type": "object", "required": list(_TEXTS), "properties": _TEXTS},
+    },
+}
+
+
 class ApiError(Exception):
     """Answered as ``{"error": {"code", "message", "timestamp"}}``."""
 
@@ -90,7 +119,10 @@ class ApiError(Exception):
 
 
 class Management:
-    """The handlers. ``ready`` says whether the data plane takes requests, and why not."""
+    """The handlers. ``ready`` says whether the data plane takes requests, and why not.
+
+    They run on the data plane's event loop: whatever takes long gives way in between.
+    """
 
     def __init__(
         self,
@@ -104,13 +136,13 @@ class Management:
 
     def app(self) -> Starlette:
         routes = [
-            Route(path, _guarded(handler), methods=[method])
+            Route(path, self._guarded(handler), methods=[method])
             for method, path, handler, _ in self._table()
         ]
         handlers: Mapping[Any, Any] = {HTTPException: _http_error}
         return Starlette(routes=routes, exception_handlers=handlers)
 
-    def _table(self) -> list[tuple[str, str, Callable[[HttpRequest], Awaitable[Response]], str]]:
+    def _table(self) -> list[tuple[str, str, Handler, str]]:
         return [
             ("GET", "/health", self.health, "The process is alive."),
             ("GET", "/ready", self.ready, "Requests are taken; and the state of the settings."),
@@ -121,11 +153,34 @@ class Management:
             ("GET", "/info/models", self.info_models, "The built-in classifiers."),
             ("GET", "/info/classifier", self.info_classifier, "What signals are configured."),
             ("GET", "/catalog", self.show_catalog, "Every kind, with its JSON Schema."),
+            ("GET", "/v1/models", self.models, "The names to ask for, as on the data plane."),
             ("POST", "/api/v1/classify/intent", self.intent, "Domain, and where it would go."),
             ("POST", "/api/v1/classify/combined", self.combined, "Every classifier at once."),
             ("POST", "/api/v1/classify/batch", self.batch, "Up to 100 texts."),
             ("POST", "/api/v1/eval", self.evaluate, "The whole decision; ?trace=true explains."),
+            ("POST", "/api/v1/routing/preview", self.evaluate, "The same, under its later name."),
         ]
+
+    def _guarded(self, handler: Handler) -> Handler:
+        async def guarded(request: HttpRequest) -> Response:
+            try:
+                return await handler(request)
+            except ApiError as error:
+                return _error(error.status, error.code, str(error))
+            except ClientDisconnect:
+                return _error(400, "INVALID_INPUT", "the client left")
+            except Exception as error:  # noqa: BLE001 - one bad request ends here, in JSON
+                frame = traceback.extract_tb(error.__traceback__)[-1]
+                self._telemetry.log(
+                    "management failed",
+                    level="error",
+                    path=request.url.path,
+                    error=type(error).__name__,  # its text may quote a prompt
+                    at=f"{frame.filename}:{frame.lineno}",
+                )
+                return _error(500, "INTERNAL_ERROR", "this is a bug; the log says more")
+
+        return guarded
 
     # health
 
@@ -153,7 +208,7 @@ class Management:
             "status": "ready" if ok else "starting",
             "service": "classification-api",
             "ready": ok,
-            "phase": "serving" if ok else "starting",
+            "phase": "serving" if ok else message.partition(":")[0],
             "message": message,
             "downloading_model": "",
             "pending_models": [],
@@ -177,36 +232,42 @@ class Management:
         return JSONResponse({"service": "wayside", "version": __version__, "endpoints": endpoints})
 
     async def openapi(self, _: HttpRequest) -> Response:
-        bodies: dict[str, type[BaseModel]] = {
-            "/api/v1/classify/intent": IntentRequest,
-            "/api/v1/classify/combined": CombinedRequest,
-            "/api/v1/classify/batch": BatchRequest,
-            "/api/v1/eval": IntentRequest,
-        }
-        paths: dict[str, Any] = {}
+        schemas: dict[str, Any] = {"Error": _ERROR_SCHEMA}
+        paths: dict[str, dict[str, Any]] = {}
         for method, path, _handler, text in self._table():
+            name = path.strip("/").replace("/", "_").replace(".", "_").replace("-", "_")
             operation: dict[str, Any] = {
+                "operationId": f"{method.lower()}_{name}",
                 "summary": text,
-                "responses": {"200": {"description": "OK"}},
+                "responses": {"200": _answered("Done.", metrics=path == "/metrics")},
             }
-            if path in bodies:
-                schema = bodies[path].model_json_schema(
-                    ref_template="#/components/schemas/{model}"
-                )
-                schema.pop("$defs", None)
+            if path in ("/ready", "/startup-status"):
+                operation["responses"]["503"] = _answered("Starting or draining.")
+            if path in _BODIES:
+                schemas |= _schemas(_BODIES[path])
+                schema = {"$ref": f"#/components/schemas/{_BODIES[path].__name__}"}
                 content = {"application/json": {"schema": schema}}
                 operation["requestBody"] = {"required": True, "content": content}
-                operation["responses"]["400"] = {"description": "The request is wrong."}
+                for status, why in _REFUSALS.items():
+                    operation["responses"][status] = _answered(why, error=True)
+            if self.evaluate == _handler:
+                operation["parameters"] = [
+                    {"name": "trace", "in": "query", "schema": {"type": "boolean"}}
+                ]
             paths.setdefault(path, {})[method.lower()] = operation
-        options = Options.model_json_schema()
         return JSONResponse(
             {
                 "openapi": "3.1.0",
                 "info": {"title": "wayside management API", "version": __version__},
                 "paths": paths,
-                "components": {"schemas": {"Options": options}},
+                "components": {"schemas": schemas},
             }
         )
+
+    async def models(self, _: HttpRequest) -> Response:
+        items = b",".join(self._runtime.policy.listing.values())
+        body = b'{"object":"list","data":[' + items + b"]}"
+        return Response(body, media_type="application/json")
 
     async def info_models(self, _: HttpRequest) -> Response:
         model = {"name": DOMAIN, "type": "domain_classification", "loaded": True, "built_in": True}
@@ -254,6 +315,7 @@ class Management:
         body = await _parsed(http, BatchRequest)
         results: list[dict[str, Any]] = []
         for text in body.texts:
+            await asyncio.sleep(0)  # requests of the data plane go first
             started = time.perf_counter()
             labels = await self._labels(text)
             best, confidence = labels[0]
@@ -371,14 +433,26 @@ class Management:
             chat["tools"] = body.tools
         if body.metadata is not None:
             chat["metadata"] = body.metadata
+        self._refuse_concrete(chat["model"])
         request = Request("POST", openai_chat.PATH, {}, encode(chat))
         try:
             return await self._runtime.explain(
                 request, every_signal=body.options.evaluate_all_signals
             )
         except RequestError as error:
-            code = "INVALID_ROUTING_MODEL" if error.param == "model" else "INVALID_INPUT"
+            code = "CLASSIFICATION_ERROR" if error.status >= 500 else "INVALID_INPUT"
             raise ApiError(error.status, code, str(error)) from None
+
+    def _refuse_concrete(self, model: str) -> None:
+        policy = self._runtime.policy
+        if model in policy.virtual:
+            return
+        names = ", ".join(policy.virtual)
+        if model in policy.concrete:
+            said = f"{model!r} goes straight through, nothing is decided; ask for one of: {names}"
+        else:
+            said = f"no model {model!r}; {suggest(model, policy.virtual, 'names that route')}"
+        raise ApiError(400, "INVALID_ROUTING_MODEL", f"model: {said}")
 
     def _auto(self) -> str:
         return next(iter(self._runtime.policy.virtual), "auto")
@@ -389,7 +463,13 @@ async def serve_management(
 ) -> QuietServer:
     """Start serving; returns once it listens. Raises ``OSError`` where it cannot."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", date_header=False
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        date_header=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
     )
     server = QuietServer(config)
     await server.start(_bound(address, port, unix))
@@ -430,22 +510,12 @@ class QuietServer(uvicorn.Server):
         await self.shutdown()
 
 
-def _guarded(
-    handler: Callable[[HttpRequest], Awaitable[Response]],
-) -> Callable[[HttpRequest], Awaitable[Response]]:
-    async def guarded(request: HttpRequest) -> Response:
-        try:
-            return await handler(request)
-        except ApiError as error:
-            return _error(error.status, error.code, str(error))
-
-    return guarded
-
-
 async def _http_error(_: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code = "NOT_FOUND" if error.status_code == 404 else "METHOD_NOT_ALLOWED"
-    return _error(error.status_code, code, f"{error.detail}; GET /api/v1 lists what there is")
+    code = _CODES.get(error.status_code, "INVALID_INPUT")
+    answer = _error(error.status_code, code, f"{error.detail}; GET /api/v1 lists what there is")
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _error(status: int, code: str, message: str) -> JSONResponse:
@@ -464,7 +534,23 @@ async def _parsed(http: HttpRequest, model: type[B]) -> B:
         return model.model_validate_json(bytes(raw))
     except ValidationError as error:
         found = problems_from(error, model)
-        raise ApiError(400, "INVALID_INPUT", "; ".join(str(p) for p in found)) from None
+        wrong_task = any(p.where == "task_type" for p in found)
+        code = "INVALID_TASK_TYPE" if wrong_task else "INVALID_INPUT"
+        raise ApiError(400, code, "; ".join(str(p) for p in found)) from None
+
+
+def _answered(text: str, *, error: bool = False, metrics: bool = False) -> dict[str, Any]:
+    """An OpenAPI response object."""
+    if metrics:
+        return {"description": text, "content": {"text/plain": {"schema": {"type": "string"}}}}
+    schema = {"$ref": "#/components/schemas/Error"} if error else {"type": "object"}
+    return {"description": text, "content": {"application/json": {"schema": schema}}}
+
+
+def _schemas(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    inner: dict[str, Any] = schema.pop("$defs", {})
+    return {**inner, model.__name__: schema}
 
 
 def _matched(choice: Choice) -> dict[str, list[str]]:
