@@ -16,11 +16,12 @@ from typing import Any
 
 import aiohttp
 import uvicorn
-from rig import StubRuntime
 from yarl import URL
 
 from wayside.vocab.headers import CONTROLS, HOP_BY_HOP, is_internal
 from wayside.vocab.outcome import Forward, Reply, Request
+
+from .rig import StubRuntime
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -6,7 +6,10 @@ import asyncio
 import json
 
 import pytest
-from rig import (
+
+from wayside.settings.model import LimitSettings
+
+from .rig import (
     OK,
     PATIENCE_S,
     RESET,
@@ -19,8 +22,6 @@ from rig import (
     talk,
     upstream,
 )
-
-from wayside.settings.model import LimitSettings
 
 GET = b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
 

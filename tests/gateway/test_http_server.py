@@ -13,7 +13,13 @@ import pytest
 import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import (
+
+from wayside.fleet import Fleet
+from wayside.gateway import serve_http
+from wayside.settings.model import LimitSettings, ListenSettings, TimeoutSettings, TlsSettings
+from wayside.telemetry import Telemetry
+
+from .rig import (
     OK,
     PATIENCE_S,
     RESET,
@@ -27,11 +33,6 @@ from rig import (
     talk,
     upstream,
 )
-
-from wayside.fleet import Fleet
-from wayside.gateway import serve_http
-from wayside.settings.model import LimitSettings, ListenSettings, TimeoutSettings, TlsSettings
-from wayside.telemetry import Telemetry
 
 HELD = post().replace(b"connection: close\r\n", b"")
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"

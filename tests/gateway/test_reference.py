@@ -6,10 +6,11 @@ import asyncio
 import json
 
 import httptools
-from reference import reference
-from rig import Plane, plane, post, read_request, talk, upstream
 
 from wayside.settings.model import LimitSettings
+
+from .reference import reference
+from .rig import Plane, plane, post, read_request, talk, upstream
 
 LIMIT = 1000
 BIG = b'{"a": "%b"}' % (b"x" * 900)

@@ -11,7 +11,10 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import (
+
+from wayside.settings.model import TimeoutSettings
+
+from .rig import (
     OK,
     PATIENCE_S,
     RESET,
@@ -25,8 +28,6 @@ from rig import (
     talk,
     upstream,
 )
-
-from wayside.settings.model import TimeoutSettings
 
 QUICK = TimeoutSettings(connect_s=0.3, first_byte_s=0.2, idle_s=0.2)
 HELD = post().replace(b"connection: close\r\n", b"")
