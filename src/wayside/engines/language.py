@@ -88,6 +88,7 @@ def _model_path() -> Path:
 _FENCED = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _ASCII_WORD = re.compile(r"[!-~]+")
 _CODE = re.compile(r"[_=<>{}\[\]\\|@#$^~*+;&%0-9]|\w[(./]\w|\(\)|::|://|^--?\w|^/\w")
+_ANY_CODE = re.compile(_CODE.pattern.replace("^-", r"(?<!\S)-").replace("^/", r"(?<!\S)/"))
 
 
 def _prose(text: str) -> str:
@@ -98,15 +99,19 @@ def _prose(text: str) -> str:
     text = text[:_READ]
     if "`" in text:
         text = _FENCED.sub(" ", text)
-    if text.isascii():  # most prompts; splitting first is twice as fast as a substitution
-        words = [word for word in text.split() if not _CODE.search(word)]
+    if text.isascii():  # most prompts
+        words = text.split()
+        if _ANY_CODE.search(text):  # one look at it all spares most prompts 40 looks at words
+            words = [word for word in words if not _CODE.search(word)]
     else:
         words = _ASCII_WORD.sub(_unless_code, text).split()
     prose = " ".join(words)[:_JUDGED].replace("\0", " ")
     if not prose.isascii():  # half a surrogate pair, from a broken JSON escape
         prose = prose.encode("utf-8", "replace").decode()
-    upper = sum(map(str.isupper, prose[:80]))
-    return prose.lower() if upper * 4 > len(prose[:80]) else prose
+    head = prose[1:80]
+    if head.islower():  # most prompts: nothing to count
+        return prose
+    return prose.lower() if sum(map(str.isupper, head)) * 4 > len(head) else prose
 
 
 def _unless_code(word: re.Match[str]) -> str:
