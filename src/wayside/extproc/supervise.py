@@ -90,6 +90,8 @@ class EnvoySupervisor:
         self._watch: asyncio.Task[None] | None = None
         self._old: set[asyncio.Task[None]] = set()
         self._generation = 0
+        self._port = 0
+        self._changing = asyncio.Lock()
         self._config: dict[str, Any] = {}
 
     @property
@@ -113,12 +115,16 @@ class EnvoySupervisor:
 
     async def reload(self, settings: RouterSettings) -> bool:
         """Run with ``settings``; whether that took another process. The old stays on failure."""
-        if self._child is not None and self._render(settings, self._generation) == self._config:
+        async with self._changing:
+            if (
+                self._child is not None
+                and self._render(settings, self._generation) == self._config
+            ):
+                self.settings = settings
+                return False
+            child = await self._launch(settings)
+            old, self._child = self._child, child
             self.settings = settings
-            return False
-        child = await self._launch(settings)
-        old, self._child = self._child, child
-        self.settings = settings
         if old is not None:
             task = asyncio.create_task(old.drain(settings.limits.drain_s))
             self._old.add(task)
@@ -145,6 +151,9 @@ class EnvoySupervisor:
     # --- inner workings ------------------------------------------------------------------------
 
     def _render(self, settings: RouterSettings, generation: int) -> dict[str, Any]:
+        if not settings.listen.port:  # the free port that the first Envoy took is kept
+            listen = settings.listen.model_copy(update={"port": self._port})
+            settings = settings.model_copy(update={"listen": listen})
         return bootstrap(
             settings,
             extproc_socket=self.extproc_socket,
@@ -158,9 +167,8 @@ class EnvoySupervisor:
         folder = self._run_dir / str(generation)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
-        config = self._render(settings, generation)
         path = folder / "envoy.json"
-        path.write_text(json.dumps(config))
+        path.write_text(json.dumps(self._render(settings, generation)))
         path.chmod(0o600)
         child = await _Child.spawn(
             [
@@ -181,7 +189,8 @@ class EnvoySupervisor:
             await child.kill()
             raise
         self._generation = generation
-        self._config = config
+        self._port = settings.listen.port or child.port
+        self._config = self._render(settings, generation)
         return child
 
     async def _keep_running(self) -> None:
@@ -200,13 +209,14 @@ class EnvoySupervisor:
                 self._log("envoy died", level="error", status=status, restart_in_s=wait_s)
                 tries += 1
                 await asyncio.sleep(wait_s)
-                if child is not self._child:
-                    break
-                try:
-                    self._child = await self._launch(self.settings)
-                except (ConfigError, OSError) as error:
-                    self._log("envoy did not start", level="error", reason=str(error))
-                    continue
+                async with self._changing:
+                    if child is not self._child:
+                        break
+                    try:
+                        self._child = await self._launch(self.settings)
+                    except (ConfigError, OSError) as error:
+                        self._log("envoy did not start", level="error", reason=str(error))
+                        continue
                 self.restarts += 1
                 self._log("envoy restarted", pid=self._child.process.pid)
                 break
