@@ -85,7 +85,7 @@ class Door:
         ordinary = self._ordinary
         if ordinary.issuperset(headers):  # true for nearly all, and one C loop
             return ()
-        found = tuple(name for name in headers if is_internal(name))
+        found = tuple(name for name in headers if is_internal(name.lower()))
         if len(ordinary) > 4096:
             ordinary.clear()
         ordinary.update(name for name in headers if len(name) < 64 and name not in found)
@@ -182,6 +182,7 @@ class Session:
                 return self._response_headers(data, start, end)
             if phase == wire.REQUEST_TRAILERS:
                 return self._request_trailers()
+        # Bodies and trailers of responses, and all of a request that never was shown to us.
         return _leave_alone(phase, data, start, end, self._protocol)
 
     def resume(self, outcome: Outcome | BaseException) -> Replies:

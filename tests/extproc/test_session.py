@@ -1,0 +1,114 @@
+"""One request's messages and what telemetry hears of it; bodies in pieces give one decision."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wayside.extproc import wire
+from wayside.extproc.session import Door, Replies, Session
+
+from .frames import body_message, headers_message
+from .stand_ins import ContentRouter, Listener, door
+
+BODY = b'{"model":"auto","messages":[{"role":"user","content":"math"}]}'
+FDS = wire.Protocol(wire.FULL_DUPLEX_STREAMED)
+
+
+def ends(shared: Door) -> list[tuple[int, str]]:
+    listener = shared.telemetry
+    assert isinstance(listener, Listener)
+    return [end for exchange in listener.exchanges for end in exchange.ends]
+
+
+def flat(replies: Replies) -> bytes:
+    return b"".join(b"".join(reply) for reply in replies)
+
+
+@given(st.lists(st.integers(0, len(BODY)), max_size=6), st.booleans())
+def test_a_body_in_pieces_is_one_body(cuts: list[int], trailers: bool) -> None:
+    edges = [0, *sorted(cuts), len(BODY)]
+    for mode in (FDS, wire.Protocol(wire.STREAMED, early_body=True)):
+        router = ContentRouter()
+        session = Session(door(router))
+        assert session.receive(headers_message(protocol=mode)) == []
+        replies: Replies = []
+        for i, (a, b) in enumerate(itertools.pairwise(edges)):
+            last = i == len(edges) - 2 and not trailers
+            replies += session.receive(body_message(BODY[a:b], last=last))
+        if trailers:
+            assert replies == []
+            replies = session.receive(wire.field(wire.REQUEST_TRAILERS, b""))
+        assert router.requests[0].body == BODY
+        assert b"large-upstream" in flat(replies)
+        if mode.early_body:  # one answer for the headers, and one for each chunk
+            assert len(replies) == 1 + (len(edges) - 1) + trailers
+        assert session.door.held == 0
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_a_reset_without_a_response_is_499_only_where_responses_are_shown(sees: bool) -> None:
+    shared = door()
+    shared.sees_responses = sees
+    session = Session(shared)
+    session.receive(headers_message())
+    session.receive(body_message(BODY))
+    session.close("the stream was reset")
+    session.close("again")
+    assert [status for status, _ in ends(shared)] == [499 if sees else 0]
+
+
+def test_a_response_that_envoy_made_itself_is_reported_as_an_error() -> None:
+    shared = door()
+    session = Session(shared)
+    session.receive(headers_message())
+    (reply,) = session.receive(headers_message({":status": "413"}, phase=wire.RESPONSE_HEADERS))
+    assert b"x-vsr-response-path" in flat([reply]) and b"error" in flat([reply])
+    session.close()
+    assert ends(shared) == [(413, "")]
+
+
+def test_the_upstreams_internal_headers_are_removed_unless_we_set_them() -> None:
+    session = Session(door())
+    session.receive(headers_message())
+    session.receive(body_message(BODY))
+    upstream = {":status": "200", "x-vsr-forged": "1", "x-vsr-selected-model": "forged"}
+    said = flat(session.receive(headers_message(upstream, phase=wire.RESPONSE_HEADERS)))
+    assert b"\x12\x0cx-vsr-forged" in said
+    assert said.count(b"x-vsr-selected-model") == 1 and b"large" in said
+
+
+def test_internal_headers_are_known_in_any_case() -> None:
+    shared = door()
+    said = {"X-Selected-Model": "a", "x-VSR-a": "b", "x-vsr-debug": "1", "content-type": "c"}
+    for _ in range(2):  # the second time, the ordinary ones are remembered
+        assert shared.internal(said) == ("X-Selected-Model", "x-VSR-a", "x-vsr-debug")
+
+
+def test_an_observer_is_not_answered() -> None:
+    shared = door()
+    session = Session(shared)
+    assert session.receive(headers_message() + wire.flag(10)) == []
+    assert session.done and ends(shared) == []
+
+
+def test_headers_twice_are_a_wire_error() -> None:
+    session = Session(door())
+    session.receive(headers_message())
+    with pytest.raises(wire.WireError):
+        session.receive(headers_message())
+
+
+def test_encoded_replies_are_kept_but_not_without_end() -> None:
+    shared = door()
+    for i in range(5000):
+        shared.mutation(((("x-selected-model", str(i)),), (), "", ()))
+        shared.report((("x-vsr-selected-model", str(i)),), (), b"")
+        shared.internal({f"x-{i}": ""})
+    assert len(shared._mutations) <= 4096 and len(shared._reports) <= 4096
+    assert len(shared._ordinary) <= 4097
+    first = shared.mutation(((("a", "b"),), (), "", ()))
+    assert shared.mutation(((("a", "b"),), (), "", ())) is first
