@@ -38,7 +38,7 @@ from wayside.vocab.errors import AskFailed, RequestError
 from wayside.vocab.outcome import Request
 from wayside.vocab.prompt import Prompt
 
-MAX_BODY_BYTES = 8 << 20
+MAX_BODY_BYTES = 2 << 20
 MAX_BATCH = 100
 GRACE_S = 2
 """What requests under way get when the process ends; nobody's answer depends on them."""

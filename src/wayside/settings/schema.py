@@ -93,6 +93,8 @@ def _walk(node: Schema, parts: list[str], root: Schema, walked: tuple[str, ...])
         try:
             return _walk(values, parts[taken:], root, (*walked, ".".join(parts[:taken])))
         except ConfigError as error:
+            if error.problems[0].fix.startswith("did you mean"):
+                raise
             problem = problem or error
     assert problem is not None
     raise problem

@@ -1,0 +1,104 @@
+"""``wayside route``: where a prompt would go, for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Wayside
+
+CODE = "Linux is said to be an open source kernel because "
+
+
+def test_it_says_which_model_and_why(wayside: Wayside, example: Path) -> None:
+    said = wayside("route", CODE)
+    assert said.status == 0 and said.err == ""
+    first = said.out.splitlines()[0]
+    assert first.startswith("coder  programming holds because domain:code (computer science")
+    assert "✓  domain:code" in said.out and "→  programming" in said.out
+    assert "programming (chosen)" in said.out and "✗ context:long" in said.out
+
+
+def test_a_prompt_that_nothing_takes_goes_to_the_default(wayside: Wayside, example: Path) -> None:
+    said = wayside("route", "hello")
+    assert said.out.startswith("small  No decision matched, so the default model small answers.")
+
+
+def test_json_is_plain_data(wayside: Wayside, example: Path) -> None:
+    said = wayside("route", "--json", "this is urgent")
+    told = json.loads(said.out)
+    assert told["model"] == "gpt-4o-mini" and told["decision"] == "hard"
+    assert {s["signal"]: s["matched"] for s in told["signals"]}["keyword:urgent"] is True
+    assert told["question"] == "this is urgent"
+
+
+def test_a_prompt_comes_through_a_pipe(wayside: Wayside, example: Path) -> None:
+    told = json.loads(wayside("route", "--json", "-", text="this is urgent").out)
+    assert told["question"] == "this is urgent"
+    told = json.loads(wayside("route", "--json", "-", text=b"urgent \xff\xfe").out)
+    assert told["decision"] == "hard"
+
+
+@pytest.mark.parametrize("source", ["request.json", "-"])
+def test_a_whole_request_is_read_as_it_would_be(
+    wayside: Wayside, example: Path, source: str
+) -> None:
+    messages = [
+        {"role": "user", "content": "urgent"},
+        {"role": "assistant", "content": "yes?"},
+        {"role": "user", "content": [{"type": "text", "text": "hello"}]},
+    ]
+    body = json.dumps({"model": "MoM", "messages": messages, "temperature": 0})
+    Path("request.json").write_text(body)
+    told = json.loads(wayside("route", "--json", "--body", source, text=body).out)
+    assert told["requested"] == "MoM" and told["question"] == "hello"
+    assert told["model"] == "small", "the keyword is not in the last message"
+
+
+def test_every_signal_on_request(wayside: Wayside, here: Path) -> None:
+    (here / "wayside.yaml").write_text(
+        "models: {a: {}}\nrouting:\n  default_model: a\n"
+        "  signals: {keyword: {spare: {keywords: [tyre]}}}\n"
+    )
+    assert json.loads(wayside("route", "--json", "a tyre").out)["signals"] == []
+    told = json.loads(wayside("route", "--json", "--all-signals", "a tyre").out)
+    assert told["signals"][0]["signal"] == "keyword:spare" and told["signals"][0]["matched"]
+
+
+def test_a_system_prompt_counts(wayside: Wayside, example: Path) -> None:
+    long = "Follow these rules. " * 3000
+    told = json.loads(wayside("route", "--json", "--system", long, "hello").out)
+    assert told["decision"] == "hard"
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(wayside: Wayside, here: Path) -> None:
+    (here / "wayside.yaml").write_text(
+        "models: {'[red]': {}}\nrouting:\n"
+        "  signals: {keyword: {'[bold]': {keywords: ['[/]', ':smile:']}}}\n"
+        "  decisions: [{name: '[/x]', when: 'keyword:[bold]', models: ['[red]']}]\n"
+    )
+    said = wayside("route", "so [/] it is :smile:")
+    assert said.status == 0
+    assert "keyword:[bold]" in said.out and "[/x]" in said.out and said.out.startswith("[red]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        ((), 2, "Give a prompt"),
+        (("hi", "--body", "wayside.yaml"), 2, "Give a prompt"),
+        (("--body", "wayside.yaml", "--model", "auto"), 2, "go with a prompt"),
+        (("--body", "nothing.json"), 2, "does not exist"),
+        (("--body", "wayside.yaml"), 1, "not valid JSON"),
+        (("--model", "small", "hi"), 1, "goes straight there, nothing is decided"),
+        (("--model", "smal", "hi"), 1, "no model 'smal'; did you mean 'small'?"),
+    ],
+)
+def test_what_cannot_be_routed_is_explained(
+    wayside: Wayside, example: Path, arguments: tuple[str, ...], status: int, says: str
+) -> None:
+    said = wayside("route", *arguments)
+    assert said.status == status and said.out == ""
+    assert says in said.err
