@@ -181,14 +181,18 @@ def _options(node: Schema) -> list[Schema]:
 
 
 def _bounds(node: Schema) -> str:
-    low, high = node.get("minimum"), node.get("maximum")
-    if node.get("exclusiveMinimum") is not None:
-        return f" above {node['exclusiveMinimum']:,g}"
+    above, low, high = (node.get(k) for k in ("exclusiveMinimum", "minimum", "maximum"))
+    if above is not None:
+        return f" above {_number(above)}"
     if low is not None and high is not None:
-        return f" from {low:g} to {high:g}"
+        return f" from {_number(low)} to {_number(high)}"
     if low is not None:
-        return f" from {low:g}"
-    return "" if high is None else f" up to {high:g}"
+        return f" from {_number(low)}"
+    return "" if high is None else f" up to {_number(high)}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
 
 
 def _items(node: Schema) -> Schema:
