@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
-
 from tests.running import SHELLS, Access, Running, chat, running
+
 from wayside.cli.app import App
 from wayside.cli.files import read
 from wayside.fleet import Fleet, Resolver

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-
 from tests.running import SHELLS, Running, chat, running
+
 from wayside.sim import Sim, SimModel, SimServer, TlsFiles, serve_sim
 
 KEY = "sk-test-0123456789"

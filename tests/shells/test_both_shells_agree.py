@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
-
 from tests.running import Answer, Running, chat, running
+
 from wayside.sim import Sim, SimModel, SimServer, serve_sim
+from wayside.vocab.prompt import NOTHING
 
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -26,7 +27,7 @@ class Case(NamedTuple):
     """A request: what is posted, with which headers, to which path."""
 
     body: Any
-    headers: dict[str, str] = {}
+    headers: Mapping[str, str] = NOTHING
     path: str = "/v1/chat/completions"
 
 
