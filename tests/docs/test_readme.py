@@ -1,4 +1,4 @@
-"""README does what it says: its files are written, its commands run, its servers answer.
+"""README and the examples do what they say: files are written, commands run, servers answer.
 
 Three comments steer it, each on the line above a fenced block: ``<!-- file: NAME -->`` writes the
 block, ``<!-- run -->`` runs it, ``<!-- background: PORTS -->`` starts it and waits for the ports.
@@ -46,6 +46,11 @@ class Stage:
         self._env = {k: v for k, v in os.environ.items() if k != "WAYSIDE_CONFIG"}
         here = Path(sys.executable).parent
         self._env |= {"PATH": f"{here}:{os.environ['PATH']}", "NO_PROXY": "*"}
+
+    def bring(self, folder: Path) -> None:
+        """The files beside an example's page."""
+        for file in folder.glob("*.yaml"):
+            self._write(self._folder / file.name, self._moved(file.read_text()))
 
     def put(self, block: Block) -> None:
         what, _, argument = block.mark.partition(":")
@@ -149,6 +154,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 def test_the_page_does_what_it_says(page: Path, stage: Stage) -> None:
     marked = [b for b in blocks(page) if MARKED.match(b.mark)]
     assert any(b.mark == "run" for b in marked)
+    if page.parent != ROOT:
+        stage.bring(page.parent)
     for block in marked:
         stage.put(block)
 
