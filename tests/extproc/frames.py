@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 from dataclasses import dataclass, field
 
@@ -198,5 +199,7 @@ class Client(Ears):
         while not self.closed:
             await self.listen()
 
-    def hang_up(self) -> None:
+    async def hang_up(self) -> None:
         self.writer.close()
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()

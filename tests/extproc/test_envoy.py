@@ -151,6 +151,7 @@ async def test_https_endpoints_are_verified_and_named(folder: Path) -> None:
     probe = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
     port = probe.sockets[0].getsockname()[1]
     probe.close()
+    await probe.wait_closed()
 
     def model(ca_file: str, name: str) -> dict[str, Any]:
         return {"endpoints": [at], "tls": {"ca_file": str(folder / ca_file), "server_name": name}}
@@ -177,6 +178,7 @@ async def test_https_endpoints_are_verified_and_named(folder: Path) -> None:
             assert "x-vsr-response-path" in refused.headers
     await server.stop(0.2)
     upstream.close()
+    await asyncio.sleep(0.05)  # its TLS connections say goodbye
 
 
 def test_the_filter_in_the_how_to_is_the_one_we_generate(folder: Path) -> None:

@@ -61,7 +61,7 @@ async def serving(kind: str, folder: Path, shared: Door | None = None) -> AsyncI
     try:
         yield client
     finally:
-        client.hang_up()
+        await client.hang_up()
         await server.stop(0.2)
 
 

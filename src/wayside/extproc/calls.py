@@ -140,9 +140,17 @@ class Calls(h2.Connection):
 
     def _assemble(self, stream: h2.Stream, call: Call) -> None:
         """Deliver every whole message among the pieces kept, joined once."""
-        data = stream.kept[0] if len(stream.kept) == 1 else b"".join(stream.kept)
-        pos, size = 0, len(data)
+        kept, wanted = stream.kept, stream.wanted
         stream.wanted = 0
+        if stream.kept_size == wanted > 5 and len(kept[0]) >= 5:
+            # Exactly one message, whose prefix was read before: join its bytes only once.
+            kept[0] = kept[0][5:]
+            self._drop(stream)
+            stream.heard = True
+            self._deliver(stream, call, b"".join(kept))
+            return
+        data = kept[0] if len(kept) == 1 else b"".join(kept)
+        pos, size = 0, len(data)
         self._drop(stream)
         while size - pos >= 5:
             if data[pos]:
