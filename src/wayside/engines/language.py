@@ -103,7 +103,7 @@ def _prose(text: str) -> str:
     if text.isascii():  # most prompts
         words = text.split()
         if _MARKS.search(text) or _DOTTED.search(text):  # else no word can look like code
-            words = [word for word in words if not _CODE.search(word)]
+            words = [w for w in words if w.isalpha() or not _CODE.search(w)]
     else:
         words = _ASCII_WORD.sub(_unless_code, text).split()
     prose = " ".join(words)[:_JUDGED].replace("\0", " ")

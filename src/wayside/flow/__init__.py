@@ -6,8 +6,9 @@ bytes -> body -> (a concrete model: straight through)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import GeneratorType
 from typing import Any
 from urllib.parse import unquote
 
@@ -179,13 +180,13 @@ def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
         return Choice(recipe, verdicts, match, "default", option)
     algorithm, selector = recipe.selectors[match.decision.name]
     chosen = selector.choose(prompt, match.decision.candidates, dice)
-    if isinstance(chosen, Generator):
+    if isinstance(chosen, Candidate):
+        candidate = chosen
+    else:
         try:
             candidate = yield from chosen
         except AskFailed:  # spec: vSR's fallback chain, an algorithm that fails takes the first
             candidate = match.decision.candidates[0]
-    else:
-        candidate = chosen
     option = recipe.options[match.decision.name, candidate]
     return Choice(recipe, verdicts, match, algorithm, option)
 
@@ -246,10 +247,10 @@ def read_signals(
     asking: dict[str, Flow[Reading]] = {}
     for kind, (signal, _) in signals.items():
         said = signal.read(prompt)
-        if isinstance(said, Generator):
+        if isinstance(said, GeneratorType):  # half the price of asking the abstract class
             asking[kind] = said
         else:
-            readings[kind] = said
+            readings[kind] = said  # type: ignore[assignment]
     if asking:
         readings.update(zip(asking, (yield from gather(list(asking.values()))), strict=True))
     verdicts: dict[SignalRef, Verdict] = {}

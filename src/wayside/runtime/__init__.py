@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from wayside.dialects import Body
@@ -12,7 +12,7 @@ from wayside.flow import BODIES, Choice, Policy, answer, choose, refuse
 from wayside.runtime.compile import compile_policy
 from wayside.vocab.ask import Ask, Failure, Flow
 from wayside.vocab.errors import RequestError, WaysideError
-from wayside.vocab.outcome import Outcome, Reply, Request
+from wayside.vocab.outcome import Forward, Outcome, Reply, Request
 from wayside.vocab.prompt import Prompt
 
 __all__ = ["Answerer", "Runtime", "compile_policy"]
@@ -44,12 +44,12 @@ class Runtime:
             if request.path in self.local:
                 return self.local[request.path]()
             found = answer(self.policy, request, self._dice())
-            if not isinstance(found, Generator):
+            if isinstance(found, Forward | Reply):
                 return found
             batch = next(found)
             while True:
                 answers = [self._answer(question) for question in batch]
-                if any(isinstance(a, Awaitable) for a in answers):
+                if any([hasattr(a, "__await__") for a in answers]):
                     return self._finish(found, answers)
                 batch = found.send(tuple(answers))
         except StopIteration as stop:
@@ -77,7 +77,7 @@ class Runtime:
 
     async def _drive(self, flow: Flow[T], answers: list[Any]) -> T:
         while True:
-            settled = [await _settle(a) if isinstance(a, Awaitable) else a for a in answers]
+            settled = [await _settle(a) if hasattr(a, "__await__") else a for a in answers]
             try:
                 batch = flow.send(tuple(settled))
             except StopIteration as stop:

@@ -59,19 +59,24 @@ def ask(question: Ask[T]) -> Flow[T]:
 def gather(flows: list[Flow[T]]) -> Flow[list[T | AskFailed]]:
     """Run flows in lockstep: one batch of distinct asks per round, however many flows ask."""
     done: list[T | AskFailed | None] = [None] * len(flows)
-    inbox: dict[int, tuple[Any, ...] | None] = dict.fromkeys(range(len(flows)))
-    while inbox:
-        waiting: dict[int, tuple[Ask[Any], ...]] = {}
-        for i, answers in inbox.items():
+    waiting: list[tuple[int, tuple[Ask[Any], ...]]] = []
+    for i, flow in enumerate(flows):
+        try:
+            waiting.append((i, next(flow)))
+        except StopIteration as stop:
+            done[i] = stop.value
+        except AskFailed as failed:
+            done[i] = failed
+    while waiting:
+        batch = tuple(dict.fromkeys([q for _, asks in waiting for q in asks]))
+        by_ask = dict(zip(batch, (yield batch), strict=True))
+        still: list[tuple[int, tuple[Ask[Any], ...]]] = []
+        for i, asks in waiting:
             try:
-                waiting[i] = next(flows[i]) if answers is None else flows[i].send(answers)
+                still.append((i, flows[i].send(tuple([by_ask[q] for q in asks]))))
             except StopIteration as stop:
                 done[i] = stop.value
             except AskFailed as failed:
                 done[i] = failed
-        if not waiting:
-            break
-        batch = tuple(dict.fromkeys(q for asks in waiting.values() for q in asks))
-        by_ask = dict(zip(batch, (yield batch), strict=True))
-        inbox = {i: tuple(by_ask[q] for q in asks) for i, asks in waiting.items()}
+        waiting = still
     return [d for d in done if d is not None]
