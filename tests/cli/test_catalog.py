@@ -18,7 +18,7 @@ def test_everything_that_can_be_plugged_in_is_listed(wayside: Wayside) -> None:
     said = wayside("catalog")
     assert said.status == 0
     for family in ("signal", "selector", "plugin"):
-        for kind in catalog.family(family):  # type: ignore[arg-type]
+        for kind in catalog.family(family):
             assert kind.name in said.out and kind.summary in said.out
 
 
@@ -34,7 +34,7 @@ def test_one_is_shown_with_its_settings(wayside: Wayside, name: str) -> None:
 
 def test_every_kind_can_be_shown(wayside: Wayside) -> None:
     for family in ("signal", "selector", "plugin"):
-        for kind in catalog.family(family):  # type: ignore[arg-type]
+        for kind in catalog.family(family):
             assert wayside("catalog", f"{family}:{kind.name}").status == 0
 
 
