@@ -184,7 +184,7 @@ needs only numpy, and answers in microseconds on one core.
 
 A linear softmax over {features:,} hashed features: words, pairs of neighbouring words, and pieces
 of 3 to 5 characters inside words, weighted by inverse document frequency, int8 weights with one
-scale a label. Texts beyond 4,000 characters are read in excerpts: head, tail and four cuts in
+scale a label. Texts beyond 1,500 characters are read in excerpts: head, tail and four cuts in
 between. A text of which nothing is known is `other` at 1/14. Trained for {epochs} epochs with
 RMSprop, {dropout:.0%} feature dropout, label smoothing {smoothing}, seed {seed}; temperature
 {divisor:.2f}, times the length of the feature vector (in hundreds) to the power of {bend:.2f}.
