@@ -144,14 +144,29 @@ async def test_balancing_is_left_to_the_service(shell: str) -> None:
 async def service(ports: list[int]) -> AsyncIterator[int]:
     """What kube-proxy does: one address, each connection to the next pod."""
     turn = itertools.cycle(ports)
+    under_way: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        under_way.add(task)
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", next(turn))
-        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        try:
+            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        finally:
+            for stream in (writer, far_writer):
+                stream.close()
+                with contextlib.suppress(OSError):
+                    await stream.wait_closed()
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    async with server:
+    try:
         yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -159,7 +174,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
-    writer.close()
+        writer.write_eof()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ class BuiltIn:
     def classify(self, question: Classify) -> Labels:
         head = self._heads.get(question.head)
         if head is None:
-            raise AskFailed(f"no classifier {question.head!r}; there are: {', '.join(self._heads)}")
+            known = ", ".join(self._heads)
+            raise AskFailed(f"no classifier {question.head!r}; there are: {known}")
         return head.classify(question.text)
 
     def language(self, question: Language) -> Labels:
