@@ -18,8 +18,9 @@ import aiohttp
 import uvicorn
 from yarl import URL
 
+from wayside.flow.report import ERROR, failed
 from wayside.vocab.headers import CONTROLS, HOP_BY_HOP, is_internal
-from wayside.vocab.outcome import Forward, Reply, Request
+from wayside.vocab.outcome import Forward, HeaderPairs, Reply, Request
 
 from .rig import StubRuntime
 
@@ -102,13 +103,14 @@ class Reference:
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
                 await send({"type": "http.response.body", "body": b""})
         except aiohttp.ServerDisconnectedError:
-            await self._error(send, 502, "upstream_closed", ours)
+            await self._error(send, 502, "upstream_closed", ours, failed(forward.report))
 
-    async def _error(self, send: Send, status: int, code: str, ours: Pairs) -> None:
+    async def _error(
+        self, send: Send, status: int, code: str, ours: Pairs, report: HeaderPairs = ERROR
+    ) -> None:
         kind = "invalid_request_error" if status < 500 else "server_error"
         error = {"message": "", "type": kind, "param": None, "code": code}
-        headers = [("content-type", "application/json"), ("x-vsr-schema-version", "2")]
-        headers += [("x-vsr-response-path", "error"), *ours]
+        headers = [("content-type", "application/json"), *report, *ours]
         await _answer(send, status, headers, json.dumps({"error": error}).encode())
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from wayside.extproc import wire
+from wayside.flow.report import failed
 from wayside.vocab.headers import CONTROLS, is_internal
 from wayside.vocab.outcome import Forward, HeaderPairs, Outcome, Record, Reply, Request
 
@@ -130,6 +131,7 @@ class Session:
         "_chunks",
         "_decided",
         "_exchange",
+        "_failed",
         "_headers",
         "_internal",
         "_last",
@@ -162,6 +164,7 @@ class Session:
         self._decided = False
         self._report: HeaderPairs = ()
         self._status = 0
+        self._failed = ""
 
     # --- what the servers call -----------------------------------------------------------------
 
@@ -203,7 +206,7 @@ class Session:
             # Envoy resets every stream whose request is over, answered or not. Without a status
             # the client was gone first (499, as nginx has it), or there is no response phase.
             if self._status:
-                exchange.ended(status=self._status)
+                exchange.ended(status=self._status, reason=self._failed)
             elif self._decided and not self.door.sees_responses:
                 exchange.ended(status=0)
             else:
@@ -284,6 +287,11 @@ class Session:
             headers, _ = wire.read_headers(data, start, end)
             internal = tuple(name for name in headers if is_internal(name))
             text = headers.get(":status", "0").encode("latin-1")
+            if text in _GATEWAY_ERRORS and headers.get("x-vsr-response-path") == "error":
+                # The Envoy we generate says so of its own answers: the model's server gave none.
+                # One that says it of its 5xx only calls its own error an error.
+                self._report = failed(self._report)
+                self._failed = "upstream_failed"
         self._status = int(text) if text.isdigit() else 0
         self.door.sees_responses = True
         if self._exchange is not None:
@@ -420,6 +428,7 @@ def _may_be_internal(data: bytes) -> bool:
     )
 
 
+_GATEWAY_ERRORS: Final = frozenset({b"502", b"503", b"504"})
 _REFUSAL: Final[HeaderPairs] = (
     ("content-type", "application/json"),
     ("x-vsr-schema-version", "2"),

@@ -88,7 +88,7 @@ class EnvoySupervisor:
         self.extproc_socket = extproc_socket or str(self._run_dir / "extproc.sock")
         self._child: _Child | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._old: set[asyncio.Task[None]] = set()
+        self._old: dict[asyncio.Task[None], _Child] = {}
         self._generation = 0
         self._port = 0
         self._changing = asyncio.Lock()
@@ -127,8 +127,8 @@ class EnvoySupervisor:
             self.settings = settings
         if old is not None:
             task = asyncio.create_task(old.drain(settings.limits.drain_s))
-            self._old.add(task)
-            task.add_done_callback(self._old.discard)
+            self._old[task] = old
+            task.add_done_callback(lambda done: self._old.pop(done, None))
         self._log("envoy replaced", pid=child.process.pid)
         return True
 
@@ -142,9 +142,12 @@ class EnvoySupervisor:
         child, self._child = self._child, None
         if child is not None:
             await child.drain(patience_s)
-        for task in list(self._old):
+        draining = dict(self._old)
+        for task in draining:
             task.cancel()
-        await asyncio.gather(*self._old, return_exceptions=True)
+        await asyncio.gather(*draining, return_exceptions=True)
+        for old in draining.values():  # a task cancelled before its first step did nothing
+            await old.kill()
         if self._own_dir:
             shutil.rmtree(self._run_dir, ignore_errors=True)
 

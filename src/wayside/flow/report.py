@@ -25,6 +25,13 @@ def routed(recipe: str, decision: str, algorithm: str, model: str) -> HeaderPair
     )
 
 
+def failed(report: HeaderPairs) -> HeaderPairs:
+    """``report`` of a request that was routed, but whose model's server gave no answer."""
+    return tuple(
+        (name, "error" if name == "x-vsr-response-path" else value) for name, value in report
+    )
+
+
 def debug(record: Record) -> HeaderPairs:
     """What ``x-vsr-debug: true`` adds: the category, and every signal that matched."""
     matched: dict[str, list[str]] = {}

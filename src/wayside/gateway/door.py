@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from wayside.fleet import DialError, Pool, Replica, dial
+from wayside.flow.report import failed
 from wayside.gateway.chunks import BadChunk, Chunks
 from wayside.gateway.head import ALLOWED, CHUNKED, RequestHead, ResponseHead, read_request
 from wayside.gateway.ports import Exchange
@@ -516,7 +517,8 @@ class Door(asyncio.Protocol):
 
     def _no_response(self, reason: str) -> None:
         status, message = _FAILURES[reason]
-        self._error(status, message, reason)
+        report = ERROR_REPORT if self._forward is None else failed(self._forward.report)
+        self._error(status, message, reason, report)
 
     def _break_off(self, upstream: Upstream, reason: str) -> None:
         """The response broke in its middle: the client must not take it for a whole one.
@@ -548,9 +550,11 @@ class Door(asyncio.Protocol):
 
     # Answering, ending, closing
 
-    def _error(self, status: int, message: str, code: str) -> None:
+    def _error(
+        self, status: int, message: str, code: str, report: HeaderPairs = ERROR_REPORT
+    ) -> None:
         body = error_body(status, message, code)
-        self._answer(status, body, "application/json", ERROR_REPORT, reason=code)
+        self._answer(status, body, "application/json", report, reason=code)
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what cannot be served; the rest of what the client sends is not read."""
