@@ -169,8 +169,14 @@ def prices(settings: RouterSettings) -> dict[str, Price]:
     for name, model in settings.models.items():
         if model.price is not None:
             p = model.price
-            cached = p.prompt_per_1m if p.cached_input_per_1m is None else p.cached_input_per_1m
-            found[name] = Price(p.currency, p.prompt_per_1m, p.completion_per_1m, cached)
+            prompt = p.prompt_per_1m
+            found[name] = Price(
+                currency=p.currency,
+                prompt=prompt,
+                completion=p.completion_per_1m,
+                cached=prompt if p.cached_input_per_1m is None else p.cached_input_per_1m,
+                written=prompt if p.cache_write_per_1m is None else p.cache_write_per_1m,
+            )
     return found
 
 

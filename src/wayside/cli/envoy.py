@@ -17,7 +17,7 @@ def command() -> None:
     """What Wayside tells Envoy."""
 
 
-@command.command("config")
+@command.command("config", short_help="Print the bootstrap that serve --envoy runs.")
 @click.option(
     "--socket",
     default="/run/wayside/extproc.sock",

@@ -27,6 +27,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from wayside.gateway.management import MAX_BODY_BYTES
 from wayside.settings import RouterSettings
 from wayside.telemetry import Log
 
@@ -178,7 +179,12 @@ def front(workers: Workers) -> Starlette:
 
     async def first(request: Request) -> Response:
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        body = await request.body()
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_BODY_BYTES:
+                message = '{"error":{"code":"REQUEST_BODY_TOO_LARGE","message":"too large"}}'
+                return Response(message, status_code=413, media_type="application/json")
         kind = request.headers.get("content-type", "")
         try:
             status, answered, text = await asyncio.to_thread(

@@ -345,22 +345,32 @@ class _Compiler:
             items[name] = self.item(name, "wayside", "Chooses a model by meaning.", routing)
         if self.settings.list_models:
             for name, to in concrete.items():
-                description = self.settings.models[to.target.name].description
+                model = self.settings.models[to.target.name]
                 routing = {"resolution": "passthrough", "selectable": True, "recipe": ""}
-                items[name] = self.item(name, "upstream-endpoint", description, routing)
+                items[name] = self.item(
+                    name, "upstream-endpoint", model.description, routing, model.context_window
+                )
         return items
 
-    def item(self, name: str, owner: str, description: str, routing: dict[str, Any]) -> bytes:
-        return encode(
-            {
-                "id": name,
-                "object": "model",
-                "created": self.created,
-                "owned_by": owner,
-                "description": description,
-                "routing": routing,
-            }
-        )
+    def item(
+        self,
+        name: str,
+        owner: str,
+        description: str,
+        routing: dict[str, Any],
+        context_window: int | None = None,
+    ) -> bytes:
+        told: dict[str, Any] = {
+            "id": name,
+            "object": "model",
+            "created": self.created,
+            "owned_by": owner,
+            "description": description,
+            "routing": routing,
+        }
+        if context_window is not None:
+            told["max_model_len"] = context_window  # the name vLLM gives it
+        return encode(told)
 
 
 def _headers(model: ModelSettings) -> HeaderPairs:

@@ -7,7 +7,7 @@ from typing import Any
 from wayside.decisions import Decision, Match, Trace, Truth, trace
 from wayside.flow import Choice
 from wayside.vocab.prompt import Prompt
-from wayside.vocab.verdict import Verdict, Verdicts
+from wayside.vocab.verdict import NO, SignalRef, Verdict, Verdicts
 
 _SHOWN = 2_000  # characters of the question that an explanation repeats
 
@@ -20,12 +20,16 @@ def explanation(prompt: Prompt, choice: Choice) -> dict[str, Any]:
     verdicts = choice.verdicts
     matches = {m.decision.name: m for m in choice.recipe.decider.matches(verdicts)}
     candidate = choice.option.candidate
+    refs = (
+        SignalRef(kind, n) for kind, (_, names) in choice.recipe.signals.items() for n in names
+    )
+    seen = {**dict.fromkeys(refs, NO), **verdicts}  # a signal that is silent says no
     return {
         "requested": prompt.model,
         "question": prompt.question[:_SHOWN],
         "tokens": prompt.tokens,
         "recipe": choice.recipe.name,
-        "signals": [_signal(str(ref), verdict) for ref, verdict in sorted(verdicts.items())],
+        "signals": [_signal(str(ref), verdict) for ref, verdict in sorted(seen.items())],
         "decisions": [
             _decision(d, verdicts, matches.get(d.name), choice.match)
             for d in choice.recipe.decider.decisions

@@ -45,15 +45,20 @@ class ListenSettings(Settings):
     """Where a listener binds. Port 0 takes a free one and says which."""
 
     address: str = "127.0.0.1"
+    """An IP address; `0.0.0.0` or `::` for all."""
     port: Port = 8801
+    """0 takes a free one."""
 
 
 class ManagementSettings(Settings):
     """The management listener: classification API, metrics. Loopback unless told otherwise."""
 
     enabled: bool = True
+    """Whether there is one."""
     address: str = "127.0.0.1"
+    """An IP address; it is not protected by a key, so think before opening it."""
     port: Port = 8080
+    """0 takes a free one."""
 
 
 class LimitSettings(Settings):
@@ -83,16 +88,22 @@ class LogSettings(Settings):
     format: Literal["auto", "json", "console"] = "auto"
     """``auto`` is console on a terminal and JSON lines in a pipe or file."""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important lines that are written."""
 
 
 class PriceSettings(Settings):
     """Price of a model, per million tokens."""
 
     currency: str = "USD"
+    """ISO 4217."""
     prompt_per_1m: Annotated[float, Field(ge=0)] = 0.0
+    """A million tokens of input."""
     cached_input_per_1m: Annotated[float, Field(ge=0)] | None = None
+    """A million tokens of input that the provider had cached; as other input when absent."""
     cache_write_per_1m: Annotated[float, Field(ge=0)] | None = None
+    """A million tokens written to the provider's cache."""
     completion_per_1m: Annotated[float, Field(ge=0)] = 0.0
+    """A million tokens of output."""
 
 
 class CredentialSettings(Settings):
@@ -102,9 +113,13 @@ class CredentialSettings(Settings):
     """
 
     env: str | None = None
+    """The name of an environment variable."""
     file: str | None = None
+    """A path; read again when the file changes."""
     header: str = "authorization"
+    """The request header that carries the key."""
     prefix: str = "Bearer "
+    """What stands before the key in it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -146,6 +161,7 @@ class TimeoutSettings(Settings):
     """How long one attempt may take."""
 
     connect_s: PositiveFloat = 5.0
+    """Until a connection stands, TLS included."""
     first_byte_s: PositiveFloat = 300.0
     """From the request's last byte to the response's first."""
     idle_s: PositiveFloat = 300.0
@@ -161,8 +177,11 @@ class EndpointSettings(Settings):
     model_config = _OR_TEXT
 
     url: str
+    """`http://host:port`, `https://host/base/path`, or `host:port`."""
     name: str = ""
+    """For the log; the address when absent."""
     weight: Weight = 1.0
+    """Its share of the requests, against the other endpoints' weights."""
 
     @model_validator(mode="before")
     @classmethod
@@ -186,7 +205,9 @@ class LoraSettings(Settings):
     model_config = _OR_TEXT
 
     name: Name
+    """What clients and servers call it."""
     description: str = ""
+    """For people."""
 
     @model_validator(mode="before")
     @classmethod
@@ -201,26 +222,34 @@ class ModelSettings(Settings):
     """
 
     endpoints: tuple[EndpointSettings, ...] = ()
+    """Its replicas: URLs, all with the same path."""
     upstream_name: str = ""
     """What its servers call it, when that differs from the key here."""
     aliases: tuple[Name, ...] = ()
     """Further concrete names that clients may ask for."""
     loras: tuple[LoraSettings, ...] = ()
+    """Adapters that its servers hold; each is a concrete name too."""
     description: str = ""
+    """For people; told in `/v1/models`."""
     reasoning_family: str | None = None
     """A key of ``reasoning_families``."""
     effort_at_top_level: bool | None = None
     """Where ``reasoning_effort`` goes: the request's top level (cloud APIs) or
     ``chat_template_kwargs`` (vLLM). Unset: top level for api.openai.com and openrouter.ai."""
     price: PriceSettings | None = None
+    """What its tokens cost, for the log and the metrics."""
     context_window: PositiveInt | None = None
+    """Tokens, prompt and answer together; told in `/v1/models`."""
     credential: CredentialSettings | None = None
+    """The key its provider wants, sent to this model's servers alone."""
     keep_authorization: bool = False
     """Pass the client's own ``Authorization`` on to this model's servers."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Set on every request to this model's servers."""
     tls: TlsSettings = TlsSettings()
+    """For https endpoints."""
     timeouts: TimeoutSettings = TimeoutSettings()
+    """Of each attempt."""
 
 
 class ReasoningFamily(Settings):
@@ -232,7 +261,9 @@ class ReasoningFamily(Settings):
     type: Literal[
         "chat_template_kwargs", "reasoning_effort", "top_level_reasoning_effort", "thinking"
     ]
+    """How its models are switched; see how-it-works."""
     parameter: str
+    """The key that is switched, such as `enable_thinking`."""
 
 
 class Condition(Settings):
@@ -244,14 +275,23 @@ class Condition(Settings):
     model_config = _OR_TEXT
 
     signal: str | None = None
+    """`kind:name`; holds when it matched."""
     all: tuple[Condition, ...] | None = None
+    """Every one holds."""
     any: tuple[Condition, ...] | None = None
+    """At least one holds."""
     not_: Condition | None = Field(None, alias="not")
+    """It does not hold."""
     gt: float | None = None
+    """The signal's value is greater."""
     gte: float | None = None
+    """Greater or equal."""
     lt: float | None = None
+    """Less."""
     lte: float | None = None
+    """Less or equal."""
     eq: float | None = None
+    """Equal."""
 
     @model_validator(mode="before")
     @classmethod
@@ -284,11 +324,15 @@ class CandidateSettings(Settings):
     model_config = _OR_TEXT
 
     model: Name
+    """A key of `models`."""
     lora: str | None = None
+    """One of its adapters."""
     weight: Weight = 1.0
+    """For selection algorithms that use weights."""
     reasoning: bool | None = None
     """Turn the model's reasoning on or off; unset leaves the client's choice."""
     effort: Literal["minimal", "low", "medium", "high"] | None = None
+    """How hard to think; `default_effort` when absent."""
 
     @model_validator(mode="before")
     @classmethod
@@ -303,7 +347,9 @@ class DecisionSettings(Settings):
     """
 
     name: Name
+    """Unique in its recipe; told in headers, logs and metrics."""
     description: str = ""
+    """For people."""
     priority: int = 0
     """Higher wins."""
     tier: Annotated[int, Field(ge=0)] = 0
@@ -344,23 +390,29 @@ class RoutingSettings(Settings):
     default_model: str | None = None
     """Answers when no decision matched."""
     strategy: Literal["priority", "confidence"] = "priority"
+    """What is looked at first among decisions that hold."""
     signals: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     """``signals.<kind>.<name>`` holds that kind's settings (``wayside catalog``)."""
     decisions: tuple[DecisionSettings, ...] = ()
+    """In any order."""
 
 
 class EntrypointSettings(Settings):
     """Model names that route by a recipe of their own."""
 
     names: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Model names that clients ask for."""
     recipe: Name
+    """A key of `recipes`."""
 
 
 class ExtProcSettings(Settings):
     """The ext_proc gRPC server, for Envoy."""
 
     address: str = "127.0.0.1"
+    """An IP address; `0.0.0.0` or `::` for all."""
     port: Port = 50051
+    """0 takes a free one."""
     unix: str | None = None
     """A socket path; takes the place of address and port."""
     server: Literal["framed", "grpcio"] = "framed"
@@ -375,6 +427,7 @@ class EnvoySettings(Settings):
     admin_port: Port = 0
     """0: no admin listener on TCP; a Unix socket in the run directory instead."""
     concurrency: PositiveInt = 1
+    """Envoy's worker threads."""
     failure_mode: Literal["closed", "open"] = "closed"
     """What happens when the router does not answer: 503, or the request passes unrouted."""
     binary: str | None = None
@@ -385,20 +438,32 @@ class RouterSettings(Settings):
     """Everything one router is told."""
 
     listen: ListenSettings = ListenSettings()
+    """Where clients connect."""
     management: ManagementSettings = ManagementSettings()
+    """Where people and Prometheus connect."""
     limits: LimitSettings = LimitSettings()
+    """What a client may cost."""
     log: LogSettings = LogSettings()
+    """What is written, and where."""
     extproc: ExtProcSettings = ExtProcSettings()
+    """For `wayside extproc`."""
     envoy: EnvoySettings = EnvoySettings()
+    """For `wayside serve --envoy`."""
     models: dict[Name, ModelSettings] = Field(default_factory=dict)
+    """Every model, by the name the router gives it."""
     reasoning_families: dict[str, ReasoningFamily] = Field(default_factory=dict)
+    """How families of models are told to reason."""
     default_effort: Literal["minimal", "low", "medium", "high"] = "medium"
+    """For candidates that reason and do not say how hard."""
     auto_names: tuple[Name, ...] = ("auto", "MoM")
     """Model names that ask the router to choose."""
     list_models: bool = True
     """Whether ``/v1/models`` lists the configured models beside the names that route."""
     routing: RoutingSettings = RoutingSettings()
+    """Signals and decisions: the recipe called `default`."""
     recipes: dict[Name, RoutingSettings] = Field(default_factory=dict)
+    """Further recipes, for entrypoints."""
     entrypoints: tuple[EntrypointSettings, ...] = ()
+    """Names that route by a recipe of their own."""
     strict_ip: bool = False
     """Accept bare IP addresses only, as vSR v0.1 did."""

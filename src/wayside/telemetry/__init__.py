@@ -20,12 +20,13 @@ _NOTHING = Record(path="error")
 
 
 class Price(msgspec.Struct, frozen=True):
-    """Per million tokens, in ``currency``. Cached input costs ``cached``, or ``prompt``."""
+    """Per million tokens, in ``currency``: input, output, cached input, input put in the cache."""
 
     currency: str
     prompt: float
     completion: float
     cached: float
+    written: float
 
 
 class _Details(msgspec.Struct, gc=False):
@@ -38,6 +39,8 @@ class Usage(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
+    cache_creation_input_tokens: int | None = None
+    """Anthropic's count of input written to its cache, part of ``prompt_tokens``."""
 
     @property
     def cached(self) -> int:
