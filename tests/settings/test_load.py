@@ -42,11 +42,14 @@ def test_a_configuration_is_a_mapping(text: str) -> None:
         ("a: b: c", "line 1, column 5"),
         ("a: 1\nb: *nowhere", "line 2, column 4"),
         ("a: !!python/object/apply:os.system [id]", "line 1, column 4"),
-        ("a: 1\n--- \nb: 2", "line 2, column 1"),
     ],
 )
 def test_bad_yaml_is_told_with_its_line(text: str, where: str) -> None:
     assert refused(text).startswith(f"{where}: not valid YAML: ")
+
+
+def test_two_documents_are_not_one_configuration() -> None:
+    assert refused("a: 1\n--- \nb: 2").startswith("document 2: 2 documents in one file")
 
 
 @pytest.mark.parametrize(

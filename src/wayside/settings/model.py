@@ -241,7 +241,7 @@ class ModelSettings(Settings):
     context_window: PositiveInt | None = None
     """Tokens, prompt and answer together; told in `/v1/models`."""
     credential: CredentialSettings | None = None
-    """The key its provider wants, sent to this model's servers alone."""
+    """The key its provider wants, by reference only; sent to this model's servers alone."""
     keep_authorization: bool = False
     """Pass the client's own ``Authorization`` on to this model's servers."""
     headers: dict[str, str] = Field(default_factory=dict)
