@@ -76,7 +76,7 @@ def compile_decision(d: DecisionSettings, candidates: tuple[Candidate, ...]) -> 
         tier=d.tier,
         rule=rule,
         refs=refs,
-        needs_a_match=rule({}) == FALSE,
+        needs_a_match=rule({}) == FALSE and not any(c.compares for c in leaves(d.when)),
         candidates=candidates,
         on_unknown=d.on_unknown,
         settings=d,
