@@ -327,7 +327,7 @@ def test_a_decision_knows_the_signals_it_reads_each_once() -> None:
         ({"any": []}, True),
         (None, False),
         ({"signal": "k:a", "gte": 0}, False),
-        ({"signal": "k:a", "gt": 0}, True),
+        ({"signal": "k:a", "gt": 0}, False),
     ],
 )
 def test_a_decision_knows_whether_it_can_hold_in_silence(when: Any, needs: bool) -> None:
