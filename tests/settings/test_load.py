@@ -219,6 +219,14 @@ def test_a_number_of_five_thousand_digits_is_refused() -> None:
     assert "not valid YAML" in refused("a: " + "9" * 5_000)
 
 
+@pytest.mark.parametrize(
+    "text", ["!!bool x", "!!int ''", "!!float ''", "!!timestamp x", "2026-99-99"]
+)
+def test_text_that_does_not_fit_its_tag_is_refused(text: str) -> None:
+    said = refused(f"a: {text}")
+    assert "line 1, column 4" in said and "is not a" in said
+
+
 _plain = st.recursive(
     st.none()
     | st.booleans()

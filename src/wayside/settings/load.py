@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from wayside.vocab.errors import ConfigError, Problem
 
@@ -33,6 +34,15 @@ class _Loader(yaml.SafeLoader):
         super().flatten_mapping(node)
         if len(node.value) > MAX_VALUES:
             raise _too_many()
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError, AttributeError, TypeError):
+            # PyYAML trips over text that does not fit its tag: "!!bool x", "!!int ''", 2026-99-99.
+            tag = node.tag.rpartition(":")[2]
+            what = f"{str(node.value)[:60]!r} is not a {tag}"
+            raise ConstructorError(None, None, what, node.start_mark) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Keys are what was written: ``no`` is a name here, not false."""
