@@ -283,3 +283,12 @@ def test_all_of_mmlu_has_a_domain() -> None:
     assert DOMAINS == LABELS
     assert len(_BY_SUBJECT) == 57 + 3  # and the three subcategories that MMLU-Pro lacks
     assert set(_BY_SUBJECT.values()) == set(DOMAINS)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: 2026-99-99", "a: !!bool x", "[" * 3_000, "? [a]\n: 1", "- 1"]
+)
+def test_an_entry_of_a_config_map_that_cannot_be_read_is_only_noted(text: str) -> None:
+    foreign = "vllm_endpoints: []\n"
+    translation = done({"kind": "ConfigMap", "data": {"a": text, "b": foreign}})
+    assert "not read" in " ".join(about(translation, "data.a"))

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import yaml
-
+from wayside.settings.load import documents
 from wayside.translate.notes import Note, Translation
 from wayside.translate.reading import Ledger, join
+from wayside.vocab.errors import ConfigError
 
 NAME = "config_map"
 
@@ -53,7 +53,7 @@ def _parse(text: Any) -> Mapping[Any, Any] | None:
     if not isinstance(text, str):
         return None
     try:
-        inside = yaml.safe_load(text)
-    except yaml.YAMLError:
+        found = documents(text)
+    except ConfigError:
         return None
-    return inside if isinstance(inside, Mapping) else None
+    return found[0] if len(found) == 1 else None
