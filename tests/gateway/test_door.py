@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import warnings
+from unittest.mock import Mock
 
 import pytest
 
+from wayside.gateway.door import Door
 from wayside.settings.model import LimitSettings
 
 from .rig import (
@@ -405,3 +409,18 @@ async def test_connections_beyond_the_limit_are_closed_at_once() -> None:
         while p.server.doors:
             await asyncio.sleep(0.005)
         assert status_of(await talk(p.port, GET)) == 200
+
+
+async def test_a_client_gone_before_the_router_could_start_leaves_nothing_behind() -> None:
+    async with plane() as p:
+        p.runtime.gate = asyncio.Event()
+        door = Door(p.server)
+        door.connection_made(Mock(spec=asyncio.Transport))
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            door.data_received(post())
+            door.connection_lost(None)
+            await asyncio.sleep(0.01)
+            gc.collect()
+        assert [str(w.message) for w in heard if "never awaited" in str(w.message)] == []
+        assert p.telemetry.last.ends == [(499, "client_closed", b"")]

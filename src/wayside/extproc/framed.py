@@ -10,7 +10,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Final, cast
 
@@ -260,11 +260,14 @@ class _Process:
         session, http, stream = self._session, self._connection.http, self._stream
         if replies:
             http.reply(stream, replies)
-        if session.pending is not None:
+        pending = session.pending
+        if pending is not None:
             server = self._connection.server
-            self._task = task = asyncio.ensure_future(self._wait(session.pending))
+            self._task = task = asyncio.ensure_future(self._wait(pending))
             server.tasks.add(task)
             task.add_done_callback(server.tasks.discard)
+            # Cancelled before its first step, the task never awaits what it was made for.
+            task.add_done_callback(lambda _: _close(pending))
         elif session.done:
             session.close()
             http.finish(stream)
@@ -290,6 +293,11 @@ class _Process:
         if self._ended and session.pending is None:
             self.ended()
         self._connection.flush()
+
+
+def _close(pending: Awaitable[Outcome]) -> None:
+    if isinstance(pending, Coroutine):
+        pending.close()
 
 
 class _Health:

@@ -12,7 +12,7 @@ import logging
 import re
 import socket
 import struct
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
@@ -340,6 +340,9 @@ class Door(asyncio.Protocol):
             self._follow(outcome)
         else:
             self._task = self._loop.create_task(self._wait_for(outcome))
+            if isinstance(outcome, Coroutine):
+                # Cancelled before its first step, the task never awaits what it was made for.
+                self._task.add_done_callback(lambda _: outcome.close())
 
     async def _wait_for(self, outcome: Awaitable[Outcome]) -> None:
         try:
