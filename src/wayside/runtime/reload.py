@@ -83,6 +83,8 @@ class Watcher:
             self._apply(text)
         except ConfigError as error:
             self._refused(error)
+        except Exception as bug:  # noqa: BLE001  # a bug in apply must not end the watch
+            self._refused(ConfigError.one(f"{type(bug).__name__} while applying: {bug}"))
 
     def _signature(self) -> tuple[int, ...]:
         """Follows symlinks, so a swapped ``..data`` shows as another inode."""

@@ -6,7 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -29,17 +29,21 @@ class Price(msgspec.Struct, frozen=True):
     written: float
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+"""A model server may write any number; one that is no count must not reach the metrics."""
+
+
 class _Details(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
+    cached_tokens: _Count | None = None
 
 
 class Usage(msgspec.Struct, gc=False):
     """Tokens as the model's server counted them; ``prompt_tokens`` includes cached ones."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
     prompt_tokens_details: _Details | None = None
-    cache_creation_input_tokens: int | None = None
+    cache_creation_input_tokens: _Count | None = None
     """Anthropic's count of input written to its cache, part of ``prompt_tokens``."""
 
     @property
@@ -51,13 +55,20 @@ _usage = msgspec.json.Decoder(Usage)
 
 
 def usage_of(tail: bytes) -> Usage | None:
-    """The last ``"usage": {...}`` in the final bytes of a response, without parsing the rest."""
+    """The last ``"usage": {...}`` in the final bytes of a response, without parsing the rest.
+
+    Text in an answer cannot pass for it: quotes inside a JSON string are escaped.
+    """
     at = tail.rfind(b'"usage":')
-    if at < 0:
-        return None
-    start = tail.find(b"{", at + 8)
-    if start < 0 or tail[at + 8 : start].strip():
-        return None
+    while at >= 0:
+        start = tail.find(b"{", at + 8)
+        if start >= 0 and not tail[at + 8 : start].strip():
+            return _usage_at(tail, start)
+        at = tail.rfind(b'"usage":', 0, at)  # this one was null, as in a chunk of a stream
+    return None
+
+
+def _usage_at(tail: bytes, start: int) -> Usage | None:
     end = start
     for _ in range(6):  # nested *_details objects close before the usage object does
         end = tail.find(b"}", end) + 1
@@ -65,7 +76,7 @@ def usage_of(tail: bytes) -> Usage | None:
             return None
         try:
             return _usage.decode(tail[start:end])
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeDecodeError, RecursionError):
             return None
         except msgspec.DecodeError:
             continue
@@ -233,9 +244,11 @@ class Telemetry:
         if price is None:
             return None
         cached = min(usage.cached, prompt)
+        written = min(usage.cache_creation_input_tokens or 0, prompt - cached)
         cost = (
-            (prompt - cached) * price.prompt
+            (prompt - cached - written) * price.prompt
             + cached * price.cached
+            + written * price.written
             + completion * price.completion
         ) / 1e6
         self._cost.add((model, price.currency), cost)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import json
 import sys
 import time
 from collections.abc import Mapping
@@ -48,7 +49,7 @@ class Log:
         if self._console:
             line = _readable(event, level, fields)
         else:
-            line = _encode({"ts": _stamp(), "level": level, "event": event, **fields}).decode()
+            line = _json({"ts": _stamp(), "level": level, "event": event, **fields})
         self._pending.append(line)
         if len(self._pending) >= self.MAX_PENDING:
             self.flush()
@@ -78,8 +79,23 @@ def _stamp() -> str:
     return f"{_second(second)}.{int((now - second) * 1000):03d}Z"
 
 
+def _json(fields: Mapping[str, Any]) -> str:
+    try:
+        return _encode(fields).decode()
+    except UnicodeEncodeError:  # half a surrogate pair, which UTF-8 cannot carry
+        return json.dumps(fields, default=str, separators=(",", ":"))
+
+
+def _plain(value: Any) -> str:
+    """``value`` on one line, so that it cannot pass for another line or move the cursor."""
+    text = str(value)
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
 def _readable(event: str, level: str, fields: Mapping[str, Any]) -> str:
     clock = time.strftime("%H:%M:%S")
     colour = _COLOUR[level]
-    said = " ".join(f"\x1b[2m{k}=\x1b[0m{v}" for k, v in fields.items() if v not in ("", None))
+    said = " ".join(
+        f"\x1b[2m{k}=\x1b[0m{_plain(v)}" for k, v in fields.items() if v not in ("", None)
+    )
     return f"\x1b[2m{clock}\x1b[0m \x1b[{colour}m{event:<12}\x1b[0m {said}"

@@ -125,7 +125,8 @@ class Metrics:
     def copy(self, name: str, as_name: str, labels: dict[str, str]) -> None:
         """Also show ``name`` as ``as_name``, summed over the labels that are not in ``labels``.
 
-        ``labels`` maps our label to the compatible one.
+        ``labels`` maps our label to the compatible one. What has none of them is left out: a
+        request without a decision matched none.
         """
         self._copies.append((name, as_name, self._metrics[name].help, labels))
 
@@ -165,6 +166,8 @@ def _regrouped(
         histogram = Histogram(name, text, theirs, metric.bounds, {})
         for key, series in metric.values.items():
             short = tuple(key[i] for i in keep)
+            if not any(short):
+                continue
             total = histogram.values.setdefault(short, Series(len(metric.bounds) + 1))
             total.buckets = [a + b for a, b in zip(total.buckets, series.buckets, strict=True)]
             total.sum += series.sum
@@ -173,7 +176,9 @@ def _regrouped(
     assert isinstance(metric, Counter)
     counter = Counter(name, text, theirs, {})
     for key, value in metric.values.items():
-        counter.add(tuple(key[i] for i in keep), value)
+        short = tuple(key[i] for i in keep)
+        if any(short):
+            counter.add(short, value)
     return counter
 
 
