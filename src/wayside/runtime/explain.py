@@ -55,8 +55,8 @@ def why(choice: Choice) -> str:
     decision = choice.match.decision
     seen = [
         f"{ref} ({verdict.because})" if verdict.because else str(ref)
-        for ref, verdict in choice.verdicts.items()
-        if verdict.matched and ref in decision.refs
+        for ref in decision.refs
+        if (verdict := choice.verdicts.get(ref)) is not None and verdict.matched
     ]
     because = f" because {', '.join(seen)}" if seen else ""
     if not decision.candidates:

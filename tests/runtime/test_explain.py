@@ -1,0 +1,103 @@
+"""Why a prompt goes where it goes, for people."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.flow.driving import chat, policy, post
+from wayside.runtime import Runtime
+from wayside.runtime.explain import explanation
+from wayside.vocab.ask import Classify
+
+RULES = """
+models: {big: {endpoints: [h], loras: [law]}, small: {endpoints: [h]}}
+routing:
+  default_model: small
+  signals:
+    domain: {math: {labels: [math]}, law: {labels: [law]}}
+    keyword: {urgent: {keywords: [urgent]}}
+  decisions:
+    - name: sums
+      priority: 5
+      when: {all: ["domain:math", {not: "keyword:urgent"}]}
+      models: [{model: big, reasoning: true, effort: high}, small]
+      plugins: {system_prompt: {prompt: be exact}}
+    - name: hurry
+      priority: 1
+      when: {all: ["keyword:urgent", "domain:law"]}
+      models: [{model: big, lora: law}]
+    - {name: silent, when: {any: ["keyword:urgent"]}}
+"""
+
+
+async def told(text: str, label: str = "math", settings: str = RULES) -> dict[str, Any]:
+    def classify(question: Any) -> Any:
+        return ((label, 0.876543), ("other", 0.123457))
+
+    runtime = Runtime(policy(settings), {Classify: classify})
+    found = explanation(*await runtime.explain(post(chat("auto", text))))
+    assert json.loads(json.dumps(found)) == found
+    return found
+
+
+async def test_a_choice_is_told_in_one_sentence() -> None:
+    found = await told("2+2 is")
+    assert found["why"] == (
+        "sums holds because domain:math (math 0.88); big answers, chosen by static among 2."
+    )
+    assert found["decision"] == "sums"
+    assert found["model"] == "big"
+    assert (found["reasoning"], found["effort"]) == (True, "high")
+    assert found["plugins"] == ["system_prompt"]
+    assert found["candidates"] == ["big", "small"]
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "why"),
+    [
+        ("hello", "health", "No decision matched, so the default model small answers."),
+        (
+            "urgent",
+            "health",
+            "silent holds because keyword:urgent (urgent); it names no model, "
+            "so the default small answers.",
+        ),
+        (
+            "urgent",
+            "law",
+            "hurry holds because keyword:urgent (urgent), domain:law (law 0.88); big answers.",
+        ),
+    ],
+)
+async def test_every_way_to_a_model_has_its_sentence(text: str, label: str, why: str) -> None:
+    assert (await told(text, label))["why"] == why
+
+
+async def test_every_decision_shows_its_rule_and_how_near_it_came() -> None:
+    found = await told("urgent: 2+2")
+    sums, hurry, silent = found["decisions"]
+    assert [d["decision"] for d in (sums, hurry, silent)] == ["sums", "hurry", "silent"]
+    assert (sums["holds"], sums["nearly"], sums["chosen"]) == (False, True, False)
+    assert (silent["holds"], silent["chosen"], silent["confidence"]) == (True, True, 1.0)
+    assert sums["rule"]["rule"] == "all"
+    first, second = sums["rule"]["of"]
+    assert first == {
+        "rule": "domain:math",
+        "holds": True,
+        "confidence": 0.8765,
+        "because": "math 0.88",
+    }
+    assert second["rule"] == "not" and second["holds"] is False
+
+
+async def test_a_signal_that_failed_is_unknown_not_false() -> None:
+    runtime = Runtime(policy(RULES))
+    found = explanation(*await runtime.explain(post(chat("auto", "x"))))
+    domain = next(s for s in found["signals"] if s["signal"] == "domain:math")
+    assert domain["unknown"] and "nothing here answers" in domain["because"]
+    assert found["decisions"][0]["rule"]["holds"] is None
+
+
+async def test_a_long_question_is_cut() -> None:
+    assert len((await told("x" * 100_000))["question"]) == 2_000
