@@ -246,6 +246,29 @@ async def test_a_reset_cancels_what_the_core_was_doing(kind: str, folder: Path) 
     assert shared.held == 0
 
 
+async def test_a_message_too_large_while_the_core_works_ends_the_request_once(
+    kind: str, folder: Path
+) -> None:
+    if kind == "grpcio":
+        pytest.skip("gRPC core ends the stream itself")
+    router = ContentRouter()
+    shared = door(router)
+    async with serving(kind, folder, shared) as client:
+        asked = grpc(headers_message(protocol=BUFFERED)) + grpc(body_message(b"never"))
+        client.say(HELLO + opened() + data(asked))
+        await client.until_messages(1)
+        client.say(data(b"\0\x50\0\0\0 much more than fits"))
+        heard = await client.until_ended()
+        assert b'"body_too_large"' in heard.messages[-1]
+        async with asyncio.timeout(5):
+            while not router.cancelled:
+                await asyncio.sleep(0.01)
+    listener = shared.telemetry
+    assert isinstance(listener, Listener)
+    assert [e.ends for e in listener.exchanges] == [[(413, "")]]
+    assert shared.held == 0
+
+
 async def test_a_bug_in_the_core_costs_one_request(kind: str, folder: Path) -> None:
     said: list[dict[str, object]] = []
     shared = door()

@@ -241,6 +241,7 @@ class _Process:
             self._send(replies)
 
     def too_large(self) -> bool:
+        self._stop_waiting()
         self._send(self._session.too_large())
         return self._session.done
 
@@ -251,10 +252,14 @@ class _Process:
             self._connection.http.finish(self._stream)
 
     def gone(self, reason: str) -> None:
+        self._stop_waiting()
+        self._session.close(reason)
+
+    def _stop_waiting(self) -> None:
         task, self._task = self._task, None
+        self._session.pending = None
         if task is not None:
             task.cancel()
-        self._session.close(reason)
 
     def _send(self, replies: list[wire.Message]) -> None:
         session, http, stream = self._session, self._connection.http, self._stream
