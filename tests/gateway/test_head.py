@@ -233,6 +233,14 @@ def test_chunks_that_we_accept_llhttp_accepts(data: bytes, cut: int) -> None:
     assert oracle.body == chunks.data
 
 
+@pytest.mark.parametrize(
+    "line", [b"200 OK", b" folded: x", b"a b: c", b"a: \x00", b"a: b\rc", b":"]
+)
+def test_a_trailer_is_a_header_line(line: bytes) -> None:
+    with pytest.raises(BadChunk, match="trailer"):
+        Chunks().feed(b"0\r\n" + line + b"\r\n\r\n")
+
+
 def test_trailers_are_bounded() -> None:
     chunks = Chunks()
     with pytest.raises(BadChunk):

@@ -6,6 +6,7 @@ import re
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]{0,250})?\r\n")
 _BEGUN_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}(?:[ \t]*;?|[ \t]*;[\t\x20-\x7e\x80-\xff]{0,250})\r?")
+_TRAILER = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
 _LINE_MAX = 300
 _TRAILERS_MAX = 8192
 
@@ -132,7 +133,7 @@ class Chunks:
             if stop < 0:
                 return -1
             line, self._partial = self._partial, b""
-            if not line.endswith(b"\r\n") or b"\0" in line or b"\r" in line[:-2]:
+            if not _TRAILER.fullmatch(line):
                 raise BadChunk("a trailer is malformed")
             at = stop + 1
             if line == b"\r\n":
