@@ -108,7 +108,8 @@ class Oracle:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         pair = name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")
-        self.requests[-1].fields.append(pair)
+        if not self.requests[-1].method:  # what follows the head are trailers
+            self.requests[-1].fields.append(pair)
 
     def on_headers_complete(self) -> None:
         self.requests[-1].method = self._parser.get_method().decode()

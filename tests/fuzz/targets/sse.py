@@ -178,11 +178,17 @@ def _compare(made: Plane, raw: bytes, got: bytes, method: str, ending: int, *, o
         check(said["error"]["code"].startswith("upstream_"), "an odd error", said)
     elif not server.failed:
         check(server.body.startswith(client.body), "other bytes", server.body, client.body)
+    # h11 reads trailers as if they framed something; they are not passed on, so we need not.
+    about_trailers = server.status and "Only Transfer-Encoding" in server.failed
+    about_trailers = about_trailers or (server.status and "Content-Length" in server.failed)
     if client.whole:
-        check(server.whole, "what broke off looks whole", server.failed, raw, got)
+        check(
+            server.whole or about_trailers, "what broke off looks whole", server.failed, raw, got
+        )
         check(client.body == server.body, "not all of it", server.body, client.body)
     elif server.whole and ending in (TIDY, SILENT):
-        check(False, "what was whole looks broken", raw, got)
+        strict = exchange.ends[-1][1] == "upstream_bad_response"  # than h11, about trailers
+        check(strict, "what was whole looks broken", raw, got)
     chunked = server.headers.get(b"transfer-encoding", b"").lower() == b"chunked"
     if chunked and not old and method != "HEAD" and server.status not in (204, 304):
         _same_bytes(_after_head(raw), got.partition(b"\r\n\r\n")[2])
