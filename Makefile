@@ -26,7 +26,7 @@ generate: .venv/.ready  ## refresh generated tables and golden files
 	@$(BIN)/python scripts/generate.py
 
 bench: .venv/.ready  ## compare with peers, side by side (minutes; installs them under bench/.venvs)
-	@$(BIN)/python bench/compare.py --setup $(ARGS)
+	@$(BIN)/python bench/compare.py --setup && $(BIN)/python bench/compare.py $(ARGS)
 
 soak: .venv/.ready  ## thirty minutes at half of saturation
 	@$(BIN)/python bench/soak.py $(ARGS)

@@ -6,8 +6,9 @@ is not edited is forwarded as the very bytes that came.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -18,6 +19,36 @@ _envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])
 encode = msgspec.json.Encoder().encode
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises: bad JSON or a wrong type, bad UTF-8, nesting without end."""
+
+
+T = TypeVar("T")
+# A pair of escaped surrogates, half a pair, or any other escape: consumed in this order, so that
+# a half is only what stands alone, and `\\ud83d` (an escaped backslash) is left as it is.
+_ESCAPES = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\."
+)
+
+
+def decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> tuple[T, bytes]:
+    """The decoded body, and the bytes to edit.
+
+    JavaScript clients that cut text in the middle of an emoji send half a surrogate pair. JSON
+    allows it and no text can hold it, so it is read, and edited, as U+FFFD; a body that is passed
+    through keeps it. Raises one of :data:`UNREADABLE`.
+    """
+    try:
+        return decoder.decode(raw), raw
+    except msgspec.DecodeError:
+        if b"\\ud" not in raw and b"\\uD" not in raw:
+            raise
+        whole = _ESCAPES.sub(_mend, raw)
+        if whole == raw:
+            raise
+        return decoder.decode(whole), whole
+
+
+def _mend(escape: re.Match[bytes]) -> bytes:
+    return b"\\ufffd" if len(escape[0]) == 6 else escape[0]
 
 
 class Body(Protocol):

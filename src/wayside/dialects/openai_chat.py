@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from wayside.dialects import UNREADABLE, Edit, bad_body, encode, fields_of
+from wayside.dialects import UNREADABLE, Edit, bad_body, decode, encode, fields_of
 from wayside.vocab.prompt import NOTHING, Message, Prompt, estimate_tokens
 
 PATH = "/v1/chat/completions"
@@ -65,7 +65,7 @@ class ChatBody:
 
     def __init__(self, raw: bytes) -> None:
         try:
-            request = _request.decode(raw)
+            request, raw = decode(_request, raw)
         except UNREADABLE as error:
             raise bad_body(error) from None
         self._raw, self._request = raw, request

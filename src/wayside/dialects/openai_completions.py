@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from wayside.dialects import UNREADABLE, Edit, bad_body
+from wayside.dialects import UNREADABLE, Edit, bad_body, decode
 from wayside.vocab.prompt import Message, Prompt, estimate_tokens
 
 PATH = "/v1/completions"
@@ -29,7 +29,7 @@ class CompletionBody:
 
     def __init__(self, raw: bytes) -> None:
         try:
-            request = _request.decode(raw)
+            request, raw = decode(_request, raw)
         except UNREADABLE as error:
             raise bad_body(error) from None
         self._raw, self._request = raw, request

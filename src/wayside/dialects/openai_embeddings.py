@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from wayside.dialects import UNREADABLE, Edit, bad_body
+from wayside.dialects import UNREADABLE, Edit, bad_body, decode
 from wayside.vocab.errors import RequestError
 from wayside.vocab.prompt import Prompt
 
@@ -27,10 +27,10 @@ class EmbeddingBody:
 
     def __init__(self, raw: bytes) -> None:
         try:
-            self.model = _request.decode(raw).model
+            request, raw = decode(_request, raw)
         except UNREADABLE as error:
             raise bad_body(error) from None
-        self._raw, self.stream = raw, False
+        self._raw, self.model, self.stream = raw, request.model, False
 
     def prompt(self, headers: Mapping[str, str]) -> Prompt:
         raise RequestError(
