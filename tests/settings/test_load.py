@@ -227,6 +227,11 @@ def test_text_that_does_not_fit_its_tag_is_refused(text: str) -> None:
     assert "line 1, column 4" in said and "is not a" in said
 
 
+@pytest.mark.parametrize("text", ["!!set [a]", "!!map [a]", "!!map a", "a: !!set [b]"])
+def test_a_mapping_is_not_made_of_something_else(text: str) -> None:
+    assert "is not a mapping" in refused(text)
+
+
 _plain = st.recursive(
     st.none()
     | st.booleans()

@@ -46,6 +46,9 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Keys are what was written: ``no`` is a name here, not false."""
+        if not isinstance(node, yaml.MappingNode):  # "!!map [a]"
+            what = f"a {node.id} is not a mapping"
+            raise ConstructorError(None, None, what, node.start_mark)
         self.flatten_mapping(node)
         return {key.value: self.construct_object(value, deep=True) for key, value in node.value}
 
