@@ -21,8 +21,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
 NAMES = ("body", "headers", "sse", "extproc", "config", "usage", "address")
-LONGEST = {"config": 4096, "usage": 6000, "address": 300}
+LONGEST = {"usage": 6000, "address": 300}
 """Bytes of one input; elsewhere 8192."""
 
 
@@ -106,12 +107,14 @@ def _atheris(name: str, seconds: int, work: Path, *, derandomize: bool) -> None:
         run = targets.load(name)
     words = work / "words.dict"
     words.write_text("".join(f'"{_escaped(word)}"\n' for word in targets.words(name)))
-    (targets.CORPUS / name).mkdir(parents=True, exist_ok=True)
+    (work / "seeds").mkdir(exist_ok=True)
+    for i, seed in enumerate(targets.seeds(name)):
+        (work / "seeds" / str(i)).write_bytes(seed)
     atheris.Setup(
         [
             sys.argv[0],
             str(work / "corpus"),
-            str(targets.CORPUS / name),
+            str(work / "seeds"),
             f"-max_total_time={seconds}",
             f"-max_len={LONGEST.get(name, 8192)}",
             f"-dict={words}",

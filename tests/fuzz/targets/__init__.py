@@ -49,9 +49,11 @@ def words(name: str) -> tuple[bytes, ...]:
 
 
 def seeds(name: str) -> list[bytes]:
-    """The corpus, smallest first."""
-    found = [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))]
-    return sorted(found, key=len)
+    """The corpus, smallest first; for configurations, also those of the translation tests."""
+    paths = list((CORPUS / name).glob("*"))
+    if name == "config":
+        paths += (CORPUS.parents[1] / "golden" / "translate").glob("*/*/in.*")
+    return sorted((path.read_bytes() for path in sorted(paths)), key=len)
 
 
 @contextlib.contextmanager
