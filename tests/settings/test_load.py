@@ -227,6 +227,11 @@ def test_text_that_does_not_fit_its_tag_is_refused(text: str) -> None:
     assert "line 1, column 4" in said and "is not a" in said
 
 
+@pytest.mark.parametrize("text", ["9" * 400, "-" + "9" * 400, "0x" + "f" * 5_000])
+def test_a_number_that_nothing_has_room_for_is_refused(text: str) -> None:
+    assert "line 1, column 4" in refused(f"a: {text}")
+
+
 @pytest.mark.parametrize("text", ["!!set [a]", "!!map [a]", "!!map a", "a: !!set [b]"])
 def test_a_mapping_is_not_made_of_something_else(text: str) -> None:
     assert "is not a mapping" in refused(text)

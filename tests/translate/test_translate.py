@@ -292,3 +292,9 @@ def test_an_entry_of_a_config_map_that_cannot_be_read_is_only_noted(text: str) -
     foreign = "vllm_endpoints: []\n"
     translation = done({"kind": "ConfigMap", "data": {"a": text, "b": foreign}})
     assert "not read" in " ".join(about(translation, "data.a"))
+
+
+@pytest.mark.parametrize("port", [10**400, "9" * 400, "9" * 5_000, float("inf"), float("nan")])
+def test_a_number_without_bounds_is_left_out(port: object) -> None:
+    endpoint = {"name": "a", "address": "10.0.0.1", "port": port}
+    assert any("port" in note.path for note in done({"vllm_endpoints": [endpoint]}).notes)

@@ -37,12 +37,15 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep=deep)
+            value = super().construct_object(node, deep=deep)
         except (ValueError, LookupError, AttributeError, TypeError):
             # PyYAML trips over text that does not fit its tag: "!!bool x", "!!int ''", 2026-99-99.
             tag = node.tag.rpartition(":")[2]
             what = f"{str(node.value)[:60]!r} is not a {tag}"
             raise ConstructorError(None, None, what, node.start_mark) from None
+        if isinstance(value, int) and abs(value) >> 64:  # Python may refuse to write it out again
+            raise ConstructorError(None, None, "the number is too large", node.start_mark)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Keys are what was written: ``no`` is a name here, not false."""

@@ -150,7 +150,7 @@ class Reader:
         if isinstance(value, bool) or not isinstance(value, int | float):
             self._wrong(key, self._data[self._spell(key)], "a number")
             return None
-        if not (math.isfinite(value) and low <= value <= high):
+        if not (low <= value <= high and abs(value) < math.inf):
             bounds = f"{low:g} to {high:g}" if high != math.inf else f"{low:g} or more"
             self.note(f"{value} is not a number from {bounds}; left out", "refused", key=key)
             return None
