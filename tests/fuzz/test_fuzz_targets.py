@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,10 @@ from tests.fuzz import targets
 from tests.fuzz.mutate import inputs
 from tests.fuzz.targets import body
 from wayside.catalog import catalog
+from wayside.dialects import Edit, encode
+from wayside.gateway.fields import Fields
+from wayside.gateway.head import RequestHead, read_request
+from wayside.gateway.upstream import Upstream
 
 EXAMPLES = {"config": 60, "extproc": 250}
 """So many that a target takes a second or two; elsewhere 400."""
@@ -44,6 +50,53 @@ def test_inputs_near_the_corpus_find_nothing(name: str) -> None:
         run(data.draw(inputs(name)))
 
     once()
+
+
+def _never_break_off(door: Any, upstream: Upstream, reason: str) -> None:
+    """A door that ends every broken answer as if it were whole."""
+    door._leave_replica(failed=True)
+    door._transport.write(b"0\r\n\r\n")
+    door._end(door._status, reason)
+    door._close()
+
+
+def _longer_path(block: bytes) -> RequestHead:
+    head = read_request(block)
+    head.path += "x"
+    return head
+
+
+def _without_x(edit: Edit) -> bytes:
+    return encode({name: value for name, value in edit.fields.items() if name != "x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "broken"),
+    [
+        ("sse", "wayside.gateway.door.Door._break_off", _never_break_off),
+        ("sse", "wayside.gateway.chunks.Chunks.feed", lambda self, piece, at=0: (0, len(piece))),
+        ("headers", "wayside.gateway.door.read_request", _longer_path),
+        ("headers", "wayside.gateway.fields.is_internal", lambda name: False),
+        ("body", "wayside.dialects.Edit.encode", _without_x),
+        ("extproc", "wayside.extproc.session.Session.close", lambda self, reason="": None),
+        ("extproc", "wayside.extproc.h2._SETTINGS_ACK", b"\0\0\1"),
+        ("config", "wayside.settings.load.ConstructorError", KeyError),
+        ("usage", "wayside.telemetry._usage", msgspec.json.Decoder(dict[str, int])),
+    ],
+)
+def test_a_target_sees_what_is_broken(
+    name: str, where: str, broken: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = targets.load(name)
+    monkeypatch.setattr(where, broken)
+    monkeypatch.setattr("wayside.gateway.head._request_fields", Fields())
+    found = 0
+    for seed in targets.seeds(name):
+        try:
+            run(seed)
+        except Exception:
+            found += 1
+    assert found
 
 
 def test_the_watchdog_ends_a_loop() -> None:

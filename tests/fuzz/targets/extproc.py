@@ -7,6 +7,7 @@ and may spoil it; the second byte how the bytes are cut.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import struct
 from collections.abc import Callable
@@ -136,6 +137,7 @@ class Transport:
 
 
 _loop = asyncio.new_event_loop()
+atexit.register(_loop.close)
 
 
 def run(data: bytes) -> None:

@@ -45,10 +45,10 @@ WORDS = (
 
 _ABSOLUTE = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _ANSWERS = (
-    b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
-    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
-    b"HTTP/1.1 404 No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+    (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", b"{}"),
+    (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"2\r\n{}\r\n0\r\n\r\n"),
+    (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", b""),
+    (b"HTTP/1.1 404 No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", b""),
 )
 
 
@@ -169,7 +169,7 @@ def _response_head(block: bytes) -> None:
 
 
 def _connection(pieces: list[bytes], stream: bytes, control: int) -> None:
-    answer = _ANSWERS[control >> 2 & 3]
+    head, body = _ANSWERS[control >> 2 & 3]
     taken: dict[int, int] = {}
     sent: list[Heard] = []
 
@@ -181,10 +181,7 @@ def _connection(pieces: list[bytes], stream: bytes, control: int) -> None:
         if oracle.whole:
             taken[id(upstream)] = len(upstream.sent)
             sent.extend(oracle.whole)
-            bodiless = oracle.whole[0].method == "HEAD" and b"\r\n\r\n" in answer
-            upstream.receive(
-                answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if bodiless else answer
-            )
+            upstream.receive(head if oracle.whole[0].method == "HEAD" else head + body)
 
     with plane(serve, choking=bool(control & 0x80)) as made:
         for piece in pieces:
