@@ -68,7 +68,8 @@ def _outside(name: str, engine: str, args: argparse.Namespace) -> bool:
         f"{name:8} {'ok' if not status else 'FOUND'}  {took:.0f} s  {_summary(text)}", flush=True
     )
     if status:
-        print("\n".join(text.splitlines()[-60:]))
+        lines = [line for line in text.splitlines() if not line.startswith(("#", "0x", "Base64"))]
+        print("\n".join(line[:2000] for line in lines[-60:]))
         print(f"the whole log: {log}")
     return not status
 

@@ -6,6 +6,7 @@ The first byte chooses the path, the second headers and method; the rest is the 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable
 from typing import Any
 
@@ -212,11 +213,20 @@ def _same_turns(before: list[Any], after: list[Any]) -> None:
     check(rest == {k: v for k, v in was.items() if k != "content"}, "a turn lost a field", was)
 
 
+_HALVES = re.compile(
+    r"(\\u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w)|\\u[dD][89a-fA-F]\w\w|(\\.)", re.DOTALL
+)
+
+
 def _read(body: bytes) -> Any:
-    """As Python's own reader sees it, numbers as written; ``None`` if it does not."""
+    """As Python's own reader sees it, numbers as written; ``None`` if it does not.
+
+    Half an escaped surrogate pair counts as U+FFFD, which is what an edited body has instead.
+    """
+    text = body.decode("utf-8", "surrogateescape")
     try:
         return json.loads(
-            body.decode("utf-8", "surrogateescape"),
+            _HALVES.sub(lambda found: found[1] or found[2] or "\\ufffd", text),
             parse_int=str,
             parse_float=str,
             parse_constant=str,
