@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -50,6 +51,16 @@ class Running:
             session.post(self.url + path, data=data, headers=sent) as response,
         ):
             return Answer(response.status, await response.read(), response.headers)
+
+    async def line(self, answer: Answer) -> dict[str, Any]:
+        """What the request log says of ``answer``; Envoy tells us of a request's end after it."""
+        wanted = answer.headers["x-request-id"]
+        async with asyncio.timeout(5):
+            while True:
+                for line in self.access.lines:
+                    if line["id"] == wanted:
+                        return line
+                await asyncio.sleep(0.01)
 
     async def get(self, path: str) -> Answer:
         async with (

@@ -94,7 +94,7 @@ async def test_an_explicit_local_model_gets_the_body_unaltered(cloud: Cloud) -> 
     (seen,) = cloud.llama.requests
     assert seen.body == raw
     assert answer.headers["x-vsr-selected-model"] == "llama3-8b"
-    assert "signals" not in cloud.router.access.lines[-1]
+    assert "signals" not in await cloud.router.line(answer)
 
 
 async def test_auto_about_linux_is_computer_science_and_goes_to_llama(cloud: Cloud) -> None:

@@ -246,8 +246,7 @@ async def test_streams_are_the_same_bytes(both: Pair) -> None:
 async def test_the_log_line_says_the_same(both: Pair) -> None:
     lines = []
     for router in (both.gateway, both.envoy):
-        await router.ask(chat("this is urgent"))
-        line = router.access.lines[-1]
+        line = await router.line(await router.ask(chat("this is urgent")))
         lines.append(
             {k: line.get(k) for k in ("status", "requested", "model", "decision", "signals")}
         )
