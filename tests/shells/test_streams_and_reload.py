@@ -187,3 +187,23 @@ async def _until(holds: Any, seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not holds():
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_bug_costs_one_request_and_is_told_once_in_our_own_log(shell: str) -> None:
+    """Nor does the log repeat the prompt."""
+    async with serve_sim([SimServer((SimModel("small"),))]) as (sim,):
+        async with running(shell, one_model(sim.url)) as router:
+            told: list[dict[str, Any]] = []
+            router.app.log.write = lambda event, level, fields: told.append(  # type: ignore[method-assign]
+                {"event": event, "level": level, **fields}
+            )
+            good, policy = router.app.runtime.policy, None
+            router.app.runtime.policy = policy  # type: ignore[assignment]
+            answer = await router.ask(chat("a secret prompt"))
+            assert answer.status == 500 and answer.json["error"]["code"] == "internal_error"
+            (line,) = [t for t in told if t["event"] == "request failed"]
+            assert line["level"] == "error" and "Traceback" in line["traceback"]
+            assert "a secret prompt" not in str(told)
+            router.app.runtime.policy = good
+            assert (await router.ask(chat("hi"))).status == 200

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import re
 import socket
 import struct
+import traceback
 from collections.abc import Awaitable, Coroutine
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
@@ -36,7 +36,6 @@ from wayside.vocab.outcome import Forward, HeaderPairs, Outcome, Reply, Request
 if TYPE_CHECKING:
     from wayside.gateway.server import HttpServer
 
-log = logging.getLogger(__name__)
 
 NEVER = float("inf")
 PIPELINE_MAX = 64 << 10
@@ -575,7 +574,9 @@ class Door(asyncio.Protocol):
 
     def _fault(self) -> None:
         """A bug of ours. The connection survives it, the request does not."""
-        log.exception("a request failed on an error that nobody expected")
+        self._server.say(
+            "request failed", level="error", shell="gateway", traceback=traceback.format_exc()
+        )
         if self._exchange is None or self._status:
             self._transport.abort()
             return

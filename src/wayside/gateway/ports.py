@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Protocol
+from typing import Any, Protocol
 
 from wayside.vocab.outcome import Outcome, Record, Request
 
@@ -31,3 +31,13 @@ class Exchange(Protocol):
 
 class Telemetry(Protocol):
     def begin(self, *, shell: str, request_id: str | None = None) -> Exchange: ...
+
+
+class Say(Protocol):
+    """A log: constant events with fields."""
+
+    def __call__(self, event: str, *, level: str = "info", **fields: Any) -> None: ...
+
+
+def silence(event: str, *, level: str = "info", **fields: Any) -> None:
+    """The log of those who want none."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from wayside.fleet import Dice, Fleet
 from wayside.gateway.door import Door
-from wayside.gateway.ports import Runtime, Telemetry
+from wayside.gateway.ports import Runtime, Say, Telemetry, silence
 from wayside.settings.model import LimitSettings, ListenSettings
 
 SWEEP_MIN_S, SWEEP_MAX_S = 0.02, 0.5
@@ -29,6 +29,7 @@ class HttpServer:
     ) -> None:
         self.runtime, self.fleet, self.telemetry = runtime, fleet, telemetry
         self.limits, self.dice = limits, dice
+        self.say: Say = getattr(telemetry, "log", silence)
         self.loop = asyncio.get_running_loop()
         self.doors: set[Door] = set()
         self.draining = False
