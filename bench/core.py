@@ -13,7 +13,7 @@ import yaml
 from targets import KEYWORDS, wayside_config
 
 from wayside.cli.files import read
-from wayside.engines import BuiltIn
+from wayside.engines import Engines
 from wayside.runtime import Runtime, compile_policy
 from wayside.vocab.outcome import Request
 
@@ -45,7 +45,7 @@ def cost_us(runtime: Runtime, request: Request, times: int) -> float:
 
 
 def main() -> None:
-    answerers = BuiltIn().answerers()
+    answerers = Engines().answerers()
     print("| | " + " | ".join(f"{size:,}" for size in SIZES) + " |")
     print("|---|" + "--:|" * len(SIZES))
     for kind, name in KINDS:

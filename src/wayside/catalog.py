@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
-Family = Literal["signal", "selector", "plugin"]
+Family = Literal["signal", "selector", "plugin", "engine"]
 Stability = Literal["alpha", "beta", "stable"]
 C = TypeVar("C", bound=type)
 
@@ -28,7 +28,7 @@ class Kind:
     name: str
     summary: str
     settings: type[BaseModel]
-    build: Callable[[Any], Any]
+    build: Callable[..., Any]
     stability: Stability
     module: str
 

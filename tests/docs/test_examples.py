@@ -11,7 +11,7 @@ import pytest
 
 from tests.docs.pages import ROOT
 from wayside.cli.files import native, read
-from wayside.engines import BuiltIn
+from wayside.engines import Engines
 from wayside.runtime import Runtime, compile_policy
 from wayside.runtime.explain import explanation
 from wayside.vocab.outcome import Request
@@ -39,7 +39,7 @@ def test_there_are_examples_and_each_has_a_page() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_an_example_routes_as_its_page_says(file: Path) -> None:
     loaded = read(file.read_bytes(), str(file), env={})
-    runtime = Runtime(compile_policy(loaded.settings), BuiltIn().answerers())
+    runtime = Runtime(compile_policy(loaded.settings), Engines().answerers())
     for prompt, decision, model in rows(file.parent):
         body = {"model": "auto", "messages": [{"role": "user", "content": prompt}]}
         request = Request("POST", "/v1/chat/completions", {}, json.dumps(body).encode())

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from wayside.cli.app import App
 from wayside.cli.files import read
-from wayside.engines import BuiltIn
+from wayside.engines import Engines
 from wayside.engines.static import StaticClassifier
 from wayside.gateway.management import MAX_BATCH, MAX_BODY_BYTES, Management, serve_management
 from wayside.runtime import Runtime
@@ -371,7 +371,7 @@ def broken(question: Classify) -> Any:
 
 
 async def test_a_signal_that_cannot_be_read_is_told() -> None:
-    app, language = router(), BuiltIn().language
+    app, language = router(), Engines().language
     runtime = Runtime(app.runtime.policy, {Classify: broken, Language: language})
     telemetry = Telemetry(Log(io.StringIO()))
     management = Management(runtime, telemetry, ConfigState(), app.ready)

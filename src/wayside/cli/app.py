@@ -13,18 +13,21 @@ from typing import TextIO
 
 from wayside.cli.files import Loaded, read
 from wayside.dialects import encode
-from wayside.engines import BuiltIn
+from wayside.engines import Engines
 from wayside.fleet import Fleet
+from wayside.flow import Policy
 from wayside.gateway.management import Management
 from wayside.runtime import Runtime, compile_policy
 from wayside.runtime.keys import KeyRing
 from wayside.runtime.reload import ConfigState, Watcher
 from wayside.settings import RouterSettings
 from wayside.telemetry import Log, Price, Telemetry
-from wayside.vocab.errors import ConfigError
+from wayside.vocab.errors import ConfigError, Problem, WaysideError
 from wayside.vocab.outcome import Record, Reply
 
 FLUSH_S = 0.2
+_RETIRE_S = 120.0
+"""How long an engine that a reload left out still answers requests that began before."""
 _FIXED = ("listen", "management", "limits", "log", "extproc", "envoy")
 """Parts of the settings that are read at start only; a change there asks for a restart."""
 
@@ -49,14 +52,15 @@ class App:
         self.settings = loaded.settings.model_copy(update=self._update)
         self.keys = KeyRing(self._env)
         self.created = int(time.time())
-        engines = BuiltIn()
         policy = compile_policy(
             self.settings,
             keys=self.keys.resolve,
             created=self.created,
             needs_endpoints=needs_endpoints,
         )
-        self.runtime = Runtime(policy, engines.answerers())
+        self.engines = Engines(self.settings.engines, self.keys.resolve)
+        load_engines(self.engines, policy)
+        self.runtime = Runtime(policy, self.engines.answerers())
         self.fleet = Fleet(self.settings.models)
         self.log = log or log_of(self.settings)
         self.telemetry = Telemetry(self.log, _access(self.settings, self.log))
@@ -94,8 +98,12 @@ class App:
             created=self.created,
             needs_endpoints=self._needs_endpoints,
         )
+        engines = Engines(loaded.settings.engines, self.keys.resolve, reuse=self.engines)
+        load_engines(engines, policy)
         self.fleet.replace(loaded.settings.models)
-        self.runtime.policy = policy
+        self.runtime.replace(policy, engines.answerers())
+        asyncio.get_running_loop().call_later(_RETIRE_S, self.engines.close, engines)
+        self.engines = engines
         self.telemetry.prices = prices(loaded.settings)
         waiting = tuple(
             part
@@ -161,6 +169,18 @@ class App:
             "Configurations refused since the start.",
             read=lambda: [((), float(state.refused))],
         )
+
+
+def load_engines(engines: Engines, policy: Policy) -> None:
+    """Make every engine that the policy asks. Raises :class:`ConfigError`."""
+    problems = []
+    for name in sorted(policy.engines):
+        try:
+            engines.load([name])
+        except (OSError, ValueError, ImportError, WaysideError) as error:
+            problems.append(Problem(f"cannot be loaded: {error}", f"engines.{name}"))
+    if problems:
+        raise ConfigError(problems)
 
 
 def prices(settings: RouterSettings) -> dict[str, Price]:

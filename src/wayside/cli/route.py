@@ -17,9 +17,10 @@ from rich.tree import Tree
 from wayside.cli.console import console, escape
 from wayside.cli.files import config_option, load
 from wayside.dialects import encode, openai_chat
-from wayside.engines import BuiltIn
+from wayside.engines import Engines
 from wayside.runtime import Runtime, compile_policy
 from wayside.runtime.explain import explanation
+from wayside.runtime.keys import KeyRing
 from wayside.settings.problems import suggest
 from wayside.vocab.errors import RequestError
 from wayside.vocab.outcome import Request
@@ -59,7 +60,9 @@ def command(
     if body is not None and (model or system):
         raise click.UsageError("--model and --system go with a prompt; --body has its own.")
     settings = load(path).settings
-    runtime = Runtime(compile_policy(settings, needs_endpoints=False), BuiltIn().answerers())
+    keys = KeyRing(os.environ)
+    engines = Engines(settings.engines, keys.resolve)
+    runtime = Runtime(compile_policy(settings, needs_endpoints=False), engines.answerers())
     if body is not None:
         raw = sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
     else:

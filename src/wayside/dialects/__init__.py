@@ -67,6 +67,11 @@ class Body(Protocol):
         """Start changing it."""
         ...
 
+    def canned(self, message: str, created: int, number: int) -> bytes | None:
+        """An answer of our own to it, streamed where it asks for a stream; ``None`` where the
+        dialect has no words to answer with. ``number`` (below 2**53) makes the id."""
+        ...
+
 
 class Edit:
     """A body taken apart at the top level; whatever is not set stays the client's own bytes.

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from wayside.dialects import UNREADABLE, Edit, bad_body, decode, encode, fields_of
+from wayside.dialects import UNREADABLE, Edit, answers, bad_body, decode, encode, fields_of
+from wayside.dialects.answers import Canned
 from wayside.vocab.prompt import NOTHING, Message, Prompt, estimate_tokens
 
 PATH = "/v1/chat/completions"
@@ -104,6 +105,13 @@ class ChatBody:
 
     def edit(self) -> ChatEdit:
         return ChatEdit(self._raw)
+
+    def canned(self, message: str, created: int, number: int) -> bytes:
+        wanted = self.edit().get("stream_options")
+        usage = isinstance(wanted, dict) and wanted.get("include_usage") is True
+        return answers.chat(
+            Canned(self.model, message, created, number, stream=self.stream, usage=usage)
+        )
 
 
 class ChatEdit(Edit):

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from wayside.dialects import UNREADABLE, Edit, bad_body, decode
+from wayside.dialects import UNREADABLE, Edit, answers, bad_body, decode
+from wayside.dialects.answers import Canned
 from wayside.vocab.prompt import Message, Prompt, estimate_tokens
 
 PATH = "/v1/completions"
@@ -50,3 +51,10 @@ class CompletionBody:
 
     def edit(self) -> Edit:
         return Edit(self._raw)
+
+    def canned(self, message: str, created: int, number: int) -> bytes:
+        wanted = self.edit().get("stream_options")
+        usage = isinstance(wanted, dict) and wanted.get("include_usage") is True
+        return answers.completion(
+            Canned(self.model, message, created, number, stream=self.stream, usage=usage)
+        )

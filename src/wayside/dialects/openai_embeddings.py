@@ -41,3 +41,6 @@ class EmbeddingBody:
 
     def edit(self) -> Edit:
         return Edit(self._raw)
+
+    def canned(self, message: str, created: int, number: int) -> None:
+        """Vectors have no words."""

@@ -14,16 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wayside.engines import features, modelfile
+from wayside.engines.base import Engine
+from wayside.settings import Task
 
 Ranking = tuple[tuple[str, float], ...]
-DOMAIN_MODEL: Final = Path(__file__).with_name("domain.model")
+DOMAIN_MODEL: Final = Path(__file__).with_name("weights") / "domain.model"
 UNKNOWN: Final = "other"  # the label of a text that says nothing
 
 
-class StaticClassifier:
+class StaticClassifier(Engine):
     """A linear classifier over hashed words and word parts, loaded from one file."""
 
-    labels: tuple[str, ...]
+    tasks: frozenset[Task] = frozenset(["classify"])
 
     def __init__(self, model: modelfile.LinearModel) -> None:
         if model.bits != features.BITS:

@@ -16,13 +16,15 @@ import msgspec
 
 from wayside.decisions import Decider, Decision, Match
 from wayside.dialects import Body, encode, openai_chat, openai_completions, openai_embeddings
+from wayside.dialects.answers import JSON, STREAM
 from wayside.flow import report
 from wayside.flow.reasoning import set_reasoning
-from wayside.plugins import Draft, Plugin
+from wayside.flow.tap import ReplyTap
+from wayside.plugins import Draft, Early, Plugin
 from wayside.selection import Candidate, Selector
 from wayside.settings import ReasoningFamily
 from wayside.signals import Reading, Signal
-from wayside.vocab.ask import Flow, gather
+from wayside.vocab.ask import Flow, Now, ask, gather
 from wayside.vocab.errors import AskFailed, RequestError
 from wayside.vocab.headers import CREDENTIALS, DEBUG, SELECTED_MODEL
 from wayside.vocab.outcome import Forward, HeaderPairs, Outcome, Record, Reply, Request, Target
@@ -101,6 +103,8 @@ class Policy:
     listing: Mapping[str, bytes]
     """The items of ``GET /v1/models``, by name."""
     targets: tuple[Target, ...] = field(default=())
+    engines: frozenset[str] = frozenset()
+    """The names of the engines that its signals and plugins ask."""
 
 
 def answer(policy: Policy, request: Request, dice: float) -> Outcome | Flow[Outcome]:
@@ -148,7 +152,15 @@ def route(recipe: Recipe, request: Request, body: Body, dice: float) -> Flow[Out
     """The whole journey of a prompt."""
     prompt = body.prompt(request.headers)
     choice = yield from choose(recipe, prompt, dice)
-    return _send(choice, request, body, prompt)
+    draft = Draft(body.edit, choice.verdicts)
+    for plugin in choice.option.plugins:
+        asking = plugin.before(prompt, draft)
+        if asking is not None:
+            yield from asking
+        if draft.early is not None:
+            now = yield from ask(Now())
+            return _early(choice, draft.early, request, body, prompt, int(now), dice)
+    return _send(choice, draft, request, body, prompt)
 
 
 class Choice(msgspec.Struct, frozen=True, eq=False):
@@ -191,11 +203,50 @@ def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
     return Choice(recipe, verdicts, match, algorithm, option)
 
 
-def _send(choice: Choice, request: Request, body: Body, prompt: Prompt) -> Forward:
-    option, served, match = choice.option, choice.option.served, choice.match
-    draft = Draft(body.edit)
-    for plugin in option.plugins:
-        plugin.before(prompt, draft)
+def _early(
+    choice: Choice,
+    early: Early,
+    request: Request,
+    body: Body,
+    prompt: Prompt,
+    now: int,
+    dice: float,
+) -> Reply:
+    """A plugin answered in the model's place."""
+    decision = choice.match.decision.name if choice.match else ""
+    said = report.early(early.path, choice.recipe.name, decision, choice.algorithm)
+    record = _record(choice, body, prompt, model="", path=early.path)
+    if request.headers.get(DEBUG) == "true":
+        said = (*said, *report.debug(record))
+    words = None if early.refuse else body.canned(early.message, now, int(dice * 2**53))
+    if words is None:
+        kind = "server_error" if early.status >= 500 else "invalid_request_error"
+        error = RequestError(early.message, status=early.status, kind=kind, code=early.code)
+        return msgspec.structs.replace(refuse(error), report=said, record=record)
+    content_type = STREAM if body.stream else JSON
+    return Reply(status=200, body=words, content_type=content_type, report=said, record=record)
+
+
+def _record(choice: Choice, body: Body, prompt: Prompt, model: str, path: str) -> Record:
+    match = choice.match
+    return Record(
+        requested=body.model,
+        model=model,
+        recipe=choice.recipe.name,
+        decision=match.decision.name if match else "",
+        confidence=match.confidence if match else 0.0,
+        algorithm=choice.algorithm,
+        reasoning=choice.option.candidate.reasoning,
+        category=_category(choice.verdicts),
+        tokens=prompt.tokens,
+        stream=body.stream,
+        path=path,
+        verdicts=choice.verdicts,
+    )
+
+
+def _send(choice: Choice, draft: Draft, request: Request, body: Body, prompt: Prompt) -> Forward:
+    option, served = choice.option, choice.option.served
     reasoning = option.candidate.reasoning
     if reasoning is not None and option.family is not None:
         set_reasoning(
@@ -209,27 +260,19 @@ def _send(choice: Choice, request: Request, body: Body, prompt: Prompt) -> Forwa
     if draft.edited or served.upstream_name != body.model:
         draft.edit.set("model", served.upstream_name)
         raw = draft.edit.encode()
-    confidence = match.confidence if match else 0.0
-    record = Record(
-        requested=body.model,
-        model=served.target.name,
-        recipe=choice.recipe.name,
-        decision=match.decision.name if match else "",
-        confidence=confidence,
-        algorithm=choice.algorithm,
-        reasoning=reasoning,
-        category=_category(choice.verdicts),
-        tokens=prompt.tokens,
-        stream=body.stream,
-        verdicts=choice.verdicts,
-    )
-    said = (*option.report, ("x-vsr-selected-confidence", f"{confidence:.4f}"))
+    record = _record(choice, body, prompt, model=served.target.name, path="upstream")
+    said = (*option.report, ("x-vsr-selected-confidence", f"{record.confidence:.4f}"))
     if request.headers.get(DEBUG) == "true":
         said = (*said, *report.debug(record))
     headers = served.set_headers()
+    tap = None
+    if draft.filters:
+        tap = ReplyTap(draft.filters)
+        draft.set["accept-encoding"] = "identity"  # what is compressed cannot be watched
     return Forward(
         target=served.target,
         path=upstream_path(served.target, request.path),
+        tap=tap,
         body=raw,
         changed=raw is not request.body,
         set_headers=(*headers, *draft.set.items()) if draft.set else headers,

@@ -7,6 +7,7 @@ from wayside.vocab.outcome import HeaderPairs, Record
 SCHEMA: HeaderPairs = (("x-vsr-schema-version", "2"),)
 UPSTREAM: HeaderPairs = (*SCHEMA, ("x-vsr-response-path", "upstream"))
 ERROR: HeaderPairs = (*SCHEMA, ("x-vsr-response-path", "error"))
+BLOCKED: HeaderPairs = (*SCHEMA, ("x-vsr-response-path", "blocked"))
 LOCAL: HeaderPairs = SCHEMA
 """Answers of the router itself that are no completion (``/v1/models``)."""
 
@@ -22,6 +23,18 @@ def routed(recipe: str, decision: str, algorithm: str, model: str) -> HeaderPair
         ("x-vsr-selected-decision", header_text(decision)),
         ("x-vsr-selected-algorithm", header_text(algorithm)),
         ("x-vsr-selected-model", header_text(model)),
+    )
+
+
+def early(path: str, recipe: str, decision: str, algorithm: str) -> HeaderPairs:
+    """The headers of an answer that a plugin gave in the model's place."""
+    return (
+        *SCHEMA,
+        ("x-vsr-response-path", path),
+        ("x-vsr-fast-response", "true"),
+        ("x-vsr-selected-recipe", header_text(recipe)),
+        ("x-vsr-selected-decision", header_text(decision)),
+        ("x-vsr-selected-algorithm", header_text(algorithm)),
     )
 
 

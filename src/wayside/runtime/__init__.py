@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from wayside.dialects import Body
 from wayside.flow import BODIES, Choice, Policy, answer, choose, refuse
 from wayside.runtime.compile import compile_policy
-from wayside.vocab.ask import Ask, Failure, Flow
+from wayside.vocab.ask import Ask, Failure, Flow, Now
 from wayside.vocab.errors import RequestError, WaysideError
 from wayside.vocab.outcome import Forward, Outcome, Reply, Request
 from wayside.vocab.prompt import Prompt
@@ -32,11 +33,16 @@ class Runtime:
         dice: Callable[[], float] | None = None,
     ) -> None:
         self.policy = policy
-        self._answerers = dict(answerers or {})
+        self._answerers: dict[type[Ask[Any]], Answerer] = {Now: _now, **(answerers or {})}
         self._dice = dice or random.Random().random
         self.wants_reply_body = False
         self.local: dict[str, Callable[[], Reply]] = {}
         """Paths answered here whatever the policy says: ``/health``, ``/ready``."""
+
+    def replace(self, policy: Policy, answerers: Mapping[type[Ask[Any]], Answerer]) -> None:
+        """Put another policy in force, with the engines made for it."""
+        self._answerers = {Now: _now, **answerers}
+        self.policy = policy
 
     def handle(self, request: Request) -> Outcome | Awaitable[Outcome]:
         """What to do with a request. At once, unless an engine has to be waited for."""
@@ -115,6 +121,10 @@ class Runtime:
             recipe = dataclasses.replace(recipe, signals=recipe.every_signal)
         prompt = body.prompt(request.headers)
         return prompt, await self.run(choose(recipe, prompt, self._dice()))
+
+
+def _now(question: Now) -> float:
+    return time.time()
 
 
 async def _settle(pending: Awaitable[Any]) -> Any:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
+import wayside.engines
 import wayside.plugins
 import wayside.selection
 import wayside.signals
 from wayside.catalog import Family, Kind, catalog, discover
 from wayside.decisions import Decider, Decision, compile_decision, leaves, parse_ref
 from wayside.dialects import encode
+from wayside.engines import BUILT_IN, Engine
 from wayside.flow import Option, Policy, Recipe, Served, report, served
 from wayside.plugins import Plugin
 from wayside.selection import Candidate, Selector
 from wayside.settings import (
     CredentialSettings,
     DecisionSettings,
+    EngineOf,
     ModelSettings,
     RouterSettings,
     RoutingSettings,
+    Task,
 )
 from wayside.settings.address import strict_ip_problem
 from wayside.settings.problems import problems_from, suggest
@@ -29,8 +33,9 @@ from wayside.signals import Signal
 from wayside.vocab.errors import ConfigError, Problem
 from wayside.vocab.headers import CREDENTIALS, header_name, header_value
 from wayside.vocab.outcome import Credential, HeaderPairs, Target
+from wayside.vocab.verdict import SignalRef
 
-for _package in (wayside.signals, wayside.selection, wayside.plugins):
+for _package in (wayside.signals, wayside.selection, wayside.plugins, wayside.engines):
     discover(_package)
 
 DEFAULT_RECIPE = "default"
@@ -69,6 +74,8 @@ class _Compiler:
         self.needs_endpoints = needs_endpoints
         self.problems: list[Problem] = []
         self.targets: dict[str, Target] = {}
+        self.engine_tasks = self.engines()
+        self.engines_used: set[str] = set()
 
     def policy(self) -> Policy:
         s = self.settings
@@ -89,7 +96,55 @@ class _Compiler:
             concrete=concrete,
             listing=self.listing(virtual, concrete),
             targets=tuple(self.targets.values()),
+            engines=frozenset(self.engines_used),
         )
+
+    def engines(self) -> dict[str, frozenset[Task]]:
+        """What every engine can do, by name; those configured come before the built-in ones."""
+        found = {name: frozenset([known.task]) for name, known in BUILT_IN.items()}
+        for name, spec in self.settings.engines.items():
+            at = f"engines.{name}"
+            if len(spec) != 1:
+                self.wrong("not one engine", at, "write {KIND: {its settings}}")
+                continue
+            ((kind_name, rule),) = spec.items()
+            kind = self.kind("engine", kind_name, at, "engine kind")
+            parsed = self.validated(kind, rule, f"{at}.{kind_name}") if kind else None
+            if kind is None or parsed is None:
+                found.setdefault(name, frozenset(get_args(Task)))  # one complaint is enough
+                continue
+            tasks = engine_class(kind).tasks_of(parsed)
+            known = BUILT_IN.get(name)
+            if known is not None and known.task not in tasks:
+                can = " and ".join(sorted(tasks))
+                self.wrong(
+                    f"takes the place of the built-in {name!r}, which must {known.task}; "
+                    f"this one can {can}",
+                    at,
+                    "give it another name",
+                )
+            found[name] = tasks
+        return found
+
+    def uses_engines(self, rule: Any, where: str) -> None:
+        """Check the engines that a rule's settings name."""
+        for field, info in type(rule).model_fields.items():
+            for mark in info.metadata:
+                if isinstance(mark, EngineOf):
+                    self.uses_engine(getattr(rule, field), mark.task, f"{where}.{field}")
+
+    def uses_engine(self, name: str | None, task: Task, where: str) -> None:
+        if name is None:
+            return
+        tasks = self.engine_tasks.get(name)
+        if tasks is None:
+            able = [n for n, can in self.engine_tasks.items() if task in can]
+            self.wrong(f"no engine {name!r}", where, suggest(name, able, "engines"))
+        elif task not in tasks:
+            can = " and ".join(sorted(tasks))
+            self.wrong(f"engine {name!r} does not {task}, it can {can}", where, "name another")
+        else:
+            self.engines_used.add(name)
 
     def wrong(self, what: str, where: str, fix: str = "") -> None:
         self.problems.append(Problem(what, where, fix))
@@ -255,6 +310,8 @@ class _Compiler:
                 parsed = self.validated(kind, rule, at)
                 if parsed is not None:
                     valid[rule_name] = parsed
+                    if SignalRef(kind_name, rule_name) in used:
+                        self.uses_engines(parsed, at)
             wanted = {n: r for n, r in valid.items() if (kind_name, n) in used}
             try:
                 every[kind_name] = (kind.build(valid), tuple(valid))
@@ -293,6 +350,7 @@ class _Compiler:
             kind = self.kind("plugin", name, at, "plugin")
             parsed = self.validated(kind, rule, at) if kind else None
             if kind and parsed is not None:
+                self.uses_engines(parsed, at)
                 built.append(kind.build(parsed))
         return tuple(built)
 
@@ -371,6 +429,12 @@ class _Compiler:
         if context_window is not None:
             told["max_model_len"] = context_window  # the name vLLM gives it
         return encode(told)
+
+
+def engine_class(kind: Kind) -> type[Engine]:
+    """The class behind a kind of the family ``engine``."""
+    assert isinstance(kind.build, type) and issubclass(kind.build, Engine)
+    return kind.build
 
 
 def _headers(model: ModelSettings) -> HeaderPairs:

@@ -6,6 +6,8 @@ from wayside.settings.model import (
     CredentialSettings,
     DecisionSettings,
     EndpointSettings,
+    EngineName,
+    EngineOf,
     EntrypointSettings,
     EnvoySettings,
     ExtProcSettings,
@@ -20,6 +22,7 @@ from wayside.settings.model import (
     RouterSettings,
     RoutingSettings,
     Settings,
+    Task,
     TimeoutSettings,
     TlsSettings,
 )
@@ -30,6 +33,8 @@ __all__ = [
     "CredentialSettings",
     "DecisionSettings",
     "EndpointSettings",
+    "EngineName",
+    "EngineOf",
     "EntrypointSettings",
     "EnvoySettings",
     "ExtProcSettings",
@@ -44,6 +49,7 @@ __all__ = [
     "RouterSettings",
     "RoutingSettings",
     "Settings",
+    "Task",
     "TimeoutSettings",
     "TlsSettings",
 ]

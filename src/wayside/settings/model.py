@@ -41,6 +41,23 @@ _OR_TEXT = ConfigDict(json_schema_extra={"type": ["object", "string"]})
 """For settings that a bare string stands for."""
 
 
+Task = Literal["classify", "mark", "embed"]
+"""What an engine can do: rank labels, find pieces of a text, turn texts into vectors."""
+
+
+class EngineOf:
+    """Marks a settings field as the name of an engine that can do ``task``; checked on load."""
+
+    __slots__ = ("task",)
+
+    def __init__(self, task: Task) -> None:
+        self.task: Task = task
+
+
+EngineName = Annotated[str, Field(min_length=1, max_length=256)]
+"""A built-in engine, or a key of ``engines``; write ``Annotated[EngineName, EngineOf(task)]``."""
+
+
 class ListenSettings(Settings):
     """Where a listener binds. Port 0 takes a free one and says which."""
 
@@ -451,6 +468,9 @@ class RouterSettings(Settings):
     """For `wayside serve --envoy`."""
     models: dict[Name, ModelSettings] = Field(default_factory=dict)
     """Every model, by the name the router gives it."""
+    engines: dict[Name, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    """``engines.<name>.<kind>`` holds that kind's settings: models that read prompts, beside the
+    built-in ones or, under a built-in name, instead of them (``wayside catalog``)."""
     reasoning_families: dict[str, ReasoningFamily] = Field(default_factory=dict)
     """How families of models are told to reason."""
     default_effort: Literal["minimal", "low", "medium", "high"] = "medium"

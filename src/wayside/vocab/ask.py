@@ -32,6 +32,66 @@ class Classify(msgspec.Struct, Ask[Labels], frozen=True):
     head: str
 
 
+class Span(msgspec.Struct, frozen=True, gc=False):
+    """Characters ``start`` to ``end`` of a text: what they are, and how sure that is (0..1)."""
+
+    start: int
+    end: int
+    label: str
+    score: float = 1.0
+
+
+Spans = tuple[Span, ...]
+"""Pieces of a text that do not overlap, in the order of the text."""
+
+
+class Mark(msgspec.Struct, Ask[Spans], frozen=True):
+    """Which pieces of ``text`` does the marker called ``head`` find (personal data, claims)?
+
+    ``context`` is what the text is measured against, for markers that compare.
+    """
+
+    text: str
+    head: str
+    context: str = ""
+
+
+class Bank:
+    """Example texts that prompts are compared with, by the embedder called ``engine``.
+
+    Made once per policy and equal only to itself, so that an engine embeds it once.
+    """
+
+    __slots__ = ("__weakref__", "engine", "texts")
+
+    def __init__(self, texts: tuple[str, ...], engine: str = "embedding") -> None:
+        self.texts, self.engine = texts, engine
+
+    def __repr__(self) -> str:
+        return f"Bank({len(self.texts)} texts, {self.engine!r})"
+
+
+class Similar(msgspec.Struct, Ask[tuple[float, ...]], frozen=True):
+    """The cosine (-1..1) of ``text`` to every text of ``bank``, in the bank's order."""
+
+    text: str
+    bank: Bank
+
+
+Vector = tuple[float, ...]
+
+
+class Embed(msgspec.Struct, Ask[tuple[Vector, ...]], frozen=True):
+    """The vectors, of length one, of ``texts``, by the embedder called ``engine``."""
+
+    texts: tuple[str, ...]
+    engine: str = "embedding"
+
+
+class Now(msgspec.Struct, Ask[float], frozen=True):
+    """What time is it? Unix seconds."""
+
+
 class Language(msgspec.Struct, Ask[Labels], frozen=True):
     """Which languages (ISO 639-1 codes) is ``text`` written in?"""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal, Protocol
 
 import msgspec
 
+from wayside.vocab.ask import Flow
 from wayside.vocab.verdict import SignalRef, Verdict
 
 HeaderPairs = tuple[tuple[str, str], ...]
@@ -77,12 +79,40 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: Mapping[SignalRef, Verdict] = {}
 
 
+Taken = Literal["pass", "whole", "stream"]
+"""How an answer's body is taken: not at all, all of it before anything goes on, or as it comes."""
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a watched answer.
+
+    ``body`` is all of an answer that was taken whole, else what was still held. ``status``, where
+    set, takes the place of the answer's own, and ``report`` that of headers already reported.
+    ``reason`` says why the answer was stopped, or is empty.
+    """
+
+    body: bytes
+    status: int | None = None
+    report: HeaderPairs = ()
+    reason: str = ""
+
+
+class Tap(Protocol):
+    """Stands between the model's answer and the client; made for one request."""
+
+    warnings: dict[str, None]
+
+    def begin(self, status: int, content_type: str) -> Taken: ...
+    def feed(self, chunk: bytes) -> Flow[bytes]: ...
+    def finish(self) -> Flow[Ended]: ...
+
+
 class Forward(msgspec.Struct, frozen=True, kw_only=True):
     """Send it on. ``body`` is the client's own bytes object unless ``changed``.
 
     ``remove_headers`` leave the request that goes upstream, then ``set_headers`` are set on it,
     credentials and ``x-selected-model`` included; names are lower-case. ``report`` are the headers
-    added to the client's response.
+    added to the client's response. ``tap``, where there is one, takes the answer on its way back.
     """
 
     target: Target
@@ -93,6 +123,7 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True):
     remove_headers: tuple[str, ...] = ()
     report: HeaderPairs = ()
     record: Record
+    tap: Tap | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):

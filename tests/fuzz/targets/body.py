@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from tests.fuzz.targets import check
-from wayside.engines import BuiltIn
+from wayside.engines import Engines
 from wayside.gateway.replies import encode_pairs
 from wayside.runtime import Runtime, compile_policy
 from wayside.settings import RouterSettings
@@ -135,7 +135,7 @@ TOUCHED = frozenset({"model", "messages", "chat_template_kwargs", "reasoning_eff
 
 def _runtime() -> Runtime:
     settings = RouterSettings.model_validate(parse(POLICY, {}))
-    return Runtime(compile_policy(settings, created=1), BuiltIn().answerers(), lambda: _dice[0])
+    return Runtime(compile_policy(settings, created=1), Engines().answerers(), lambda: _dice[0])
 
 
 _dice = [0.0]

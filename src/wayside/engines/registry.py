@@ -1,0 +1,169 @@
+"""All engines of one router by name, and the answers to asks that need them."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from wayside.catalog import catalog
+from wayside.engines.base import Engine, Tools, Vectors, no_keys
+from wayside.engines.built_in import BUILT_IN
+from wayside.engines.language import LanguageDetector
+from wayside.settings import CredentialSettings
+from wayside.vocab.ask import (
+    Ask,
+    Bank,
+    Classify,
+    Embed,
+    Labels,
+    Language,
+    Mark,
+    Similar,
+    Spans,
+    Vector,
+)
+from wayside.vocab.errors import AskFailed
+from wayside.vocab.outcome import Credential
+
+T = TypeVar("T")
+Spec = Mapping[str, Mapping[str, Any]]
+"""``{kind: settings}``: one value of the settings section ``engines``."""
+
+
+class Engines:
+    """Built-in engines and configured ones. Each is made when it is first asked, or by `load`."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, Spec] | None = None,
+        keys: Callable[[CredentialSettings, str], Credential] = no_keys,
+        reuse: Engines | None = None,
+    ) -> None:
+        """``reuse`` hands over what an earlier configuration made from the same settings."""
+        self._specs = {name: dict(spec) for name, spec in (settings or {}).items()}
+        self._keys = keys
+        self._made: dict[str, Engine] = {}
+        self._banks: WeakKeyDictionary[Bank, Vectors | Awaitable[Vectors]] = WeakKeyDictionary()
+        self._last: tuple[str, str, Any] = ("", "", None)
+        """The engine, the text and the vectors of the last text embedded: the signals of one
+        request ask about the same text one after another."""
+        if reuse is not None:
+            for name, engine in reuse._made.items():
+                if reuse._specs.get(name) == self._specs.get(name):
+                    self._made[name] = engine
+        self.languages: LanguageDetector = reuse.languages if reuse else LanguageDetector()
+
+    def answerers(self) -> dict[type[Ask[Any]], Any]:
+        return {
+            Classify: self.classify,
+            Mark: self.mark,
+            Similar: self.similar,
+            Embed: self.embed,
+            Language: self.language,
+        }
+
+    def load(self, names: Iterable[str]) -> None:
+        """Make these engines now, so that no request waits for it. Raises what making raises."""
+        for name in names:
+            self.engine(name)
+
+    def engine(self, name: str) -> Engine:
+        """The engine called ``name``; :class:`AskFailed` when there is none."""
+        found = self._made.get(name)
+        if found is None:
+            found = self._made[name] = self._make(name)
+        return found
+
+    def close(self, keep: Engines | None = None) -> None:
+        """Close every engine that ``keep`` has not taken over."""
+        kept = set(map(id, keep._made.values())) if keep else set()
+        for engine in self._made.values():
+            if id(engine) not in kept:
+                engine.close()
+
+    def classify(self, question: Classify) -> Labels | Awaitable[Labels]:
+        return _begun(self.engine(question.head).classify(question.text))
+
+    def mark(self, question: Mark) -> Spans | Awaitable[Spans]:
+        return _begun(self.engine(question.head).mark(question.text, question.context))
+
+    def language(self, question: Language) -> Labels:
+        return self.languages.detect(question.text)
+
+    def embed(self, question: Embed) -> tuple[Vector, ...] | Awaitable[tuple[Vector, ...]]:
+        found = _begun(self.engine(question.engine).embed(question.texts))
+        return _plain(found) if isinstance(found, np.ndarray) else _plain_later(found)
+
+    def similar(self, question: Similar) -> tuple[float, ...] | Awaitable[tuple[float, ...]]:
+        bank = self._bank(question.bank)
+        text = self._vector(question.bank.engine, question.text)
+        if isinstance(bank, np.ndarray) and isinstance(text, np.ndarray):
+            return _cosines(bank, text)
+        return _cosines_later(bank, text)
+
+    def _bank(self, bank: Bank) -> Vectors | Awaitable[Vectors]:
+        found = self._banks.get(bank)
+        if found is None or _failed(found):
+            found = self._banks[bank] = _begun(self.engine(bank.engine).embed(bank.texts))
+        return found
+
+    def _vector(self, engine: str, text: str) -> Vectors | Awaitable[Vectors]:
+        name, last, found = self._last
+        if name != engine or last != text or _failed(found):
+            found = _begun(self.engine(engine).embed((text,)))
+            self._last = (engine, text, found)
+        return found  # type: ignore[no-any-return]
+
+    def _make(self, name: str) -> Engine:
+        spec = self._specs.get(name)
+        if spec is None:
+            known = BUILT_IN.get(name)
+            if known is None:
+                there = ", ".join(sorted({*BUILT_IN, *self._specs}))
+                raise AskFailed(f"no engine {name!r}; there are: {there}")
+            return known.load()
+        ((kind_name, raw),) = spec.items()
+        kind = catalog.get("engine", kind_name)
+        if kind is None:
+            raise AskFailed(f"engines.{name}: no engine kind {kind_name!r}")
+        rule = kind.settings.model_validate(raw)
+        build: Callable[[Any, Tools], Engine] = kind.build
+        return build(rule, Tools(name, self._keys))
+
+
+def _begun(found: T | Awaitable[T]) -> T | Awaitable[T]:
+    """An answer, or work that has already started: asks of one batch run side by side."""
+    return asyncio.ensure_future(found) if inspect.iscoroutine(found) else found
+
+
+def _failed(found: Any) -> bool:
+    return isinstance(found, asyncio.Future) and found.done() and found.exception() is not None
+
+
+def _cosines(bank: Vectors, text: Vectors) -> tuple[float, ...]:
+    return tuple((bank @ text[0]).tolist())
+
+
+async def _cosines_later(
+    bank: Vectors | Awaitable[Vectors], text: Vectors | Awaitable[Vectors]
+) -> tuple[float, ...]:
+    against = bank if isinstance(bank, np.ndarray) else await _shared(bank)
+    return _cosines(against, text if isinstance(text, np.ndarray) else await _shared(text))
+
+
+async def _plain_later(found: Awaitable[Vectors]) -> tuple[Vector, ...]:
+    return _plain(await found)
+
+
+def _plain(found: Vectors) -> tuple[Vector, ...]:
+    return tuple(map(tuple, found.tolist()))
+
+
+async def _shared(pending: Awaitable[T]) -> T:
+    """Wait for work that others wait for too: one that gives up does not end it."""
+    return await asyncio.shield(pending)
