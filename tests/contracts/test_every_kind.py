@@ -136,7 +136,9 @@ def build(kind: Kind, raw: Any) -> Any:
 def test_its_settings_are_a_closed_described_object(kind: Kind) -> None:
     schema = kind.settings.model_json_schema()
     assert schema["type"] == "object" and schema["additionalProperties"] is False
-    source = inspect.getsource(kind.settings)
+    source = "\n".join(
+        inspect.getsource(c) for c in kind.settings.__mro__ if c.__module__.startswith("wayside.")
+    )
     for name in kind.settings.model_fields:
         declared = re.search(rf"^    {name}:.*?\n(?=    \S)(.*)", source, re.M | re.S)
         described = declared is not None and declared[1].lstrip().startswith('"""')
