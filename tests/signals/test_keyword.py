@@ -193,9 +193,67 @@ def test_fuzzy_search_reads_the_beginning_only() -> None:
     assert not matches("x " * 3_000 + "password", keywords=["password"], method="fuzzy")
 
 
+NLP = ["code", "function", "debug", "algorithm", "refactor"]
+HURRY = ["urgent", "immediate", "asap", "emergency"]
+
+
+@pytest.mark.parametrize(
+    ("method", "keywords", "question", "confidence"),
+    [  # fragments/signal/keyword/nlp.yaml of vSR: bm25_threshold 0.1, ngram_threshold 0.4
+        ("bm25", NLP, "Refactor this", 0.6),
+        ("bm25", NLP, "I was debugging two functions", 0.7),
+        ("bm25", NLP, "REFACTORING CODES", 0.7),
+        ("bm25", NLP, "decode a barcode", None),
+        ("bm25", NLP, "", None),
+        ("bm25", ["密码", "退款"], "我忘记了密码怎么办", 0.75),
+        ("ngram", HURRY, "please do it immediately", 0.625),
+        ("ngram", HURRY, "an emergancy, urgently", 0.75),
+        ("ngram", HURRY, "a current matter", None),
+        ("ngram", HURRY, "\ud800", None),
+    ],
+)
+def test_bm25_and_ngram_find_other_forms_of_words(
+    method: str, keywords: list[str], question: str, confidence: float | None
+) -> None:
+    verdict = read(question, keywords=keywords, method=method)
+    assert (verdict.confidence if verdict else None) == confidence
+
+
+def test_bm25_weighs_keywords_against_those_of_their_own_rule() -> None:
+    rules = {
+        "one": KeywordRule(keywords=("debug",), method="bm25", bm25_threshold=1.0),
+        "five": KeywordRule(keywords=tuple(NLP), method="bm25", bm25_threshold=1.0),
+        "case": KeywordRule(keywords=("Debug",), method="bm25", case_sensitive=True),
+    }
+    reading = KeywordSignal(rules).read(Prompt(model="auto", question="debug"))
+    assert set(reading) == {"five"}, "ln 4/3 = 0.288 is below 1, ln 4 = 1.386 is not"
+
+
+def test_ngram_rules_of_different_arity_live_side_by_side() -> None:
+    rules = {
+        str(arity): KeywordRule(keywords=("word",), method="ngram", ngram_arity=arity)
+        for arity in (2, 3, 8)
+    }
+    reading = KeywordSignal(rules).read(Prompt(model="auto", question="words"))
+    assert set(reading) == {"2", "3", "8"}
+
+
+@pytest.mark.parametrize(("method", "limit"), [("bm25", 65_536), ("ngram", 4_000)])
+@pytest.mark.parametrize("filler", ["debut ", "e\u0301\u0301", "密", "\x00\x01", "\ud83d"])
+def test_a_million_characters_are_read_to_a_limit(method: str, limit: int, filler: str) -> None:
+    text = filler * (1_000_000 // len(filler)) + " debug"
+    assert not matches(text, keywords=["debug"], method=method, ngram_threshold=0.9)
+    shorter = filler * (limit // 2 // len(filler)) + " debug " + text
+    assert matches(shorter, keywords=["debug"], method=method, ngram_threshold=0.9)
+
+
 @pytest.mark.parametrize(
     "rule",
     [
+        {"keywords": ["a"], "bm25_threshold": -0.1},
+        {"keywords": ["a"], "ngram_threshold": 0},
+        {"keywords": ["a"], "ngram_threshold": 1.1},
+        {"keywords": ["a"], "ngram_arity": 1},
         {"keywords": []},
         {"keywords": [" "]},
         {"keywords": ["a"], "operator": "XOR"},

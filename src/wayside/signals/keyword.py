@@ -1,4 +1,4 @@
-"""Words, patterns and near-spellings that an operator lists.
+"""Words, patterns, near-spellings and related words that an operator lists.
 
 All literal keywords of all rules are looked for in one pass, and all patterns are one automaton:
 a hundred patterns on 4 KB take 6 us together, and 645 us one by one. See the page for figures.
@@ -18,6 +18,7 @@ from rapidfuzz import fuzz, process
 from wayside.catalog import catalog
 from wayside.settings import Settings
 from wayside.signals import Reading, WholeWords, fold
+from wayside.vocab.lexical import BM25_READS, NGRAMS_READ, Bm25, Ngrams, terms
 from wayside.vocab.patterns import compile_pattern, compile_set
 from wayside.vocab.prompt import Prompt
 from wayside.vocab.verdict import Verdict
@@ -35,10 +36,16 @@ class KeywordRule(Settings):
     """Whether all, any, or none of the keywords must occur."""
     case_sensitive: bool = False
     """Whether ``Rust`` and ``rust`` are different words."""
-    method: Literal["literal", "regex", "fuzzy"] = "literal"
-    """Whole words, patterns, or words that are spelt nearly so."""
+    method: Literal["literal", "regex", "fuzzy", "bm25", "ngram"] = "literal"
+    """Whole words, patterns, words spelt nearly so, words by weight, or shared letters."""
     fuzzy_threshold: Annotated[float, Field(ge=0, le=100)] = 85.0
     """How alike (0 to 100) a spelling must be: twice the letters in common / all letters."""
+    bm25_threshold: Annotated[float, Field(ge=0)] = 0.1
+    """What a keyword must score under ``bm25``; 0 for any shared word, no upper end."""
+    ngram_threshold: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """The share (0 to 1) of n-grams that keyword and text must have in common under ``ngram``."""
+    ngram_arity: Annotated[int, Field(ge=2, le=8)] = 3
+    """How many characters an n-gram has."""
     scope: Scope = "question"
     """What is read: the user's last message, every message, or system and developer messages."""
 
@@ -50,10 +57,9 @@ class KeywordSignal:
     def __init__(self, rules: Mapping[str, KeywordRule]) -> None:
         self._rules = {name: (_distinct(rule), rule.operator) for name, rule in rules.items()}
         self._nor = [name for name, rule in rules.items() if rule.operator == "NOR"]
-        searches: dict[tuple[Scope, str, bool, float], Owners] = {}
+        searches: dict[tuple[Scope, str, bool, Tuning], Owners] = {}
         for name, rule in rules.items():
-            threshold = rule.fuzzy_threshold if rule.method == "fuzzy" else 0.0
-            key = (rule.scope, rule.method, rule.case_sensitive, threshold)
+            key = (rule.scope, rule.method, rule.case_sensitive, _tuning(name, rule))
             owners = searches.setdefault(key, {})
             for i, word in enumerate(self._rules[name][0]):
                 if rule.method == "regex":
@@ -61,8 +67,8 @@ class KeywordSignal:
                     compile_pattern(word, case_sensitive=rule.case_sensitive, where=where)
                 owners.setdefault(word, []).append((name, i))
         self._searches = [
-            (scope, _search(method, owners, case_sensitive, threshold))
-            for (scope, method, case_sensitive, threshold), owners in searches.items()
+            (scope, _search(method, owners, case_sensitive, tuning))
+            for (scope, method, case_sensitive, tuning), owners in searches.items()
         ]
 
     def read(self, prompt: Prompt) -> Reading:
@@ -96,6 +102,19 @@ _NONE_FOUND = Verdict(True, 1.0, "none found", 0.0)
 Owner = tuple[str, int]  # a rule and the index of one of its keywords
 Owners = dict[str, list[Owner]]
 Search = Callable[[str], Iterator[Owner]]
+Tuning = tuple[float, int, str]
+"""What searches of one method must share to be one: threshold, arity, and the rule where keywords
+are weighed against each other."""
+
+
+def _tuning(name: str, rule: KeywordRule) -> Tuning:
+    if rule.method == "fuzzy":
+        return rule.fuzzy_threshold, 0, ""
+    if rule.method == "bm25":
+        return rule.bm25_threshold, 0, name
+    if rule.method == "ngram":
+        return rule.ngram_threshold, rule.ngram_arity, ""
+    return 0.0, 0, ""
 
 
 def _distinct(rule: KeywordRule) -> tuple[str, ...]:
@@ -113,9 +132,14 @@ def _text(prompt: Prompt, scope: Scope) -> str:
     return "\n".join([m.text for m in prompt.messages if m.role in ("system", "developer")])
 
 
-def _search(method: str, owners: Owners, case_sensitive: bool, threshold: float) -> Search:
+def _search(method: str, owners: Owners, case_sensitive: bool, tuning: Tuning) -> Search:
     """What to call with a text to learn which keywords it holds."""
     words, owned = list(owners), list(owners.values())
+    threshold, arity, _ = tuning
+    if method == "bm25":
+        return partial(_find_weighty, Bm25(words), owned, case_sensitive, threshold)
+    if method == "ngram":
+        return partial(_find_similar, Ngrams(words, arity, threshold), owned, case_sensitive)
     if method == "regex":
         automaton = compile_set(words, case_sensitive=case_sensitive)
         return partial(_find_patterns, automaton, owned)
@@ -135,6 +159,26 @@ def _find_patterns(automaton: Any, owned: Sequence[list[Owner]], text: str) -> I
     # "replace": half surrogate pairs, which a broken JSON escape leaves, cannot be encoded.
     # Match returns None, not [], when nothing matched.
     for i in automaton.Match(text.encode("utf-8", "replace")) or ():
+        yield from owned[i]
+
+
+def _find_weighty(
+    collection: Bm25,
+    owned: Sequence[list[Owner]],
+    case_sensitive: bool,
+    threshold: float,
+    text: str,
+) -> Iterator[Owner]:
+    said = terms(fold(text[:BM25_READS], case_sensitive))
+    for i, score in collection.scores(said).items():
+        if score >= threshold:
+            yield from owned[i]
+
+
+def _find_similar(
+    phrases: Ngrams, owned: Sequence[list[Owner]], case_sensitive: bool, text: str
+) -> Iterator[Owner]:
+    for i in phrases.which(fold(text[:NGRAMS_READ], case_sensitive)):
         yield from owned[i]
 
 
