@@ -169,6 +169,7 @@ def ext_proc_filter(
         message_timeout=_seconds(settings.extproc.message_timeout_s),
         processing_mode=mode,
         # Anything but host, :authority, :scheme, :method and x-envoy-*: those are Envoy's.
+        allow_mode_override=True,  # an answer's body is asked for only where filters watch it
         mutation_rules={"allow_all_routing": False, "allow_envoy": False},
     )
 

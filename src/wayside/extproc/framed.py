@@ -214,6 +214,11 @@ class FramedConnection(asyncio.Protocol):
         return _Health(self, stream, watches=True)
 
 
+BACKLOG = 4096
+BACKLOG_BYTES = 16 << 20
+"""Messages, and their bytes, that may wait while an engine is asked about the one before."""
+
+
 class _Process:
     """ExternalProcessor.Process: one HTTP request."""
 
@@ -230,7 +235,7 @@ class _Process:
     def message(self, data: bytes) -> None:
         session = self._session
         if session.pending is not None:
-            if len(self._backlog) > 16:
+            if len(self._backlog) > BACKLOG or sum(map(len, self._backlog)) > BACKLOG_BYTES:
                 raise wire.WireError("messages come before the one before is answered")
             self._backlog.append(data)
             return

@@ -14,7 +14,6 @@ from typing import Any
 from wayside.extproc import wire
 from wayside.extproc.session import Door, Replies, Session
 from wayside.vocab.errors import ConfigError
-from wayside.vocab.outcome import Outcome
 
 _SERVING = b"\x08\x01"
 _NOT_SERVING = b"\x08\x02"
@@ -116,7 +115,7 @@ class GrpcioServer:
         yield _NOT_SERVING
 
 
-async def _outcome(session: Session) -> Outcome | BaseException:
+async def _outcome(session: Session) -> Any:
     assert session.pending is not None
     try:
         return await session.pending

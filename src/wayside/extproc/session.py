@@ -9,17 +9,29 @@ from __future__ import annotations
 
 import traceback
 import uuid
-from collections.abc import Awaitable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
 from wayside.extproc import wire
-from wayside.flow.report import failed
+from wayside.flow.report import failed, merged
+from wayside.vocab.ask import Flow
 from wayside.vocab.headers import CONTROLS, is_internal
-from wayside.vocab.outcome import Forward, HeaderPairs, Outcome, Record, Reply, Request
+from wayside.vocab.outcome import (
+    Ended,
+    Forward,
+    HeaderPairs,
+    Outcome,
+    Record,
+    Reply,
+    Request,
+    Taken,
+    Tap,
+)
 
 Replies = list[wire.Message]
+T = TypeVar("T")
 
 
 class Exchange(Protocol):
@@ -40,6 +52,7 @@ class Runtime(Protocol):
     """The core: says what becomes of a request."""
 
     def handle(self, request: Request) -> Outcome | Awaitable[Outcome]: ...
+    def drive(self, flow: Flow[T]) -> T | Awaitable[T]: ...
 
 
 class Say(Protocol):
@@ -140,6 +153,9 @@ class Session:
         "_report",
         "_size",
         "_status",
+        "_taken",
+        "_tap",
+        "_then",
         "_trailers",
         "done",
         "door",
@@ -150,8 +166,12 @@ class Session:
         self.door = door
         self.done = False
         """No more will be said: the server ends the stream after the last reply."""
-        self.pending: Awaitable[Outcome] | None = None
+        self.pending: Awaitable[Any] | None = None
         """Wait for this, then :meth:`resume`; receive nothing else meanwhile."""
+        self._then: Callable[[Any], Replies] = self._answer
+        """Takes what was waited for."""
+        self._tap: Tap | None = None
+        self._taken: Taken = "pass"
         self._headers: dict[str, str] | None = None
         self._internal: tuple[str, ...] = ()
         self._path = ""
@@ -185,17 +205,19 @@ class Session:
                 return self._response_headers(data, start, end)
             if phase == wire.REQUEST_TRAILERS:
                 return self._request_trailers()
+            if self._tap is not None and phase == wire.RESPONSE_BODY:
+                return self._response_body(self._tap, data, start, end)
         # Bodies and trailers of responses, and all of a request that never was shown to us.
         return _leave_alone(phase, data, start, end, self._protocol)
 
-    def resume(self, outcome: Outcome | BaseException) -> Replies:
+    def resume(self, outcome: Any) -> Replies:
         """The replies once :attr:`pending` has ended."""
         self.pending = None
         if isinstance(outcome, BaseException):
             why = "".join(traceback.format_exception(outcome))
             self.door.log("request failed", level="error", shell="extproc", traceback=why)
             return self._refuse(500, "the router failed", "internal_error")
-        return self._answer(outcome)
+        return self._then(outcome)
 
     def close(self, reason: str = "") -> None:
         """The stream is over; ``reason`` says why, if it was not in order."""
@@ -300,9 +322,78 @@ class Session:
                 self._exchange.routed(Record(path="error", reason="answered_by_envoy"))
             self._exchange.first_byte(self._status)
         override = b""
+        if self._tap is not None:
+            return self._begin_watch(self._tap, data, start, end, internal)
         if self._protocol.response_body not in (wire.NONE, wire.FULL_DUPLEX_STREAMED):
             override = wire.mode_override(request_body=self._protocol.request_body)
         return [self.door.report(self._report, internal, override)]
+
+    # --- an answer that filters watch ----------------------------------------------------------
+
+    def _begin_watch(
+        self, tap: Tap, data: bytes, start: int, end: int, internal: tuple[str, ...]
+    ) -> Replies:
+        """Ask Envoy for the body of an answer that goes through ``tap``."""
+        headers, bodiless = wire.read_headers(data, start, end)
+        protocol = self._protocol
+        taken = "pass" if bodiless else tap.begin(self._status, headers.get("content-type", ""))
+        if taken == "pass":
+            self._tap = None
+            asked = wire.NONE
+        elif headers.get("content-encoding", "identity").strip().lower() != "identity":
+            return self._refuse(502, "the answer is compressed and cannot be checked", "unchecked")
+        else:
+            asked = wire.BUFFERED if taken == "whole" else wire.STREAMED
+        self._taken = taken
+        override = b""
+        if protocol.response_body not in (wire.FULL_DUPLEX_STREAMED, asked):
+            override = wire.mode_override(request_body=protocol.request_body, response_body=asked)
+            self._protocol = protocol._replace(response_body=asked)
+        gone = internal if taken == "pass" else (*internal, "content-length")
+        return [self.door.report(self._report, gone, override)]
+
+    def _response_body(self, tap: Tap, data: bytes, start: int, end: int) -> Replies:
+        body, last = wire.read_body(data, start, end)
+        last = last or self._protocol.response_body == wire.BUFFERED
+        return self._await(self._pass_through(tap, body, last), self._filtered)
+
+    def _pass_through(self, tap: Tap, body: bytes, last: bool) -> Flow[tuple[Ended, bool]]:
+        released = yield from tap.feed(body)
+        if not last:
+            return Ended(body=released), False
+        ended = yield from tap.finish()
+        if released:
+            ended = msgspec.structs.replace(ended, body=released + ended.body)
+        return ended, True
+
+    def _filtered(self, found: tuple[Ended, bool]) -> Replies:
+        ended, last = found
+        if ended.reason:
+            self._failed = ended.reason
+        if ended.status is not None:
+            report = merged(self._report, ended.report)
+            pairs = (("content-type", "application/json"), *report)
+            return self._reply(ended.status, pairs, ended.body, "wayside_response_refused")
+        if self._protocol.response_body == wire.FULL_DUPLEX_STREAMED:
+            return wire.stream_answers(wire.RESPONSE_BODY, ended.body, last=last)
+        common = b""
+        if self._taken == "whole":
+            pairs = (*ended.report, ("content-length", str(len(ended.body))))
+            common = wire.common(wire.mutation(pairs), clear=False)
+        if not ended.body:
+            return [wire.answer(wire.RESPONSE_BODY, common + wire.CLEAR_BODY)]
+        return [wire.body_answer(common, ended.body, wire.RESPONSE_BODY)]
+
+    def _await(self, flow: Flow[T], then: Callable[[T], Replies]) -> Replies:
+        """Go on with what ``flow`` comes to, now or when an engine has answered."""
+        try:
+            found = self.door.runtime.drive(flow)
+        except Exception as error:  # noqa: BLE001  a bug must cost one request, not the server
+            return self.resume(error)
+        if isinstance(found, Awaitable):
+            self.pending, self._then = found, then
+            return []
+        return then(found)
 
     # --- the decision --------------------------------------------------------------------------
 
@@ -339,6 +430,7 @@ class Session:
             pairs = (("content-type", outcome.content_type), *outcome.report)
             return self._reply(outcome.status, pairs, outcome.body, "wayside_reply")
         self._report = outcome.report
+        self._tap = outcome.tap
         path = "" if outcome.path == self._path else outcome.path
         door = self.door
         replies = self._forward(outcome, path, door)

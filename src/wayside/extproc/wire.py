@@ -290,13 +290,14 @@ def answer(phase: int, response: bytes, override: bytes = b"") -> Message:
     return message(field(_REPLY[phase], field(1, response) if response else b"") + override)
 
 
-def body_answer(response: bytes, body: bytes) -> Message:
-    """ProcessingResponse.request_body that replaces the body, which is not copied."""
+def body_answer(response: bytes, body: bytes, phase: int = REQUEST_BODY) -> Message:
+    """ProcessingResponse for a body's ``phase`` that replaces it; ``body`` is not copied."""
     size = len(body)
     mutated = number(1 << 3 | 2) + number(size)  # BodyMutation.body
     inner = number(3 << 3 | 2) + number(len(mutated) + size) + mutated
     outer = number(1 << 3 | 2) + number(len(response) + len(inner) + size) + response + inner
-    return message(number(3 << 3 | 2) + number(len(outer) + size) + outer, memoryview(body))
+    head = number(_REPLY[phase] << 3 | 2) + number(len(outer) + size)
+    return message(head + outer, memoryview(body))
 
 
 def stream_answer(phase: int, body: bytes | memoryview, last: bool) -> Message:

@@ -38,6 +38,14 @@ def early(path: str, recipe: str, decision: str, algorithm: str) -> HeaderPairs:
     )
 
 
+def merged(report: HeaderPairs, later: HeaderPairs) -> HeaderPairs:
+    """``report`` with what the end of the answer added to it or says otherwise."""
+    if not later:
+        return report
+    names = {name for name, _ in later}
+    return (*(pair for pair in report if pair[0] not in names), *later)
+
+
 def failed(report: HeaderPairs) -> HeaderPairs:
     """``report`` of a request that was routed, but whose model's server gave no answer."""
     return tuple(

@@ -17,9 +17,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from wayside.fleet import DialError, Pool, Replica, dial
-from wayside.flow.report import failed
+from wayside.flow.report import failed, merged
 from wayside.gateway.chunks import BadChunk, Chunks
-from wayside.gateway.head import ALLOWED, CHUNKED, RequestHead, ResponseHead, read_request
+from wayside.gateway.head import (
+    ALLOWED,
+    CHUNKED,
+    RequestHead,
+    ResponseHead,
+    header,
+    read_request,
+)
 from wayside.gateway.ports import Exchange
 from wayside.gateway.replies import (
     ERROR_REPORT,
@@ -30,8 +37,9 @@ from wayside.gateway.replies import (
     status_line,
 )
 from wayside.gateway.upstream import Upstream
+from wayside.gateway.watch import Watch
 from wayside.vocab.headers import HOP_BY_HOP
-from wayside.vocab.outcome import Forward, HeaderPairs, Outcome, Reply, Request
+from wayside.vocab.outcome import Ended, Forward, HeaderPairs, Outcome, Reply, Request, Tap
 
 if TYPE_CHECKING:
     from wayside.gateway.server import HttpServer
@@ -106,6 +114,8 @@ class Door(asyncio.Protocol):
         "_transport",
         "_tried",
         "_upstream",
+        "_watch",
+        "_watched",
         "deadline",
         "wants_plain",
     )
@@ -139,6 +149,9 @@ class Door(asyncio.Protocol):
         self._stream = False
         self._framing = _AS_IS
         self._tail = b""
+        self._watch: Watch | None = None
+        self._watched: ResponseHead | None = None
+        """The head of an answer whose body is taken whole, until it is written."""
 
     # The connection
 
@@ -359,6 +372,8 @@ class Door(asyncio.Protocol):
             self._answer(outcome.status, outcome.body, outcome.content_type, outcome.report)
             return
         self._forward = outcome
+        if outcome.tap is not None:
+            self.wants_plain = True  # chunks would be in the filters' way
         self._pool = self._server.fleet.pools.get(outcome.target.name)
         self._attempt("no_endpoint")
 
@@ -444,6 +459,9 @@ class Door(asyncio.Protocol):
         assert request is not None
         assert replica is not None
         assert exchange is not None
+        if forward.tap is not None and self._begin_watch(forward, forward.tap, head):
+            self._respond_watched(head, first)
+            return
         self._forward = None  # its body is not needed any more
         self._status = head.status
         self._stream = head.stream
@@ -474,6 +492,10 @@ class Door(asyncio.Protocol):
         assert replica is not None
         self.deadline = self._loop.time() + replica.timeouts.idle_s
         self._tail = data if len(data) >= TAIL else self._tail[-TAIL:] + data
+        if self._watch is not None:
+            self._watch.push(data)
+            self._spare()
+            return
         if self._framing == _RECHUNKED:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self._transport.write(data)
@@ -487,13 +509,150 @@ class Door(asyncio.Protocol):
         else:
             upstream.close()
         self._leave_replica(failed=False)
+        if self._watch is not None:
+            self._watch.end()
+            return
         if self._framing == _RECHUNKED:
             self._transport.write(b"0\r\n\r\n")
         self._finish(self._status)
 
+    # An answer that filters watch
+
+    def _begin_watch(self, forward: Forward, tap: Tap, head: ResponseHead) -> bool:
+        """Whether the body goes through ``tap``."""
+        said = header(head.lines, b"content-type")
+        taken = tap.begin(head.status, said.decode("latin-1"))
+        if taken == "pass":
+            if head.length == CHUNKED and not self._head_is_old:
+                self._framing = _RECHUNKED  # its chunks were taken off already
+            return False
+        self._watch = Watch(
+            tap,
+            self._server.runtime.drive,
+            released=self._released,
+            ended=self._watch_ended,
+            failed=self._watch_failed,
+            crowded=self._crowded,
+        )
+        if taken == "whole":
+            self._watched = head
+        return True
+
+    @property
+    def _head_is_old(self) -> bool:
+        return self._head is not None and self._head.old
+
+    def _respond_watched(self, head: ResponseHead, first: bytes) -> None:
+        """Begin an answer that goes through a tap: a stream's head at once, a whole one's last."""
+        replica, exchange, watch = self._replica, self._exchange, self._watch
+        assert replica is not None
+        assert exchange is not None
+        assert watch is not None
+        exchange.first_byte(head.status)
+        replica.on_trial = False
+        self.deadline = self._loop.time() + replica.timeouts.idle_s
+        if header(head.lines, b"content-encoding").strip().lower() not in (b"", b"identity"):
+            self._drop_upstream()
+            self._watch = self._watched = None
+            self._error(502, "the answer is compressed and cannot be checked", "unchecked")
+            return
+        if self._watched is None:
+            self._status = head.status
+            self._stream = True
+            forward = self._forward
+            assert forward is not None
+            self._forward = None
+            self._framing = _TO_CLOSE if self._head_is_old else _RECHUNKED
+            self._write_watched_head(head, forward.report, length=None)
+        if first:
+            self._tail = first
+            watch.push(first)
+
+    def _write_watched_head(
+        self, head: ResponseHead, report: HeaderPairs, *, length: int | None
+    ) -> None:
+        request, exchange = self._head, self._exchange
+        assert request is not None
+        assert exchange is not None
+        lines = [
+            line
+            for line in head.lines
+            if not line.lower().startswith((b"content-length:", b"transfer-encoding:"))
+        ]
+        parts = [head.status_line, *lines, encode_pairs(report)]
+        if length is not None:
+            parts.append(b"content-length: %d\r\n" % length)
+        elif not request.old:
+            parts.append(b"transfer-encoding: chunked\r\n")
+        if request.close or self._server.draining:
+            request.close = True
+            parts.append(b"connection: close\r\n")
+        parts.append(b"x-request-id: %b\r\n\r\n" % exchange.request_id.encode("latin-1"))
+        self._transport.write(b"".join(parts))
+
+    def _released(self, data: bytes) -> None:
+        if self._framing == _RECHUNKED:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._transport.write(data)
+        self._spare()
+
+    def _spare(self) -> None:
+        """Spare the model the rest of an answer that a filter has ended."""
+        watch = self._watch
+        if watch is not None and watch.stopped and self._upstream is not None:
+            self._drop_upstream()
+            watch.end()
+
+    def _watch_ended(self, ended: Ended) -> None:
+        """The filters have seen all of it."""
+        self._watch = None
+        head, forward = self._watched, self._forward
+        if head is None:
+            if ended.body:
+                self._released(ended.body)
+            if self._framing == _RECHUNKED:
+                self._transport.write(b"0\r\n\r\n")
+            self._finish(self._status, ended.reason)
+            return
+        assert forward is not None
+        self._forward = self._watched = None
+        report = merged(forward.report, ended.report)
+        if ended.status is not None:
+            self._answer(ended.status, ended.body, "application/json", report, reason=ended.reason)
+            return
+        self._status = head.status
+        self._write_watched_head(head, report, length=len(ended.body))
+        self._transport.write(ended.body)
+        self._finish(head.status, ended.reason)
+
+    def _watch_failed(self) -> None:
+        self._watch = self._watched = None
+        self._drop_upstream()
+        self._fault()
+
+    def _crowded(self, yes: bool) -> None:
+        if self._upstream is not None:
+            if yes:
+                self._upstream.pause()
+            elif not self._blocked:
+                self._upstream.resume()
+
+    def _drop_upstream(self) -> None:
+        if self._upstream is not None:
+            self._upstream.drop()
+            self._upstream = None
+        self._leave_replica(failed=False)
+
     def upstream_lost(self, upstream: Upstream, reason: str) -> None:
         """The upstream connection ended before its response did."""
         self._upstream = None
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = self._watched = None
+            if not self._status:
+                self._leave_replica(failed=True)
+                self._no_response(reason)
+                return
         if self._status:
             self._break_off(upstream, reason)
             return
@@ -658,6 +817,9 @@ class Door(asyncio.Protocol):
         if self._task is not None:
             self._task.cancel()
             self._task = None
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         if self._upstream is not None:
             self._upstream.drop()
             self._upstream = None
@@ -713,6 +875,9 @@ class Door(asyncio.Protocol):
         upstream = self._upstream
         if upstream is None:
             return
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = self._watched = None
         if self._blocked:
             self._give_up(499, "client_stalled")
             self._reset()

@@ -65,6 +65,15 @@ class ResponseHead:
     stream: bool
 
 
+def header(lines: list[bytes], name: bytes) -> bytes:
+    """The value of the first of ``lines`` that is called ``name`` (lower case), or ``b""``."""
+    for line in lines:
+        said, _, value = line.partition(b":")
+        if said.lower() == name:
+            return value.strip()
+    return b""
+
+
 def read_request(block: bytes) -> RequestHead:
     """Read a head without its final blank line. Raises :class:`Refused`."""
     lines = block.split(b"\r\n")

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from wayside.vocab.ask import Flow
 from wayside.vocab.outcome import Outcome, Record, Request
+
+T = TypeVar("T")
 
 
 class Runtime(Protocol):
     """Decides. Never raises for what a client did wrong: that comes back as a ``Reply``."""
 
     def handle(self, request: Request) -> Outcome | Awaitable[Outcome]: ...
+
+    def drive(self, flow: Flow[T]) -> T | Awaitable[T]:
+        """Run a tap's flow to its end."""
+        ...
 
 
 class Exchange(Protocol):

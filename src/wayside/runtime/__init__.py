@@ -72,6 +72,19 @@ class Runtime:
         except RequestError as error:
             return refuse(error)
 
+    def drive(self, flow: Flow[T]) -> T | Awaitable[T]:
+        """Run any flow to its end, at once unless an engine has to be waited for."""
+        try:
+            batch = next(flow)
+            while True:
+                answers = [self._answer(question) for question in batch]
+                if any([hasattr(a, "__await__") for a in answers]):
+                    return self._drive(flow, answers)
+                batch = flow.send(tuple(answers))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
     async def run(self, flow: Flow[T]) -> T:
         """Drive any flow to its end."""
         try:

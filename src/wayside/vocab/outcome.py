@@ -101,6 +101,8 @@ class Tap(Protocol):
     """Stands between the model's answer and the client; made for one request."""
 
     warnings: dict[str, None]
+    reason: str
+    """Why the answer was stopped, or ``""``. Once it is set, nothing more will go on."""
 
     def begin(self, status: int, content_type: str) -> Taken: ...
     def feed(self, chunk: bytes) -> Flow[bytes]: ...
