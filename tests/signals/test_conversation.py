@@ -34,6 +34,7 @@ def read(prompt: Prompt, rule: dict[str, object]) -> Verdict:
         ({"type": "message"}, 7, 2),
         ({"type": "message", "role": "user"}, 1, 1),
         ({"type": "message", "role": "developer"}, 1, 0),
+        ({"type": "message", "role": "non_user"}, 6, 1),
         ({"type": "tool_definition"}, 3, 0),
         ({"type": "assistant_tool_call"}, 3, 0),
         ({"type": "assistant_tool_cycle"}, 2, 0),

@@ -32,7 +32,8 @@ class ConversationSource(Settings):
     """Messages; tools offered; calls made; calls answered; whether the last message is a tool's
     result; images; audio."""
     role: Annotated[str, Field(min_length=1)] | None = None
-    """For ``message``: whose (user, assistant, system, developer, tool); absent: everyone's."""
+    """For ``message``: whose (user, assistant, system, developer, tool; ``non_user``: everyone's
+    but the user's); absent: everyone's."""
 
     @model_validator(mode="after")
     def _role_of_messages(self) -> ConversationSource:
@@ -82,13 +83,23 @@ class ConversationSignal:
 def _judge(rule: ConversationRule, prompt: Prompt) -> Verdict:
     source = rule.feature.source
     if source.type == "message":
-        number = sum(source.role in (None, m.role) for m in prompt.messages)
+        number = _messages(prompt, source.role)
     else:
         number = _COUNTS[source.type](prompt)
     because = f"{number} {source.role or ''} {source.type}".replace("  ", " ")
     value = number if rule.feature.type == "count" else min(1, number)
     matched = rule.predicate.hold(value) if rule.predicate else value >= 1
     return Verdict(matched, 1.0 if matched else 0.0, because, value)
+
+
+NON_USER = "non_user"
+
+
+def _messages(prompt: Prompt, role: str | None) -> int:
+    if role is None:
+        return len(prompt.messages)
+    ours = sum(m.role == (role if role != NON_USER else "user") for m in prompt.messages)
+    return len(prompt.messages) - ours if role == NON_USER else ours
 
 
 _TOOL_ROLES = ("tool", "function")
