@@ -88,6 +88,8 @@ class Recipe:
     default: Option | None
     every_signal: Mapping[str, tuple[Signal, tuple[str, ...]]]
     """Also the rules that no decision reads, for those who ask to see them all."""
+    rules: Mapping[SignalRef, Any] = field(default_factory=dict)
+    """The settings of every rule, for those who ask why; routing never looks at them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

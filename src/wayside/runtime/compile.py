@@ -236,11 +236,12 @@ class _Compiler:
                 )
                 if option is not None:
                     options[d.name, candidate] = option
-        signals, every_signal = self.signals(routing, where)
+        signals, every_signal, rules = self.signals(routing, where)
         return Recipe(
             name=name,
             signals=signals,
             every_signal=every_signal,
+            rules=rules,
             decider=Decider(decisions, routing.strategy),
             selectors=selectors,
             options=options,
@@ -291,8 +292,10 @@ class _Compiler:
             effort_at_top_level=at_top,
         )
 
-    def signals(self, routing: RoutingSettings, where: str) -> tuple[Signals, Signals]:
-        """Signal objects for the rules that decisions refer to, and for all rules."""
+    def signals(
+        self, routing: RoutingSettings, where: str
+    ) -> tuple[Signals, Signals, dict[SignalRef, Any]]:
+        """Signal objects for the rules that decisions refer to, for all rules, and all settings."""
         used = {
             parse_ref(leaf.signal or ""): f"{where}.decisions[{i}].when"
             for i, d in enumerate(routing.decisions)
@@ -300,6 +303,7 @@ class _Compiler:
         }
         built: Signals = {}
         every: Signals = {}
+        settings: dict[SignalRef, Any] = {}
         for kind_name, rules in routing.signals.items():
             kind = self.kind("signal", kind_name, f"{where}.signals.{kind_name}", "signal kind")
             if kind is None:
@@ -309,7 +313,7 @@ class _Compiler:
                 at = f"{where}.signals.{kind_name}.{rule_name}"
                 parsed = self.validated(kind, rule, at)
                 if parsed is not None:
-                    valid[rule_name] = parsed
+                    valid[rule_name] = settings[SignalRef(kind_name, rule_name)] = parsed
                     if SignalRef(kind_name, rule_name) in used:
                         self.uses_engines(parsed, at)
             wanted = {n: r for n, r in valid.items() if (kind_name, n) in used}
@@ -331,7 +335,7 @@ class _Compiler:
             elif ref.name not in routing.signals[ref.kind]:
                 fix = suggest(ref.name, routing.signals[ref.kind], f"{ref.kind} rules")
                 self.wrong(f"no signal {str(ref)!r}", at, fix)
-        return built, every
+        return built, every, settings
 
     def selector(self, d: DecisionSettings, where: str) -> tuple[str, Selector]:
         name, rule = d.selector
