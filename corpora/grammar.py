@@ -3,15 +3,16 @@
 A family is two text files beside its datasheet: `rows.txt` becomes `train.jsonl`, `heldout.txt`
 becomes `heldout.jsonl`. Both are sections of lines:
 
-    ## label ; language ; kind ; x6      a section: what its lines are, and how often each is filled
-    who wrote {book}?                    a line with slots is filled up to six times
-    what is the capital of Peru          a line without slots is one row, whatever the x says
-    @book en = Emma | Dubliners          fillers of a slot for one language; * is for every other
+    ## label ; language ; kind ; x6   a section: what its lines are, how often each is filled
+    who wrote {book}?                 a line with slots is filled up to six times
+    what is the capital of Peru       a line without slots is one row, whatever the x says
+    @book en = Emma | Dubliners       fillers of a slot for one language; * is for every other
 
 A filler may hold slots itself. `{=label}` is filled with another line of that label in the same
-language, which is how "translate this: who wrote Emma?" is made. `\\n` is a line break, `//` begins
-a comment, and ` >> ` separates turns: user, assistant, user (the last turn is the row's text, all
-of them are its `messages`).
+language, which is how "translate this: who wrote Emma?" is made. `\\n` is a line break, `//`
+begins a comment, and ` >> ` separates turns: user, assistant, user (the last turn is the row's
+text, all of them are its `messages`). Rows made from one line have the same `group`, so that
+training can judge itself on lines it has not seen.
 
 Everything follows from the files and one seed, so the same files always give the same bytes.
 """
@@ -39,6 +40,7 @@ class Row:
     label: str
     lang: str
     kind: str
+    group: str
 
     @property
     def text(self) -> str:
@@ -47,7 +49,7 @@ class Row:
     def line(self) -> str:
         """The row as a line of JSON."""
         row: dict[str, object] = {"text": self.text, "label": self.label}
-        row |= {"lang": self.lang, "kind": self.kind}
+        row |= {"lang": self.lang, "kind": self.kind, "group": self.group}
         if len(self.turns) > 1:
             roles = ("user", "assistant")
             row["messages"] = [
@@ -65,14 +67,15 @@ class Grammar:
     by_label: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def fill(self, line: str, lang: str, dice: random.Random) -> str:
-        """The line with every slot filled; `ValueError` for a slot nobody filled."""
+        """The line with every slot filled."""
         for _ in range(_DEEP):
             if not _SLOT.search(line):
                 break
-            line = _SLOT.sub(lambda found: self._filler(found, line, lang, dice), line)
+            line = _SLOT.sub(lambda found: self._filler(found, lang, dice), line)
         return line
 
-    def _filler(self, found: re.Match[str], line: str, lang: str, dice: random.Random) -> str:
+    def _filler(self, found: re.Match[str], lang: str, dice: random.Random) -> str:
+        """One choice for a slot; `ValueError` for a slot nobody filled."""
         borrowed, name = found[1], found[2]
         if borrowed:
             choices = [one for one in self.by_label[name, lang] if "{=" not in one]
@@ -80,7 +83,7 @@ class Grammar:
         else:
             choices = self.slots.get((name, lang)) or self.slots.get((name, "*")) or []
         if not choices:
-            raise ValueError(f"nothing fills {found[0]} for {lang} in: {line}")
+            raise ValueError(f"nothing fills {found[0]} for {lang}")
         return dice.choice(choices)
 
 
@@ -113,13 +116,13 @@ def parse(path: Path) -> Grammar:
 def rows(path: Path, dice: random.Random, *, wear: bool) -> Iterator[Row]:
     """The rows a file stands for, in its order; `wear` adds how hurried people type."""
     grammar = parse(path)
-    for label, lang, kind, times, line in grammar.lines:
+    for number, (label, lang, kind, times, line) in enumerate(grammar.lines, 1):
         for _ in range(times if "{" in line else 1):
             turns = [turn.strip() for turn in line.split(" >> ")]
             full = [grammar.fill(turn, lang, dice).replace("\\n", "\n") for turn in turns]
             if wear:
                 full[-1] = worn(full[-1], dice)
-            yield Row(tuple(full), label, lang, kind)
+            yield Row(tuple(full), label, lang, kind, str(number))
 
 
 def worn(text: str, dice: random.Random) -> str:

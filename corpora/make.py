@@ -24,9 +24,9 @@ def main(arguments: list[str]) -> int:
                 stale.append(str(path))
             elif not check:
                 path.write_text(text, encoding="utf-8")
-                print(f"{family}/{name}: {text.count(chr(10))} rows")
+                sys.stdout.write(f"{family}/{name}: {text.count(chr(10))} rows\n")
     for name in stale:
-        print(f"{name} is not what its text files say: run python corpora/make.py")
+        sys.stderr.write(f"{name} is stale: run python corpora/make.py\n")
     return bool(stale)
 
 

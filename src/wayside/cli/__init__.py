@@ -19,6 +19,7 @@ _COMMANDS = {
     "extproc": ("wayside.cli.extproc", "Serve ext_proc to an Envoy you already have."),
     "route": ("wayside.cli.route", "Show where a prompt would go, and why."),
     "sim": ("wayside.sim.command", "Run simulated model servers."),
+    "train": ("wayside.cli.train", "Train a classifier from labelled rows."),
     "eval": ("wayside.cli.evaluate", "Measure the built-in models on labelled text."),
     "config": ("wayside.cli.config", "Check, translate and explain configurations."),
     "envoy": ("wayside.cli.envoy", "Print the Envoy configuration."),

@@ -1,0 +1,230 @@
+"""``wayside train``: a small classifier from labelled rows, with its model card."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from wayside.cli.console import console
+from wayside.engines import card, families, modelfile, rows
+from wayside.engines.built_in import WEIGHTS
+from wayside.engines.families import FAMILIES, Family
+from wayside.engines.learn import FOLDS, learn
+from wayside.engines.report import Report, answers, report
+from wayside.engines.rows import Example
+from wayside.engines.static import StaticClassifier
+from wayside.engines.train import Recipe
+from wayside.settings.problems import suggest
+from wayside.vocab.errors import ConfigError
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]*")
+OWN: Final = "own"
+
+
+@click.command(
+    "train",
+    short_help="Train a classifier from labelled rows.",
+    epilog="""\b
+Examples:
+  wayside train fact_check mine.jsonl --out fact_check.model
+  wayside train own tickets.jsonl --name tickets     (labels of your own)
+  wayside train fact_check                           (a checkout: the shipped model again)
+
+A row is {"text": "...", "label": "..."}, one a line; "lang", "kind", "source" and "group" (rows
+made from one sentence) may be added.""",
+)
+@click.argument("family")
+@click.argument("files", nargs=-1, type=_FILE)
+@click.option("--out", type=_FILE, help="The model's file.  [default: NAME.model]")
+@click.option("--name", help="With `own`: what your set of labels is called.")
+@click.option("--seed", type=click.IntRange(0), help="Same rows, same seed, same bytes.")
+@click.option("--epochs", type=click.IntRange(1, 1000), help="How often every row is shown.")
+@click.option("--held-out", type=_FILE, help="Rows to measure with, never learnt from.")
+@click.option("--card", "card_file", type=_FILE, help="The model card.  [default: OUT with .md]")
+@click.option("--corpora", type=_FOLDER, help="Where the built-in families' rows are.")
+@click.option(
+    "--max-bytes",
+    type=click.IntRange(200_000),
+    default=families.MAX_BYTES,
+    show_default=True,
+    help="Prune the model to this size.",
+)
+def command(
+    family: str,
+    files: tuple[Path, ...],
+    out: Path | None,
+    name: str | None,
+    seed: int | None,
+    epochs: int | None,
+    held_out: Path | None,
+    card_file: Path | None,
+    corpora: Path | None,
+    max_bytes: int,
+) -> None:
+    """Train FAMILY (fact_check, feedback, ... or `own`) from FILES of labelled rows.
+
+    Without files, a built-in family learns from the corpora of a checkout, and its shipped model
+    and card are written again. The rows are split to fit the calibration to rows not seen; the
+    card tells the figures for labels, languages and sources, what it costs, and its limits.
+    """
+    known = _family(family, name, files)
+    title = name or family
+    if not files and known.script:
+        _run_script(known, out, seed)
+        return
+    if files:
+        examples = [one for file in files for one in rows.read(file, known.labels or None)]
+        unseen = rows.read(held_out) if held_out else []
+    else:
+        folder = families.corpora(corpora)
+        examples = families.examples(known, folder)
+        unseen = rows.read(held_out) if held_out else families.held_out(known, folder)
+        out = out or WEIGHTS / f"{family}.model"
+        if out.parent == WEIGHTS:
+            card_file = card_file or folder.parent / "docs/reference/models" / f"{family}.md"
+    out = out or Path(f"{title}.model")
+    recipe = known.recipe
+    recipe = recipe if seed is None else replace(recipe, seed=seed)
+    recipe = recipe if epochs is None else replace(recipe, epochs=epochs)
+    _train(
+        title, known, examples, unseen, recipe, out, card_file or out.with_suffix(".md"), max_bytes
+    )
+
+
+def _family(family: str, name: str | None, files: Sequence[Path]) -> Family:
+    """The family meant; :class:`ConfigError` for none, or for a name where none is needed."""
+    if family == OWN:
+        if name is None or not _NAME.fullmatch(name):
+            raise ConfigError.one(
+                f"no name: {name!r}" if name else "no name for labels of your own",
+                where="--name",
+                fix="give --name tickets, say: small letters, digits, - and _",
+            )
+        if not files:
+            raise ConfigError.one("no rows", where="FILES", fix="give a file of labelled rows")
+        return Family(f"which label of `{name}` fits a text", ())
+    if name is not None:
+        raise ConfigError.one(
+            f"{family} has its name already", where="--name", fix=f"leave it out, or train {OWN}"
+        )
+    if family not in FAMILIES:
+        raise ConfigError.one(
+            f"no family {family!r}",
+            where="FAMILY",
+            fix=suggest(family, [*FAMILIES, OWN], "families"),
+        )
+    return FAMILIES[family]
+
+
+def _train(
+    title: str,
+    family: Family,
+    examples: Sequence[Example],
+    unseen: Sequence[Example],
+    recipe: Recipe,
+    out: Path,
+    card_file: Path,
+    max_bytes: int,
+) -> None:
+    facts = {"family": title, "rows": len(examples), "seed": recipe.seed, "epochs": recipe.epochs}
+    with _said((FOLDS + 1) * recipe.epochs) as say:
+        learnt = learn(examples, recipe, facts, max_bytes, say)
+    _writable(out)
+    modelfile.write(out, learnt.model)
+    classifier = StaticClassifier.load(out)
+    found = _measured(title, classifier, unseen)
+    told = card.Training(
+        name=title,
+        title=f"The {title} model" if not family.labels else f"The built-in {title} model",
+        summary=family.summary,
+        command=f"wayside train {title}" if family.labels else f"wayside train own --name {title}",
+        examples=examples,
+        recipe=recipe,
+        learnt=learnt,
+        bytes=out.stat().st_size,
+        limits=family.limits,
+        costs=card.costs(classifier.classify, examples),
+    )
+    _writable(card_file)
+    card_file.write_text(card.as_markdown(told, found), "utf-8")
+    click.echo(
+        f"{out}: {told.bytes:,} bytes, {len(learnt.model.labels)} labels, "
+        f"{len(examples):,} rows; cross-validated accuracy {learnt.accuracy:.3f}, "
+        f"calibration error {learnt.ece:.3f}"
+    )
+    for name, one in found:
+        click.echo(f"{name}: {one.rows} rows, accuracy {one.accuracy:.3f}, ece {one.ece:.3f}")
+    click.echo(f"card: {card_file}")
+
+
+def _measured(
+    title: str, classifier: StaticClassifier, unseen: Sequence[Example]
+) -> list[tuple[str, Report]]:
+    """Reports on the rows kept apart: all of them, the English ones, the others."""
+    found = answers(classifier.classify, unseen)
+    english = [a for a in found if a.example.lang == "en"]
+    others = [a for a in found if a.example.lang not in ("", "en")]
+    sets = [("held out", found)]
+    if english and others:
+        sets += [("held out, English", english), ("held out, other languages", others)]
+    return [(name, report(f"{title}, {name}", some)) for name, some in sets if some]
+
+
+@contextmanager
+def _said(epochs: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar on a terminal; plain lines elsewhere."""
+    if not sys.stdout.isatty():
+        yield click.echo
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=True) as progress:
+        task = progress.add_task("reading", total=epochs)
+
+        def say(line: str) -> None:
+            if line.startswith("epoch"):
+                progress.advance(task)
+            else:
+                progress.update(task, description=line)
+
+        yield say
+
+
+def _run_script(family: Family, out: Path | None, seed: int | None) -> None:
+    """A family that learns from more than rows is trained by its script in the checkout."""
+    script = families.corpora().parent / family.script
+    if not script.is_file():
+        raise ConfigError.one(
+            f"{family.script} is not in this checkout",
+            where=str(script.parent),
+            fix="give a file of labelled rows",
+        )
+    words = [str(script)]
+    words += ["--out", str(out)] if out else []
+    words += ["--seed", str(seed)] if seed is not None else []
+    before, sys.argv = sys.argv, words
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    finally:
+        sys.argv = before
+
+
+def _writable(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab"):
+            pass
+    except OSError as error:
+        raise ConfigError.one(
+            f"cannot be written: {error.strerror}", where=str(path), fix="check the path"
+        ) from error
