@@ -27,9 +27,10 @@ from wayside.signals import Reading, Signal
 from wayside.vocab.ask import Flow, Now, ask, gather
 from wayside.vocab.errors import AskFailed, RequestError
 from wayside.vocab.headers import CREDENTIALS, DEBUG, SELECTED_MODEL
+from wayside.vocab.identity import NOBODY, Identity
 from wayside.vocab.outcome import Forward, HeaderPairs, Outcome, Record, Reply, Request, Target
 from wayside.vocab.prompt import Prompt
-from wayside.vocab.verdict import SignalRef, Verdict
+from wayside.vocab.verdict import SignalRef, Verdict, Verdicts
 
 BODIES: Mapping[str, Callable[[bytes], Body]] = {
     openai_chat.PATH: openai_chat.ChatBody,
@@ -37,6 +38,8 @@ BODIES: Mapping[str, Callable[[bytes], Body]] = {
     openai_embeddings.PATH: openai_embeddings.EmbeddingBody,
 }
 MODELS_PATH = "/v1/models"
+NAMED = "named"
+"""The algorithm, as reports tell it, of a model that the client named."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +91,13 @@ class Recipe:
     default: Option | None
     every_signal: Mapping[str, tuple[Signal, tuple[str, ...]]]
     """Also the rules that no decision reads, for those who ask to see them all."""
+    plugins: Mapping[str, tuple[Plugin, ...]] = field(default_factory=dict)
+    """By decision, for requests that name their model."""
+    identity: Identity = NOBODY
+
+    def prompt(self, body: Body, headers: Mapping[str, str]) -> Prompt:
+        """What its signals read."""
+        return self.identity.told(body.prompt(headers), headers)
     rules: Mapping[SignalRef, Any] = field(default_factory=dict)
     """The settings of every rule, for those who ask why; routing never looks at them."""
 
@@ -105,6 +115,8 @@ class Policy:
     listing: Mapping[str, bytes]
     """The items of ``GET /v1/models``, by name."""
     targets: tuple[Target, ...] = field(default=())
+    guard: Recipe | None = None
+    """Judges requests that name a model, too: its plugins run, the model stays."""
     engines: frozenset[str] = frozenset()
     """The names of the engines that its signals and plugins ask."""
 
@@ -124,6 +136,8 @@ def answer(policy: Policy, request: Request, dice: float) -> Outcome | Flow[Outc
     served = policy.concrete.get(body.model)
     if served is None:
         raise unknown_model(body.model)
+    if policy.guard is not None:
+        return guarded(policy.guard, served, request, body, dice)
     return _pass_through(served, request, body)
 
 
@@ -152,8 +166,35 @@ def _pass_through(served: Served, request: Request, body: Body) -> Forward:
 
 def route(recipe: Recipe, request: Request, body: Body, dice: float) -> Flow[Outcome]:
     """The whole journey of a prompt."""
-    prompt = body.prompt(request.headers)
+    prompt = recipe.prompt(body, request.headers)
     choice = yield from choose(recipe, prompt, dice)
+    return (yield from _carry_out(choice, request, body, prompt, dice))
+
+
+def guarded(
+    recipe: Recipe, served: Served, request: Request, body: Body, dice: float
+) -> Flow[Outcome]:
+    """A request that names its model: the decisions of ``recipe`` may stop or change it, and
+    watch its answer, but not send it elsewhere."""
+    prompt = body.prompt(request.headers)
+    verdicts, match = yield from judge(recipe, prompt)
+    if match is None:
+        return _pass_through(served, request, body)
+    name = match.decision.name
+    option = Option(
+        served=served,
+        candidate=Candidate(served.target.name),
+        report=report.routed(recipe.name, name, NAMED, served.target.name),
+        plugins=recipe.plugins[name],
+    )
+    choice = Choice(recipe, verdicts, match, NAMED, option)
+    return (yield from _carry_out(choice, request, body, prompt, dice))
+
+
+def _carry_out(
+    choice: Choice, request: Request, body: Body, prompt: Prompt, dice: float
+) -> Flow[Outcome]:
+    """Plugins, then the request as it goes upstream."""
     draft = Draft(body.edit, choice.verdicts)
     for plugin in choice.option.plugins:
         asking = plugin.before(prompt, draft)
@@ -175,12 +216,18 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
     option: Option
 
 
-def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
-    """Signals, decision, selection: which model should answer, and why."""
+def judge(recipe: Recipe, prompt: Prompt) -> Flow[tuple[Verdicts, Match | None]]:
+    """Signals and the decision they lead to, if any."""
     verdicts = yield from read_signals(recipe.signals, prompt)
     match = recipe.decider.decide(verdicts)
     if match is not None and match.unknown:
         raise _undecidable(match.decision, verdicts)
+    return verdicts, match
+
+
+def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
+    """Signals, decision, selection: which model should answer, and why."""
+    verdicts, match = yield from judge(recipe, prompt)
     if match is None or not match.decision.candidates:
         if recipe.default is None:
             raise RequestError(
@@ -328,6 +375,7 @@ def served(
     requested: str,
     upstream_name: str,
     extra_headers: HeaderPairs = (),
+    removed: tuple[str, ...] = (),
 ) -> Served:
     """Everything about sending to ``target`` that is known before a request."""
     kept = [target.credential.header] if target.credential else []
@@ -338,7 +386,7 @@ def served(
         target=target,
         upstream_name=upstream_name,
         headers=((SELECTED_MODEL, name), *extra_headers),
-        remove=tuple(h for h in CREDENTIALS if h not in kept),
+        remove=(*(h for h in CREDENTIALS if h not in kept), *removed),
         report=(*report.UPSTREAM, ("x-vsr-selected-model", name)),
         record=Record(requested=requested, model=target.name),
     )

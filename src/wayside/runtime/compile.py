@@ -88,6 +88,7 @@ class _Compiler:
                 self.wrong("'default' is the recipe under routing", f"recipes.{name}", "rename it")
             recipes[name] = self.recipe(name, routing, f"recipes.{name}")
         virtual = self.virtual(recipes, concrete)
+        guard = self.guard(recipes)
         if self.problems:
             raise ConfigError(self.problems)
         return Policy(
@@ -96,8 +97,15 @@ class _Compiler:
             concrete=concrete,
             listing=self.listing(virtual, concrete),
             targets=tuple(self.targets.values()),
+            guard=guard,
             engines=frozenset(self.engines_used),
         )
+
+    def guard(self, recipes: Mapping[str, Recipe]) -> Recipe | None:
+        name = self.settings.guard_recipe
+        if name is not None and name not in recipes:
+            self.wrong(f"no recipe {name!r}", "guard_recipe", suggest(name, recipes, "recipes"))
+        return recipes.get(name) if name is not None else None
 
     def engines(self) -> dict[str, frozenset[Task]]:
         """What every engine can do, by name; those configured come before the built-in ones."""
@@ -216,6 +224,7 @@ class _Compiler:
         decisions: list[Decision] = []
         selectors: dict[str, tuple[str, Selector]] = {}
         options: dict[tuple[str, Candidate], Option] = {}
+        by_decision: dict[str, tuple[Plugin, ...]] = {}
         default = self.default(name, routing, where)
         for i, d in enumerate(routing.decisions):
             at = f"{where}.decisions[{i}]"
@@ -226,7 +235,7 @@ class _Compiler:
             )
             decisions.append(compile_decision(d, candidates))
             selectors[d.name] = self.selector(d, at)
-            plugins = self.plugins(d, at)
+            plugins = by_decision[d.name] = self.plugins(d, at)
             if not candidates and default is not None:
                 candidates = (default.candidate,)
             for j, candidate in enumerate(candidates):
@@ -245,6 +254,7 @@ class _Compiler:
             decider=Decider(decisions, routing.strategy),
             selectors=selectors,
             options=options,
+            plugins=by_decision,
             default=default,
         )
 

@@ -67,6 +67,28 @@ class ListenSettings(Settings):
     """0 takes a free one."""
 
 
+class IdentitySettings(Settings):
+    """Who is asking, from headers that a proxy in front of the router sets.
+
+    A client that can reach the router past the proxy can claim to be anybody. So the headers are
+    not read and not passed on unless they are ``trusted``: say so only where the proxy sets or
+    removes them on every request, and nothing else reaches the router.
+
+    Example: ``{trusted: true, groups_header: x-groups}``
+    """
+
+    trusted: bool = False
+    """Whether to believe the two headers; otherwise they are removed unread."""
+    user_header: str = "x-authz-user-id"
+    """Carries the user's name."""
+    groups_header: str = "x-authz-user-groups"
+    """Carries the user's groups, with commas between them."""
+    upstream: bool = False
+    """Whether trusted headers go on to the models' servers."""
+
+    _check_names = field_validator("user_header", "groups_header")(header_name)
+
+
 class ManagementSettings(Settings):
     """The management listener: classification API, metrics. Loopback unless told otherwise."""
 
@@ -456,6 +478,8 @@ class RouterSettings(Settings):
 
     listen: ListenSettings = ListenSettings()
     """Where clients connect."""
+    identity: IdentitySettings = IdentitySettings()
+    """Whether and where a proxy says who is asking."""
     management: ManagementSettings = ManagementSettings()
     """Where people and Prometheus connect."""
     limits: LimitSettings = LimitSettings()
@@ -485,5 +509,8 @@ class RouterSettings(Settings):
     """Further recipes, for entrypoints."""
     entrypoints: tuple[EntrypointSettings, ...] = ()
     """Names that route by a recipe of their own."""
+    guard_recipe: Name | None = None
+    """A recipe whose decisions also judge requests that name a model: their plugins block, mask
+    or watch, the model stays. Unset, such requests go straight through (as in vSR)."""
     strict_ip: bool = False
     """Accept bare IP addresses only, as vSR v0.1 did."""
