@@ -11,6 +11,7 @@ from wayside.runtime import compile_policy
 from wayside.settings import RouterSettings
 from wayside.vocab.errors import RequestError
 from wayside.vocab.headers import CREDENTIALS
+from wayside.vocab.identity import NOBODY
 from wayside.vocab.outcome import Reply
 
 SEED = policy(A4)
@@ -111,6 +112,9 @@ def test_every_dialect_goes_straight_through(path: str) -> None:
 
 # Credentials (A4-27)
 
+WHO = set(NOBODY.removed)
+"""Nobody is trusted to say who is asking, so what says it goes no further."""
+
 
 def headers_of(
     model: str, sent: Mapping[str, str] | None = None
@@ -122,11 +126,11 @@ def headers_of(
 def test_a_key_goes_to_its_own_provider_only() -> None:
     given, removed = headers_of("gpt-4o-mini")
     assert given["authorization"] == "Bearer sk-ours"
-    assert removed == {"x-api-key", "api-key"}
+    assert removed == {"x-api-key", "api-key"} | WHO
     given, removed = headers_of("llama3-8b")
     assert "authorization" not in given
     assert "sk-ours" not in str(given)
-    assert removed == set(CREDENTIALS)
+    assert removed == set(CREDENTIALS) | WHO
 
 
 @pytest.mark.parametrize(
@@ -145,7 +149,7 @@ def test_a_clients_own_key_is_dropped_unless_it_is_to_be_kept(
     settings: str, kept: set[str]
 ) -> None:
     found = forwarded(policy(f"models: {{m: {{endpoints: [h], {settings}}}}}"), post(chat("m")))
-    assert set(found.remove_headers) == set(CREDENTIALS) - kept
+    assert set(found.remove_headers) == set(CREDENTIALS) - kept | WHO
     if "credential" in settings:
         (header,) = kept - {"authorization"}
         assert dict(found.set_headers)[header] == "other"

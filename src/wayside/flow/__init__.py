@@ -93,13 +93,13 @@ class Recipe:
     """Also the rules that no decision reads, for those who ask to see them all."""
     plugins: Mapping[str, tuple[Plugin, ...]] = field(default_factory=dict)
     """By decision, for requests that name their model."""
+    rules: Mapping[SignalRef, Any] = field(default_factory=dict)
+    """The settings of every rule, for those who ask why; routing never looks at them."""
     identity: Identity = NOBODY
 
     def prompt(self, body: Body, headers: Mapping[str, str]) -> Prompt:
         """What its signals read."""
         return self.identity.told(body.prompt(headers), headers)
-    rules: Mapping[SignalRef, Any] = field(default_factory=dict)
-    """The settings of every rule, for those who ask why; routing never looks at them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +176,7 @@ def guarded(
 ) -> Flow[Outcome]:
     """A request that names its model: the decisions of ``recipe`` may stop or change it, and
     watch its answer, but not send it elsewhere."""
-    prompt = body.prompt(request.headers)
+    prompt = recipe.prompt(body, request.headers)
     verdicts, match = yield from judge(recipe, prompt)
     if match is None:
         return _pass_through(served, request, body)

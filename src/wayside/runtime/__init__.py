@@ -8,9 +8,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+import msgspec
+
 from wayside.dialects import Body
-from wayside.flow import BODIES, Choice, Policy, answer, choose, refuse
+from wayside.flow import BODIES, Choice, Policy, answer, choose, read_signals, refuse
 from wayside.runtime.compile import compile_policy
+from wayside.runtime.costs import MAX_NS, Costs, Meter, least, timed
 from wayside.vocab.ask import Ask, Failure, Flow, Now
 from wayside.vocab.errors import RequestError, WaysideError
 from wayside.vocab.outcome import Forward, Outcome, Reply, Request
@@ -120,6 +123,14 @@ class Runtime:
 
         ``every_signal`` also reads the rules that no decision refers to.
         """
+        prompt, choice, _ = await self.examine(request, every_signal=every_signal)
+        return prompt, choice
+
+    async def examine(
+        self, request: Request, *, every_signal: bool = False, repeats: int = 1
+    ) -> tuple[Prompt, Choice, Costs]:
+        """As :meth:`explain`, and what each kind of signal cost: the cheapest of up to
+        ``repeats`` readings, as long as those are quick."""
         parse = BODIES.get(request.path.partition("?")[0])
         if parse is None:
             raise RequestError(f"{request.path} is not a path that routes.", status=404)
@@ -132,8 +143,38 @@ class Runtime:
             )
         if every_signal:
             recipe = dataclasses.replace(recipe, signals=recipe.every_signal)
-        prompt = body.prompt(request.headers)
-        return prompt, await self.run(choose(recipe, prompt, self._dice()))
+        prompt = recipe.prompt(body, request.headers)
+        meter = Meter()
+        watched = dataclasses.replace(recipe, signals=timed(recipe.signals, meter))
+        choice = await self._metered(choose(watched, prompt, self._dice()), meter)
+        readings = [meter.costs()]
+        spent = sum(meter.read.values()) + sum(meter.answered.values())
+        for _ in range(repeats - 1):
+            if spent > MAX_NS:
+                break
+            meter = Meter()
+            again = read_signals(timed(recipe.signals, meter), prompt)
+            await self._metered(again, meter)
+            readings.append(meter.costs())
+            spent += sum(meter.read.values()) + sum(meter.answered.values())
+        return prompt, msgspec.structs.replace(choice, recipe=recipe), least(readings)
+
+    async def _metered(self, flow: Flow[T], meter: Meter) -> T:
+        """Drive a flow to its end, one question after another, and time the answers."""
+        answers: tuple[Any, ...] | None = None
+        while True:
+            try:
+                batch = next(flow) if answers is None else flow.send(answers)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            found: list[Any] = []
+            for question in batch:
+                began = meter.clock()
+                said = self._answer(question)
+                found.append(await _settle(said) if hasattr(said, "__await__") else said)
+                meter.answered[question] = meter.clock() - began
+            answers = tuple(found)
 
 
 def _now(question: Now) -> float:

@@ -32,6 +32,7 @@ from wayside.settings.problems import problems_from, suggest
 from wayside.signals import Signal
 from wayside.vocab.errors import ConfigError, Problem
 from wayside.vocab.headers import CREDENTIALS, header_name, header_value
+from wayside.vocab.identity import Identity
 from wayside.vocab.outcome import Credential, HeaderPairs, Target
 from wayside.vocab.verdict import SignalRef
 
@@ -74,6 +75,10 @@ class _Compiler:
         self.needs_endpoints = needs_endpoints
         self.problems: list[Problem] = []
         self.targets: dict[str, Target] = {}
+        who = settings.identity
+        self.identity = Identity(
+            who.user_header, who.groups_header, trusted=who.trusted, upstream=who.upstream
+        )
         self.engine_tasks = self.engines()
         self.engines_used: set[str] = set()
 
@@ -141,6 +146,15 @@ class _Compiler:
                 if isinstance(mark, EngineOf):
                     self.uses_engine(getattr(rule, field), mark.task, f"{where}.{field}")
 
+    def needs_identity(self, rule: Any, where: str) -> None:
+        if getattr(rule, "needs_identity", False) and not self.identity.trusted:
+            self.wrong(
+                "can never match: nothing tells the router who is asking",
+                where,
+                "set identity.trusted: true where a proxy sets or removes "
+                f"{self.identity.user} and {self.identity.groups} on every request",
+            )
+
     def uses_engine(self, name: str | None, task: Task, where: str) -> None:
         if name is None:
             return
@@ -172,7 +186,7 @@ class _Compiler:
                 if asked in found:
                     other = found[asked].target.name
                     self.wrong(f"{asked!r} already names model {other!r}", where, "rename one")
-                found[asked] = served(target, asked, sent, _headers(model))
+                found[asked] = served(target, asked, sent, _headers(model), self.identity.removed)
         return found
 
     def target(self, name: str, model: ModelSettings, where: str) -> Target:
@@ -256,6 +270,7 @@ class _Compiler:
             options=options,
             plugins=by_decision,
             default=default,
+            identity=self.identity,
         )
 
     def default(self, recipe: str, routing: RoutingSettings, where: str) -> Option | None:
@@ -293,7 +308,7 @@ class _Compiler:
         target = self.targets[candidate.model]
         sent = candidate.lora or target.upstream_name
         return Option(
-            served=served(target, "", sent, _headers(model)),
+            served=served(target, "", sent, _headers(model), self.identity.removed),
             candidate=candidate,
             report=report.routed(recipe, decision, algorithm, candidate.lora or target.name),
             plugins=plugins,
@@ -305,7 +320,7 @@ class _Compiler:
     def signals(
         self, routing: RoutingSettings, where: str
     ) -> tuple[Signals, Signals, dict[SignalRef, Any]]:
-        """Signal objects for the rules that decisions refer to, for all rules, and all settings."""
+        """Signals for the rules that decisions refer to, for all rules, and all settings."""
         used = {
             parse_ref(leaf.signal or ""): f"{where}.decisions[{i}].when"
             for i, d in enumerate(routing.decisions)
@@ -326,6 +341,7 @@ class _Compiler:
                     valid[rule_name] = settings[SignalRef(kind_name, rule_name)] = parsed
                     if SignalRef(kind_name, rule_name) in used:
                         self.uses_engines(parsed, at)
+                        self.needs_identity(parsed, at)
             wanted = {n: r for n, r in valid.items() if (kind_name, n) in used}
             try:
                 every[kind_name] = (kind.build(valid), tuple(valid))

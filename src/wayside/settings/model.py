@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from wayside.settings.address import Address, parse_address
-from wayside.vocab.headers import header_name, header_value
+from wayside.vocab.headers import CREDENTIALS, header_name, header_value
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -87,6 +87,14 @@ class IdentitySettings(Settings):
     """Whether trusted headers go on to the models' servers."""
 
     _check_names = field_validator("user_header", "groups_header")(header_name)
+
+    @model_validator(mode="after")
+    def _two_headers_of_their_own(self) -> IdentitySettings:
+        if self.user_header == self.groups_header:
+            raise ValueError("user_header and groups_header are the same; give each its own")
+        if not {self.user_header, self.groups_header}.isdisjoint(CREDENTIALS):
+            raise ValueError("a header that carries a key cannot say who is asking")
+        return self
 
 
 class ManagementSettings(Settings):

@@ -1,0 +1,47 @@
+"""Who is asking, as a proxy in front of the router says in headers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from wayside.vocab.prompt import Prompt
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """The lower-case names of the two headers, and whether what they say is believed.
+
+    Whoever can set them can be anybody. They are believed only where the configuration says that
+    a proxy sets or removes them on every request; otherwise they are as if they were not there.
+    """
+
+    user: str = "x-authz-user-id"
+    groups: str = "x-authz-user-groups"
+    trusted: bool = False
+    upstream: bool = False
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Header names that do not go upstream, in both spellings that servers may read."""
+        if self.trusted and self.upstream:
+            return ()
+        names = (self.user, self.groups)
+        return tuple(dict.fromkeys([*names, *(name.replace("-", "_") for name in names)]))
+
+    def told(self, prompt: Prompt, headers: Mapping[str, str]) -> Prompt:
+        """``prompt`` with the user and groups that ``headers`` name.
+
+        Groups are listed with commas; a header sent twice is one list.
+        """
+        if not self.trusted:
+            return prompt
+        user = headers.get(self.user, "").strip()
+        groups = [group.strip() for group in headers.get(self.groups, "").split(",")]
+        if not user and not any(groups):
+            return prompt
+        return msgspec.structs.replace(prompt, user=user, groups=tuple(filter(None, groups)))
+
+
+NOBODY = Identity()
+"""Believes nothing; the default."""
