@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wayside.vocab.ask import Ask, Classify, Failure, Flow, Language, ask, gather
+from wayside.vocab.ask import Ask, Classify, Failure, Flow, Language, ask, ask_each, gather
 from wayside.vocab.errors import AskFailed
 
 
@@ -76,3 +76,20 @@ def test_gathering_gives_what_each_would_have_had_alone(plans: list[list[str]]) 
     assert together == [drive(asking(*p), lambda q: q.text * 2)[0] for p in plans]
     assert len(batches) == max((len(p) for p in plans), default=0)
     assert all(len(set(batch)) == len(batch) for batch in batches)
+
+
+def test_several_questions_are_one_batch_and_fail_only_together() -> None:
+    flow = ask_each({"a": Classify("t", "one"), "b": Classify("t", "two")})
+    assert next(flow) == (Classify("t", "one"), Classify("t", "two"))
+    with pytest.raises(StopIteration) as stop:
+        flow.send(((("x", 1.0),), Failure("slow")))
+    assert stop.value.value == {"a": (("x", 1.0),), "b": Failure("slow")}
+
+    flow = ask_each({"a": Classify("t", "one"), "b": Classify("t", "two")})
+    next(flow)
+    with pytest.raises(AskFailed, match="gone"):
+        flow.send((Failure("gone"), Failure("slow")))
+
+    with pytest.raises(StopIteration) as stop:
+        next(ask_each({}))
+    assert stop.value.value == {}

@@ -6,7 +6,7 @@ resumed with the answers, in order. It never knows who answers, so a test can.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from wayside.vocab.errors import AskFailed
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 Labels = tuple[tuple[str, float], ...]
 """Labels with probabilities that add up to one, best first."""
@@ -114,6 +115,16 @@ def ask(question: Ask[T]) -> Flow[T]:
         raise AskFailed(answer.reason)
     result: T = answer
     return result
+
+
+def ask_each(questions: Mapping[K, Ask[T]]) -> Flow[dict[K, T | Failure]]:
+    """Put several questions in one batch; raise :class:`AskFailed` only if none is answered."""
+    if not questions:
+        return {}
+    answers = yield tuple(questions.values())
+    if all(isinstance(answer, Failure) for answer in answers):
+        raise AskFailed(answers[0].reason)
+    return dict(zip(questions, answers, strict=True))
 
 
 def gather(flows: list[Flow[T]]) -> Flow[list[T | AskFailed]]:
