@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from wayside.cli.probe import command as recipe
 from wayside.engines.evaluate import evaluate, to_dict, to_text
 from wayside.engines.static import StaticClassifier
 
@@ -21,6 +22,8 @@ class _Row(msgspec.Struct):
 def command() -> None:
     """Measure the models that signals rely on."""
 
+
+command.add_command(recipe)
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
