@@ -101,3 +101,59 @@ async def test_a_signal_that_failed_is_unknown_not_false() -> None:
 
 async def test_a_long_question_is_cut() -> None:
     assert len((await told("x" * 100_000))["question"]) == 2_000
+
+
+def node(found: dict[str, Any], decision: str) -> dict[str, Any]:
+    rule: dict[str, Any] = next(d for d in found["decisions"] if d["decision"] == decision)["rule"]
+    return rule
+
+
+async def test_every_node_says_why() -> None:
+    found = await told("urgent: 2+2")
+    assert node(found, "sums")["because"] == "not does not hold"
+    assert node(found, "sums")["of"][1]["because"] == "keyword:urgent holds"
+    assert node(found, "hurry")["because"] == "domain:law does not hold"
+    assert node(found, "hurry")["of"][1]["because"] == "math 0.88"
+    assert node(found, "silent")["because"] == "keyword:urgent holds"
+    quiet = await told("2+2")
+    assert node(quiet, "silent")["of"][0]["because"] == "did not match"
+    assert node(quiet, "sums")["because"] == "all 2 hold"
+
+
+async def test_signals_show_what_their_rule_compares() -> None:
+    found = await told("2+2")
+    domain, keyword = (
+        next(s for s in found["signals"] if s["signal"] == name)
+        for name in ("domain:law", "keyword:urgent")
+    )
+    assert (domain["value"], domain["threshold"], domain["limits"]) == (0.0, 0.5, {"gte": 0.5})
+    assert keyword["threshold"] is None and keyword["limits"] == {}
+
+
+async def test_costs_are_there_when_they_were_measured() -> None:
+    assert (await told("2+2"))["costs"] == []
+
+    def classify(question: Any) -> Any:
+        return (("math", 0.9), ("other", 0.1))
+
+    runtime = Runtime(policy(RULES), {Classify: classify})
+    found = explanation(*await runtime.examine(post(chat("auto", "2+2"))))
+    assert json.loads(json.dumps(found)) == found
+    by_kind = {c["kind"]: c for c in found["costs"]}
+    assert by_kind["domain"]["rules"] == 2
+    assert [a["ask"] for a in by_kind["domain"]["asks"]] == ["classify domain"]
+    assert by_kind["keyword"]["total_us"] == by_kind["keyword"]["read_us"] > 0
+    costs = {s["signal"]: s["cost_us"] for s in found["signals"]}
+    assert costs["domain:law"] == costs["domain:math"] == by_kind["domain"]["total_us"]
+
+
+async def test_what_would_have_changed_the_choice() -> None:
+    found = await told("2+2")
+    assert found["would_change"][0] == {
+        "decision": None,
+        "needs": ["domain:math matched (math 0.88)"],
+        "models": [],
+    }
+    needs = {c["decision"]: c["needs"] for c in found["would_change"]}
+    assert needs["silent"] == ["no keyword of keyword:urgent"]
+    assert needs["hurry"] == ["no keyword of keyword:urgent", "domain:law at 0.00 needed 0.50"]

@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from wayside.decisions import Decision, Match, Trace, Truth, trace
-from wayside.flow import Choice
+from wayside.flow import Choice, Recipe
+from wayside.runtime.changes import alternatives
+from wayside.runtime.costs import Costs, KindCost
+from wayside.runtime.limits import Limits, limits, threshold
 from wayside.vocab.prompt import Prompt
 from wayside.vocab.verdict import NO, SignalRef, Verdict, Verdicts
 
 _SHOWN = 2_000  # characters of the question that an explanation repeats
+_NONE: Costs = {}
 
 
-def explanation(prompt: Prompt, choice: Choice) -> dict[str, Any]:
-    """Signals with their values, every decision with its rule, and what was chosen.
+def explanation(
+    prompt: Prompt, choice: Choice, costs: Costs = _NONE, *, changes: bool = True
+) -> dict[str, Any]:
+    """Signals with their values and costs, every decision with its rule, and what was chosen.
 
     A decision is ``nearly`` when its rule does not hold although part of it does.
+    ``would_change`` are the other outcomes, with what each needed, nearest first; the decision is
+    ``None`` for the default model; without ``changes`` nobody looks for them, which is most of the
+    work. ``cost_us`` is that of a signal's kind, all rules together.
     """
     verdicts = choice.verdicts
-    matches = {m.decision.name: m for m in choice.recipe.decider.matches(verdicts)}
+    recipe = choice.recipe
+    bounds = {ref: limits(rule) for ref, rule in recipe.rules.items()}
+    matches = {m.decision.name: m for m in recipe.decider.matches(verdicts)}
     candidate = choice.option.candidate
-    refs = (
-        SignalRef(kind, n) for kind, (_, names) in choice.recipe.signals.items() for n in names
-    )
+    refs = (SignalRef(kind, n) for kind, (_, names) in recipe.signals.items() for n in names)
     seen = {**dict.fromkeys(refs, NO), **verdicts}  # a signal that is silent says no
     return {
         "requested": prompt.model,
         "question": prompt.question[:_SHOWN],
         "tokens": prompt.tokens,
-        "recipe": choice.recipe.name,
-        "signals": [_signal(str(ref), verdict) for ref, verdict in sorted(seen.items())],
+        "recipe": recipe.name,
+        "signals": [
+            _signal(ref, verdict, bounds.get(ref, {}), costs.get(ref.kind))
+            for ref, verdict in sorted(seen.items())
+        ],
+        "costs": [_cost(kind, cost, recipe) for kind, cost in costs.items()],
         "decisions": [
             _decision(d, verdicts, matches.get(d.name), choice.match)
-            for d in choice.recipe.decider.decisions
+            for d in recipe.decider.decisions
         ],
         "decision": choice.match.decision.name if choice.match else None,
         "confidence": round(choice.match.confidence, 4) if choice.match else None,
@@ -44,6 +58,7 @@ def explanation(prompt: Prompt, choice: Choice) -> dict[str, Any]:
         "effort": choice.option.effort if candidate.reasoning else None,
         "plugins": list(choice.match.decision.settings.plugins) if choice.match else [],
         "why": why(choice),
+        "would_change": _would_change(recipe, verdicts, bounds) if changes else [],
     }
 
 
@@ -68,15 +83,44 @@ def why(choice: Choice) -> str:
     return f"{decision.name} holds{because}; {model} answers{how}."
 
 
-def _signal(ref: str, verdict: Verdict) -> dict[str, Any]:
+def _signal(
+    ref: SignalRef, verdict: Verdict, bounds: Limits, cost: KindCost | None
+) -> dict[str, Any]:
     return {
-        "signal": ref,
+        "signal": str(ref),
         "matched": verdict.matched,
         "confidence": round(verdict.confidence, 4),
         "value": None if verdict.value is None else round(verdict.value, 4),
+        "threshold": threshold(bounds),
+        "limits": dict(bounds),
         "because": verdict.because,
         "unknown": verdict.unknown,
+        "cost_us": None if cost is None else round(cost.total_us, 1),
     }
+
+
+def _cost(kind: str, cost: KindCost, recipe: Recipe) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "rules": len(recipe.signals[kind][1]) if kind in recipe.signals else 0,
+        "total_us": round(cost.total_us, 1),
+        "read_us": round(cost.read_us, 1),
+        "asks_us": round(cost.asks_us, 1),
+        "asks": [{"ask": what, "us": round(us, 1)} for what, us in cost.asked],
+    }
+
+
+def _would_change(
+    recipe: Recipe, verdicts: Verdicts, bounds: Mapping[SignalRef, Limits]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "decision": found.decision.name if found.decision else None,
+            "needs": [change.text for change in found.way.values()],
+            "models": [c.model for c in found.decision.candidates] if found.decision else [],
+        }
+        for found in alternatives(recipe.decider, verdicts, bounds)
+    ]
 
 
 def _decision(
@@ -110,14 +154,44 @@ def _partly(decision: Decision, verdicts: Verdicts) -> bool:
 
 
 def _tree(node: Trace) -> dict[str, Any]:
+    """A node of a rule: whether it holds, and why it does or does not."""
     found: dict[str, Any] = {"rule": node.text, "holds": _truth(node.truth)}
     if node.truth is not None and node.truth >= 0:
         found["confidence"] = round(node.truth, 4)
-    if node.because:
-        found["because"] = node.because
+    found["because"] = _because(node)
     if node.children:
         found["of"] = [_tree(child) for child in node.children]
     return found
+
+
+def _because(node: Trace) -> str:
+    holds = _truth(node.truth)
+    if node.text == "always":
+        return "it has no condition"
+    if node.text == "not":
+        (child,) = node.children
+        return f"{child.text} {_SAYS[_truth(child.truth)]}"
+    if node.text not in ("all", "any"):
+        return node.because or ("matched" if holds else "did not match")
+    if not node.children:
+        return "it lists nothing"
+    deciding = [child.text for child in node.children if _truth(child.truth) is holds]
+    if len(deciding) == len(node.children) and len(deciding) > 1:
+        return _OF_ALL[holds].format(len(deciding))
+    more = f" and {len(deciding) - 1} more" if len(deciding) > 1 else ""
+    verb = "hold" if more else "holds"
+    return (
+        f"{deciding[0]}{more} "
+        + {
+            True: verb,
+            False: f"{'do' if more else 'does'} not hold",
+            None: f"{'are' if more else 'is'} unknown",
+        }[holds]
+    )
+
+
+_SAYS = {True: "holds", False: "does not hold", None: "is unknown"}
+_OF_ALL = {True: "all {} hold", False: "none of {} holds", None: "all {} are unknown"}
 
 
 def _truth(truth: Truth) -> bool | None:
