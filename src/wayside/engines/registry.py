@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,7 +14,7 @@ from wayside.catalog import catalog
 from wayside.engines.base import Engine, Tools, Vectors, no_keys
 from wayside.engines.built_in import BUILT_IN
 from wayside.engines.language import LanguageDetector
-from wayside.settings import CredentialSettings
+from wayside.settings import CredentialSettings, Task
 from wayside.vocab.ask import (
     Ask,
     Bank,
@@ -33,6 +33,18 @@ from wayside.vocab.outcome import Credential
 T = TypeVar("T")
 Spec = Mapping[str, Mapping[str, Any]]
 """``{kind: settings}``: one value of the settings section ``engines``."""
+
+
+class Stocked(NamedTuple):
+    """One engine, for people: ``kind`` is ``built_in`` or the settings' kind."""
+
+    name: str
+    kind: str
+    tasks: frozenset[Task]
+    summary: str
+    loaded: bool
+    labels: tuple[str, ...]
+    """Known once it is loaded, and not to every engine."""
 
 
 class Engines:
@@ -71,6 +83,29 @@ class Engines:
         """Make these engines now, so that no request waits for it. Raises what making raises."""
         for name in names:
             self.engine(name)
+
+    def made(self, name: str) -> bool:
+        """Whether an ask of ``name`` finds it made already."""
+        return name in self._made
+
+    def inventory(self) -> list[Stocked]:
+        """Every engine there is or would be, by name; makes none of them."""
+        found = []
+        for name in sorted({*BUILT_IN, *self._specs}):
+            engine, spec = self._made.get(name), self._specs.get(name)
+            if spec is None:
+                built_in = BUILT_IN[name]
+                kind, tasks, summary = "built_in", frozenset([built_in.task]), built_in.summary
+            else:
+                ((kind, raw),) = spec.items()
+                known = catalog.get("engine", kind)
+                engine_class: Any = known.build if known else Engine
+                rule = known.settings.model_validate(raw) if known else None
+                tasks = engine_class.tasks_of(rule)
+                summary = known.summary if known else ""
+            labels = engine.labels if engine else ()
+            found.append(Stocked(name, kind, tasks, summary, engine is not None, labels))
+        return found
 
     def engine(self, name: str) -> Engine:
         """The engine called ``name``; :class:`AskFailed` when there is none."""
@@ -126,7 +161,11 @@ class Engines:
             if known is None:
                 there = ", ".join(sorted({*BUILT_IN, *self._specs}))
                 raise AskFailed(f"no engine {name!r}; there are: {there}")
-            return known.load()
+            try:
+                return known.load()
+            except (ImportError, OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or str(error)
+                raise AskFailed(f"the built-in engine {name!r} cannot be loaded: {why}") from error
         ((kind_name, raw),) = spec.items()
         kind = catalog.get("engine", kind_name)
         if kind is None:
