@@ -18,8 +18,13 @@ from wayside.settings import Condition, DecisionSettings
 from wayside.vocab.verdict import NO, SignalRef, Verdict, Verdicts
 
 FALSE = -1.0
+FATAL = -2.0
 Truth = float | None
-"""A confidence 0..1 when the rule holds, :data:`FALSE` when not, ``None`` when unknown."""
+"""A confidence 0..1 when the rule holds, :data:`FALSE` when not, ``None`` when unknown.
+
+:data:`FATAL` is an unknown that fails the request, whatever the decision says: a condition said
+``on_unknown: fail_request``, and the rule turns on it. It spreads as unknown does, and before it.
+"""
 Rule = Callable[[Verdicts], Truth]
 
 
@@ -89,7 +94,8 @@ def compile_rule(condition: Condition | None) -> Rule:
         return lambda verdicts: 0.0
     if condition.signal is not None:
         ref = parse_ref(condition.signal)
-        return _compare(ref, condition) if condition.compares else _leaf(ref)
+        leaf = _compare(ref, condition) if condition.compares else _leaf(ref)
+        return leaf if condition.on_unknown is None else _settled(leaf, condition.on_unknown)
     if condition.not_ is not None:
         return _not(compile_rule(condition.not_))
     if condition.all is not None:
@@ -129,11 +135,25 @@ def _compare(ref: SignalRef, c: Condition) -> Rule:
     return compare
 
 
+_SETTLED = {"no_match": FALSE, "match": 1.0, "fail_request": FATAL}
+
+
+def _settled(leaf: Rule, on_unknown: str) -> Rule:
+    """A condition that says itself what it means when its signal is unknown."""
+    instead = _SETTLED[on_unknown]
+
+    def settled(verdicts: Verdicts) -> Truth:
+        truth = leaf(verdicts)
+        return instead if truth is None else truth
+
+    return settled
+
+
 def _not(child: Rule) -> Rule:
     def negate(verdicts: Verdicts) -> Truth:
         truth = child(verdicts)
-        if truth is None:
-            return None
+        if truth is None or truth == FATAL:
+            return truth
         return 1.0 if truth < 0 else FALSE
 
     return negate
@@ -141,15 +161,19 @@ def _not(child: Rule) -> Rule:
 
 def _all(children: tuple[Rule, ...]) -> Rule:
     def conjunction(verdicts: Verdicts) -> Truth:
-        total, unknown = 0.0, False
+        total, unknown, fatal = 0.0, False, False
         for child in children:
             truth = child(verdicts)
             if truth is None:
                 unknown = True
+            elif truth == FATAL:
+                fatal = True
             elif truth < 0:
                 return FALSE
             else:
                 total += truth
+        if fatal:
+            return FATAL
         if unknown:
             return None
         return total / len(children) if children else 0.0
@@ -159,14 +183,20 @@ def _all(children: tuple[Rule, ...]) -> Rule:
 
 def _any(children: tuple[Rule, ...]) -> Rule:
     def disjunction(verdicts: Verdicts) -> Truth:
-        best, unknown = FALSE, False
+        best, unknown, fatal = FALSE, False, False
         for child in children:
             truth = child(verdicts)
             if truth is None:
                 unknown = True
+            elif truth == FATAL:
+                fatal = True
             elif truth > best:
                 best = truth
-        return None if unknown and best < 0 else best
+        if best >= 0:
+            return best
+        if fatal:
+            return FATAL
+        return None if unknown else FALSE
 
     return disjunction
 
@@ -211,6 +241,8 @@ class Decider:
                     found.append(Match(decision, 1.0, unknown=True))
             elif truth >= 0:
                 found.append(Match(decision, truth))
+            elif truth == FATAL:
+                found.append(Match(decision, 1.0, unknown=True))
         return found
 
     def order(self, matches: Sequence[Match]) -> Callable[[Match], tuple[float | str, ...]]:
@@ -240,6 +272,8 @@ class Trace:
 def trace(condition: Condition | None, verdicts: Verdicts) -> Trace:
     """The rule with the truth of every node."""
     truth = compile_rule(condition)(verdicts)
+    if truth == FATAL:
+        truth = None
     if condition is None:
         return Trace("always", truth)
     if condition.signal is not None:

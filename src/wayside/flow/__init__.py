@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import msgspec
 
 from wayside.decisions import Decider, Decision, Match
+from wayside.decisions.projections import NONE, Projections
 from wayside.dialects import Body, encode, openai_chat, openai_completions, openai_embeddings
 from wayside.dialects.answers import JSON, STREAM
 from wayside.flow import report
@@ -96,6 +97,7 @@ class Recipe:
     rules: Mapping[SignalRef, Any] = field(default_factory=dict)
     """The settings of every rule, for those who ask why; routing never looks at them."""
     identity: Identity = NOBODY
+    projections: Projections = NONE
 
     def prompt(self, body: Body, headers: Mapping[str, str]) -> Prompt:
         """What its signals read."""
@@ -218,7 +220,9 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
 
 def judge(recipe: Recipe, prompt: Prompt) -> Flow[tuple[Verdicts, Match | None]]:
     """Signals and the decision they lead to, if any."""
-    verdicts = yield from read_signals(recipe.signals, prompt)
+    verdicts: Verdicts = yield from read_signals(recipe.signals, prompt)
+    if recipe.projections is not NONE:
+        verdicts = recipe.projections.apply(verdicts)
     match = recipe.decider.decide(verdicts)
     if match is not None and match.unknown:
         raise _undecidable(match.decision, verdicts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -13,12 +13,15 @@ import wayside.selection
 import wayside.signals
 from wayside.catalog import Family, Kind, catalog, discover
 from wayside.decisions import Decider, Decision, compile_decision, leaves, parse_ref
+from wayside.decisions.projection_order import compile_projections, projection_names
+from wayside.decisions.projections import Projections
 from wayside.dialects import encode
 from wayside.engines import BUILT_IN, Engine
 from wayside.flow import Option, Policy, Recipe, Served, report, served
 from wayside.plugins import Plugin
 from wayside.selection import Candidate, Selector
 from wayside.settings import (
+    Condition,
     CredentialSettings,
     DecisionSettings,
     EngineOf,
@@ -29,6 +32,7 @@ from wayside.settings import (
 )
 from wayside.settings.address import strict_ip_problem
 from wayside.settings.problems import problems_from, suggest
+from wayside.settings.projections import PROJECTION
 from wayside.signals import Signal
 from wayside.vocab.errors import ConfigError, Problem
 from wayside.vocab.headers import CREDENTIALS, header_name, header_value
@@ -259,7 +263,8 @@ class _Compiler:
                 )
                 if option is not None:
                     options[d.name, candidate] = option
-        signals, every_signal, rules = self.signals(routing, where)
+        projections = self.projections(routing, where)
+        signals, every_signal, rules = self.signals(routing, projections, where)
         return Recipe(
             name=name,
             signals=signals,
@@ -271,6 +276,7 @@ class _Compiler:
             plugins=by_decision,
             default=default,
             identity=self.identity,
+            projections=projections,
         )
 
     def default(self, recipe: str, routing: RoutingSettings, where: str) -> Option | None:
@@ -317,15 +323,31 @@ class _Compiler:
             effort_at_top_level=at_top,
         )
 
+    def projections(self, routing: RoutingSettings, where: str) -> Projections:
+        """Those that rules need, and a look at how rules name them."""
+        scores, bands = projection_names(routing.projections)
+        wanted: list[SignalRef] = []
+        for at, leaf in _leaves(routing, where):
+            ref = parse_ref(leaf.signal or "")
+            wanted.append(ref)
+            if ref.kind != PROJECTION:
+                continue
+            if ref.name not in (*scores, *bands):
+                fix = suggest(ref.name, [*scores, *bands], "scores and bands")
+                self.wrong(f"no projection {ref.name!r}", at, fix)
+            elif ref.name in scores and not leaf.compares:
+                fix = "compare it: {signal: " + str(ref) + ", gte: 0.5}, or name a band"
+                self.wrong(f"{str(ref)!r} is a score, a number that never matches", at, fix)
+        at = f"{where}.projections"
+        return compile_projections(routing.projections, wanted, at, self.problems)
+
     def signals(
-        self, routing: RoutingSettings, where: str
+        self, routing: RoutingSettings, projections: Projections, where: str
     ) -> tuple[Signals, Signals, dict[SignalRef, Any]]:
         """Signals for the rules that decisions refer to, for all rules, and all settings."""
-        used = {
-            parse_ref(leaf.signal or ""): f"{where}.decisions[{i}].when"
-            for i, d in enumerate(routing.decisions)
-            for leaf in leaves(d.when)
-        }
+        used = {ref: f"{where}.projections" for ref in projections.refs}
+        used |= {parse_ref(leaf.signal or ""): at for at, leaf in _leaves(routing, where)}
+        used = {ref: at for ref, at in used.items() if ref.kind != PROJECTION}
         built: Signals = {}
         every: Signals = {}
         settings: dict[SignalRef, Any] = {}
@@ -465,6 +487,13 @@ def engine_class(kind: Kind) -> type[Engine]:
     """The class behind a kind of the family ``engine``."""
     assert isinstance(kind.build, type) and issubclass(kind.build, Engine)
     return kind.build
+
+
+def _leaves(routing: RoutingSettings, where: str) -> Iterator[tuple[str, Condition]]:
+    """Every signal that a decision's rule names, with the path to the rule."""
+    for i, d in enumerate(routing.decisions):
+        for leaf in leaves(d.when):
+            yield f"{where}.decisions[{i}].when", leaf
 
 
 def _headers(model: ModelSettings) -> HeaderPairs:

@@ -10,6 +10,8 @@ from wayside.flow import Choice, Recipe
 from wayside.runtime.changes import alternatives
 from wayside.runtime.costs import Costs, KindCost
 from wayside.runtime.limits import Limits, limits, threshold
+from wayside.runtime.projected import projected
+from wayside.settings.projections import PROJECTION
 from wayside.vocab.prompt import Prompt
 from wayside.vocab.verdict import NO, SignalRef, Verdict, Verdicts
 
@@ -34,6 +36,7 @@ def explanation(
     candidate = choice.option.candidate
     refs = (SignalRef(kind, n) for kind, (_, names) in recipe.signals.items() for n in names)
     seen = {**dict.fromkeys(refs, NO), **verdicts}  # a signal that is silent says no
+    read = [(ref, seen[ref]) for ref in sorted(seen) if ref.kind != PROJECTION]
     return {
         "requested": prompt.model,
         "question": prompt.question[:_SHOWN],
@@ -41,9 +44,10 @@ def explanation(
         "recipe": recipe.name,
         "signals": [
             _signal(ref, verdict, bounds.get(ref, {}), costs.get(ref.kind))
-            for ref, verdict in sorted(seen.items())
+            for ref, verdict in read
         ],
         "costs": [_cost(kind, cost, recipe) for kind, cost in costs.items()],
+        "projections": projected(recipe.projections, verdicts),
         "decisions": [
             _decision(d, verdicts, matches.get(d.name), choice.match)
             for d in recipe.decider.decisions

@@ -1,5 +1,6 @@
 """The one internal configuration model. Old formats are translated into it, never read here."""
 
+from wayside.settings.base import Settings
 from wayside.settings.model import (
     CandidateSettings,
     Condition,
@@ -22,11 +23,11 @@ from wayside.settings.model import (
     ReasoningFamily,
     RouterSettings,
     RoutingSettings,
-    Settings,
     Task,
     TimeoutSettings,
     TlsSettings,
 )
+from wayside.settings.projections import ProjectionSettings
 
 __all__ = [
     "CandidateSettings",
@@ -47,6 +48,7 @@ __all__ = [
     "ManagementSettings",
     "ModelSettings",
     "PriceSettings",
+    "ProjectionSettings",
     "ReasoningFamily",
     "RouterSettings",
     "RoutingSettings",

@@ -11,7 +11,6 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     PositiveFloat,
@@ -21,20 +20,13 @@ from pydantic import (
 )
 
 from wayside.settings.address import Address, parse_address
+from wayside.settings.base import Name, Settings
+from wayside.settings.projections import ProjectionSettings
 from wayside.vocab.headers import CREDENTIALS, header_name, header_value
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
-Name = Annotated[str, Field(min_length=1, max_length=256)]
-
-
-class Settings(BaseModel):
-    """Base of every settings class: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 _OR_TEXT = ConfigDict(json_schema_extra={"type": ["object", "string"]})
@@ -339,6 +331,8 @@ class Condition(Settings):
     """Less or equal."""
     eq: float | None = None
     """Equal."""
+    on_unknown: Literal["no_match", "match", "fail_request"] | None = None
+    """What it means that nobody could evaluate this signal; the decision's when absent."""
 
     @model_validator(mode="before")
     @classmethod
@@ -352,6 +346,8 @@ class Condition(Settings):
             raise ValueError("a condition is one of: a signal (kind:name), all, any, not")
         if self.signal is None and self.compares:
             raise ValueError("gt, gte, lt, lte and eq compare a signal's value; name the signal")
+        if self.signal is None and self.on_unknown is not None:
+            raise ValueError("on_unknown belongs to one signal; write it beside signal")
         if self.signal is not None and ":" not in self.signal:
             raise ValueError(f"{self.signal!r} does not name a signal; write kind:name")
         return self
@@ -440,6 +436,9 @@ class RoutingSettings(Settings):
     """What is looked at first among decisions that hold."""
     signals: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     """``signals.<kind>.<name>`` holds that kind's settings (``wayside catalog``)."""
+    projections: ProjectionSettings = ProjectionSettings()
+    """What is worked out from signals before decisions look: one winner of several, scores, and
+    bands of scores, which rules name as ``projection:NAME``."""
     decisions: tuple[DecisionSettings, ...] = ()
     """In any order."""
 
