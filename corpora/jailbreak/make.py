@@ -17,6 +17,7 @@ import attacks
 import benign
 import injections
 import languages
+import prose
 import responses
 
 HERE = Path(__file__).parent
@@ -29,6 +30,9 @@ HARMFUL_A_FRAME = 110
 ENCODED = 900
 SUFFIXED = 260
 RESPONSES_A_FRAME = 55
+PROSE_A_SUBJECT = 150
+BRIEFS_A_FRAME = 70
+BURIED = 700
 TOO_CLOSE = 0.8  # shared words over all words, against any held-out row
 
 Lists = dict[str, list[str]]
@@ -39,7 +43,7 @@ _INNERMOST = re.compile(r"\{([^{}]*)\}")
 def main() -> None:
     dice = random.Random(SEED)
     rows = [*english(dice), *planted(dice), *encoded(dice), *suffixed(dice)]
-    rows += [*foreign(dice), *harmful(dice)]
+    rows += [*foreign(dice), *harmful(dice), *long(dice)]
     held = read(HERE / "heldout.jsonl")
     write(HERE / "templated.jsonl", distinct(rows, held))
     write(HERE / "responses.jsonl", distinct(list(answers(dice)), held))
@@ -91,6 +95,31 @@ def suffixed(dice: random.Random) -> Iterator[Row]:
         yield row(f"{request} {salad}", "jailbreak", "en", "optimised_suffix")
         code = dice.choice(CODE)
         yield row(f"{fill('{task}', EVERYTHING, dice)} {code}", "benign", "en", "odd_text")
+
+
+def long(dice: random.Random) -> Iterator[Row]:
+    """Long innocent texts, and some with an attack somewhere in them."""
+    subjects = list(prose.SUBJECTS)
+    for subject in subjects:
+        for _ in range(PROSE_A_SUBJECT):
+            yield row(passage(subject, dice), "benign", "en", f"prose_{subject}")
+    for frame in prose.BRIEFS:
+        for _ in range(BRIEFS_A_FRAME):
+            yield row(fill(frame, EVERYTHING, dice), "benign", "en", "long_briefs")
+    families = list(attacks.FRAMES)
+    for _ in range(BURIED):
+        frame = dice.choice(attacks.FRAMES[dice.choice(families)])
+        parts = [fill(frame, EVERYTHING, dice), passage(dice.choice(subjects), dice)]
+        if dice.random() < 0.5:
+            parts.reverse()
+        yield row(dice.choice(("\n\n", " ")).join(parts), "jailbreak", "en", "buried")
+
+
+def passage(subject: str, dice: random.Random) -> str:
+    """Some sentences of one subject."""
+    sentences = prose.SUBJECTS[subject]
+    chosen = dice.sample(sentences, dice.randint(4, min(14, len(sentences))))
+    return " ".join(fill(sentence, EVERYTHING, dice) for sentence in chosen)
 
 
 def foreign(dice: random.Random) -> Iterator[Row]:
