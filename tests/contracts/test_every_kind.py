@@ -259,10 +259,23 @@ def test_a_signal_without_rules_says_nothing(kind: Kind) -> None:
     assert read(kind.build({}), Prompt(model="auto", question="What is two and two?")) == {}
 
 
+TALK = Prompt(
+    model="auto",
+    messages=(
+        Message("user", "What is two and two?"),
+        Message("tool", "4"),
+        Message("assistant", "It is four."),
+        Message("user", "What is two and two?"),
+    ),
+    question="What is two and two?",
+)
+"""Some signals have something to ask only in the middle of a conversation."""
+
+
 @every_signal
 def test_a_question_nobody_answers_is_a_failed_ask(kind: Kind) -> None:
     signal = kind.build({"it": kind.settings.model_validate(example(kind.settings))})
-    prompt = Prompt(model="auto", question="What is two and two?")
+    prompt = TALK
     if isinstance(signal.read(prompt), Generator):
         with pytest.raises(AskFailed):
             read(signal, prompt, lambda _: Failure("nobody home"))
