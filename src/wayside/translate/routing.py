@@ -157,17 +157,50 @@ def _leaf(leaf: Reader, routing: Routing) -> Rule:
         return None
     if not kind or not name:
         return Lost("has a condition without type and name", "refused")
-    leaf.set_aside("label", "only classifiers have labels", "ignored")
-    leaf.set_aside("on_error", "a signal that fails is unknown; see on_unknown of the decision")
     signals = routing.signals
+    if kind == "complexity" and ":" not in name:
+        leaf.note("no level is named, so hard is meant", "defaulted", key="name")
+        name = f"{name}:hard"
     if why := signals.lost(kind, name):
         return Lost(why)
+    if kind == "classifier":
+        name = _labelled(leaf, name, signals)
+    else:
+        leaf.set_aside("label", "only classifiers have labels", "ignored")
+    unknown = _on_unknown(leaf)
     if name not in signals.known.get(kind, {}) and not (kind == "domain" and signals.domain(name)):
         if routing.whole:
             return Lost(f"refers to {kind} {name!r}, which nothing defines", "refused")
         leaf.note(f"{kind} {name!r} is not defined in this document", "unsupported")
     ref = f"{kind}:{name}"
-    return {"signal": ref, **numbers} if numbers else ref
+    made: dict[str, Any] | str = ref
+    if numbers or unknown:
+        made = {"signal": ref, **numbers, **unknown}
+    composer = signals.composed.get(name.partition(":")[0]) if kind == "complexity" else None
+    if composer is None:
+        return made
+    where = _rule(composer, routing, negated=True)
+    return where if isinstance(where, Lost) else {"all": [made, _always(where)]}
+
+
+def _on_unknown(leaf: Reader) -> dict[str, str]:
+    """``on_error`` or ``on_unknown`` of a leaf: what a signal that gave no answer means there."""
+    for key in ("on_unknown", "on_error"):
+        said = leaf.choice(key, ("no_match", "match", "fail_request", "allow", "block"))
+        if said:
+            return {"on_unknown": {"allow": "no_match", "block": "match"}.get(said, said)}
+    return {}
+
+
+def _labelled(leaf: Reader, name: str, signals: Signals) -> str:
+    """A leaf on one label of a classifier is a rule of its own, of the same engine."""
+    label = leaf.text("label")
+    rule = signals.known.get("classifier", {}).get(name)
+    if not label or rule is None:
+        return name
+    named = f"{name}:{label}"
+    signals.add("classifier", named, {**rule, "labels": [label]})
+    return named
 
 
 def _candidates(decision: Reader, routing: Routing) -> list[Any] | Lost:

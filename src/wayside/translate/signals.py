@@ -11,19 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from wayside.signals.context import ContextRule, ContextSignal
-from wayside.signals.conversation import ConversationRule, ConversationSignal
-from wayside.signals.domain import DomainRule, DomainSignal
-from wayside.signals.keyword import KeywordRule, KeywordSignal
-from wayside.signals.language import LanguageRule, LanguageSignal
-from wayside.signals.metadata import MetadataRule, MetadataSignal
-from wayside.signals.structure import StructureRule, StructureSignal
+import wayside.signals
+from wayside.catalog import catalog, discover
+from wayside.translate import learned
+from wayside.translate.learned import Models
 from wayside.translate.mmlu import DOMAINS, domain_of
 from wayside.translate.notes import Severity
 from wayside.translate.reading import Reader
 from wayside.vocab.errors import ConfigError
+
+discover(wayside.signals)
 
 _MOST_EDITS = 10
 """A fuzzy threshold up to this counts letters; likeness this low would match anything."""
@@ -64,17 +63,21 @@ class Signals:
     """What the rules of decisions can refer to, and why they cannot refer to the rest."""
 
     domain_threshold: float | None = None
+    models: Models = field(default_factory=Models)
     known: dict[str, dict[str, Rule]] = field(default_factory=dict)
     missing: dict[tuple[str, str], str] = field(default_factory=dict)
+    composed: dict[str, Reader] = field(default_factory=dict)
+    """Complexity rules that count only where another rule holds, with that rule."""
 
     def add(self, kind: str, name: str, rule: Rule) -> None:
         self.known.setdefault(kind, {})[name] = rule
 
     def lost(self, kind: str, name: str) -> str | None:
         """Why ``kind:name`` cannot be used; ``None`` if it can, or if nobody defined it."""
-        if kind not in _TRANSLATORS:
+        if kind not in _LISTS and kind != "projection":
             return f"needs signal kind {kind}: not supported yet"
-        return self.missing.get((kind, name))
+        whole = name.partition(":")[0] if kind == "complexity" else name
+        return self.missing.get((kind, name)) or self.missing.get((kind, whole))
 
     def domain(self, name: str) -> bool:
         """Define the domain ``name`` if it is one that the classifier knows by itself."""
@@ -94,7 +97,7 @@ class Signals:
 def read_signals(owner: Reader, signals: Signals) -> None:
     """Every list of signals that ``owner`` has."""
     for kind, keys in _LISTS.items():
-        translate = _TRANSLATORS.get(kind)
+        translate = _translator(kind)
         for key in keys:
             for rule in owner.each(key):
                 name = rule.text("name") or rule.text("role") or ""
@@ -106,8 +109,29 @@ def read_signals(owner: Reader, signals: Signals) -> None:
                     rule.leave_out(why)
                 elif name in signals.known.get(kind, {}):
                     rule.leave_out(f"a second {kind} signal named {name!r}", "refused")
+                elif kind == "complexity":
+                    _take_levels(name, rule, signals)
                 else:
                     _take(kind, name, rule, translate(rule, signals), signals)
+
+
+def _translator(kind: str) -> Callable[[Reader, Signals], Rule | str] | None:
+    plain, meaning = _TRANSLATORS.get(kind), learned.TRANSLATORS.get(kind)
+    if meaning is None:
+        return plain
+    return lambda rule, signals: meaning(rule, signals.models)
+
+
+def _take_levels(name: str, rule: Reader, signals: Signals) -> None:
+    """vSR's one rule with three outcomes is three rules here: ``name:easy`` and so on."""
+    made = learned.complexity(rule, signals.models)
+    if isinstance(made, str):
+        _take("complexity", name, rule, made, signals)
+        return
+    if composer := rule.inner("composer"):
+        signals.composed[name] = composer
+    for level, each in learned.levels(name, made).items():
+        _take("complexity", level, rule, each, signals)
 
 
 def _take(kind: str, name: str, rule: Reader, made: Rule | str, signals: Signals) -> None:
@@ -123,9 +147,11 @@ def _take(kind: str, name: str, rule: Reader, made: Rule | str, signals: Signals
 
 def _problem(kind: str, name: str, made: Rule) -> str | None:
     """What our own signal says against ``made``: its settings are checked by building it."""
-    settings, build = _OURS[kind]
+    ours = catalog.get("signal", kind)
+    if ours is None:
+        return f"signal kind {kind} is not supported yet"
     try:
-        build({name: settings.model_validate(made)})
+        ours.build({name: ours.settings.model_validate(made)})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -152,9 +178,7 @@ def _keyword(rule: Reader, signals: Signals) -> Rule | str:
     keywords = [k for k in rule.texts("keywords") if k.strip()]
     method = (rule.text("method") or "").lower()
     fuzzy = rule.flag("fuzzy_match") or method == "fuzzy"
-    if method in ("bm25", "ngram"):
-        return f"keyword method {method} is not supported yet"
-    if method not in ("", "regex", "literal", "fuzzy"):
+    if method not in ("", "regex", "literal", "fuzzy", "bm25", "ngram"):
         return f"no keyword method {method!r}"
     if not keywords:
         return "a keyword signal needs keywords"
@@ -164,14 +188,26 @@ def _keyword(rule: Reader, signals: Signals) -> Rule | str:
     if fuzzy:
         out["method"] = "fuzzy"
         _fuzzy_threshold(rule, out)
-    elif method == "regex":
-        out["method"] = "regex"
+    elif method in ("regex", "bm25", "ngram"):
+        out["method"] = method
     if rule.flag("case_sensitive"):
         out["case_sensitive"] = True
-    others = ("bm25_threshold", "ngram_threshold", "ngram_arity")
-    for key in others if fuzzy else (*others, "fuzzy_threshold"):
-        rule.set_aside(key, "this method has no such setting", "ignored")
+    own = _THRESHOLDS.get("fuzzy" if fuzzy else method, ())
+    for key in own if not fuzzy else ():
+        if (value := rule.number(key, low=0)) is not None:
+            out[key] = value
+    for key in sum(_THRESHOLDS.values(), ()):
+        if key not in own:
+            rule.set_aside(key, "this method has no such setting", "ignored")
     return out
+
+
+_THRESHOLDS: dict[str, tuple[str, ...]] = {
+    "bm25": ("bm25_threshold",),
+    "ngram": ("ngram_threshold", "ngram_arity"),
+    "fuzzy": ("fuzzy_threshold",),
+}
+"""Settings of a keyword rule that only one method has."""
 
 
 def _fuzzy_threshold(rule: Reader, out: Rule) -> None:
@@ -333,7 +369,7 @@ def _sequences(source: Reader) -> list[list[str]]:
     return found
 
 
-_ROLES = ("user", "assistant", "system", "developer", "tool")
+_ROLES = ("user", "assistant", "system", "developer", "tool", "non_user")
 
 
 def _conversation_source(source: Reader) -> Rule | str:
@@ -382,14 +418,4 @@ _TRANSLATORS: dict[str, Callable[[Reader, Signals], Rule | str]] = {
     "structure": _structure,
     "conversation": _conversation,
     "metadata": _metadata,
-}
-
-_OURS: dict[str, tuple[type[BaseModel], Callable[[Any], Any]]] = {
-    "keyword": (KeywordRule, KeywordSignal),
-    "domain": (DomainRule, DomainSignal),
-    "language": (LanguageRule, LanguageSignal),
-    "context": (ContextRule, ContextSignal),
-    "structure": (StructureRule, StructureSignal),
-    "conversation": (ConversationRule, ConversationSignal),
-    "metadata": (MetadataRule, MetadataSignal),
 }

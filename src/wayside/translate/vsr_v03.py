@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wayside.settings.address import parse_address
+from wayside.translate.learned import Models
+from wayside.translate.model_catalog import read_model_catalog
 from wayside.translate.notes import Translation
+from wayside.translate.projections import read_projections
 from wayside.translate.reading import Ledger, Reader
 from wayside.translate.routing import Routing, read_decisions
 from wayside.translate.servers import (
@@ -93,6 +96,7 @@ class Draft:
     entrypoints: list[dict[str, Any]] = field(default_factory=list)
     default_model: str | None = None
     domain_threshold: float | None = None
+    foreign: Models = field(default_factory=Models)
 
     def loras(self) -> dict[str, frozenset[str]]:
         """Model -> its adapters."""
@@ -113,6 +117,7 @@ class Draft:
         parts = {
             **self.top,
             "models": self.models,
+            "engines": self.foreign.engines,
             "reasoning_families": self.families,
             "routing": routing,
             "recipes": self.recipes,
@@ -289,19 +294,22 @@ def _read_routing(
     made: dict[str, Any] = {}
     if strategy := routing.choice("strategy", ("priority", "confidence")):
         made["strategy"] = strategy
-    signals = Signals(out.domain_threshold)
+    signals = Signals(out.domain_threshold, out.foreign)
     owners = [routing] if extra is None else [routing, extra]
     for owner in owners:
         read_signals(owner.inner("signals"), signals)
+    projections: dict[str, Any] = {}
+    for owner in owners:
+        for key, items in read_projections(owner, signals).items():
+            projections.setdefault(key, []).extend(items)
     decisions: list[dict[str, Any]] = []
     for owner in owners:
         decisions += read_decisions(owner, Routing(signals, out.loras(), whole))
-        projections = owner.inner("projections")
-        for key in ("partitions", "scores", "mappings"):
-            for item in projections.each(key):
-                item.leave_out("projections are not supported yet")
+    signals.known.pop("projection", None)
     if signals.known:
         made["signals"] = signals.known
+    if projections:
+        made["projections"] = projections
     if decisions:
         made["decisions"] = decisions
     return made
@@ -439,23 +447,10 @@ def _is_loopback(address: str) -> bool:
 
 
 def _read_catalog(catalog: Reader, out: Draft) -> None:
-    """The only thing of ``model_catalog`` that is used is the domain classifier's threshold."""
-    for key in ("embeddings", "external", "kbs", "system"):
-        catalog.set_aside(key, "not supported yet: the built-in classifier is used")
-    modules = catalog.inner("modules")
-    classifier = modules.inner("classifier")
-    read_domain_threshold(classifier.inner("domain"), out)
-    for key in ("mcp", "pii", "preference"):
-        classifier.set_aside(key, "not supported yet")
-    for key in (
-        "prompt_compression",
-        "prompt_guard",
-        "complexity",
-        "hallucination_mitigation",
-        "feedback_detector",
-        "modality_detector",
-    ):
-        modules.set_aside(key, "not supported yet")
+    """Models that read prompts, and the domain classifier's threshold."""
+    domain = catalog.inner("modules").inner("classifier").inner("domain")
+    read_domain_threshold(domain, out)
+    read_model_catalog(catalog, out.foreign)
 
 
 def read_domain_threshold(domain: Reader, out: Draft) -> None:
