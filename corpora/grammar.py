@@ -177,11 +177,14 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
 
 
 def make(folder: Path) -> dict[str, str]:
-    """The files a family's folder should hold, by name, from its `rows.txt` and `heldout.txt`."""
+    """The files a family's folder should hold, by name, from its `rows.txt` and `heldout.txt`.
+
+    A family that is only measured has no `rows.txt`.
+    """
     held_out = list(rows(folder / "heldout.txt", random.Random(SEED), wear=False))
-    found = list(rows(folder / "rows.txt", random.Random(SEED), wear=True))
-    train = sorted(unlike(found, held_out), key=lambda row: (row.label, row.lang, row.turns))
-    return {
-        "train.jsonl": "".join(row.line() for row in train),
-        "heldout.jsonl": "".join(row.line() for row in held_out),
-    }
+    files = {"heldout.jsonl": "".join(row.line() for row in held_out)}
+    if (folder / "rows.txt").exists():
+        found = list(rows(folder / "rows.txt", random.Random(SEED), wear=True))
+        train = sorted(unlike(found, held_out), key=lambda row: (row.label, row.lang, row.turns))
+        files["train.jsonl"] = "".join(row.line() for row in train)
+    return files

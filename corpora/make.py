@@ -1,7 +1,7 @@
 """Writes the generated files of the corpora that are written as text: `python corpora/make.py`.
 
 Name families to make only those; `--check` writes nothing and fails when a file is stale. How the
-text files are read is told in `grammar.py`; `domain`, `near_miss` and `language` have their own
+text files are read is told in `grammar.py`; `domain` and `near_miss` have their own
 `make.py`, because their rows have another shape.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import grammar
 
 HERE = Path(__file__).parent
-FAMILIES = ("fact_check", "feedback", "complexity", "modality", "safety")
+FAMILIES = ("fact_check", "feedback", "complexity", "modality", "safety", "language")
 
 
 def main(arguments: list[str]) -> int:
