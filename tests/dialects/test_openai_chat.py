@@ -450,3 +450,75 @@ def test_half_an_emoji_is_read_as_a_replacement_character(written: str, read: st
     edit = body.edit()
     edit.set("model", "big")
     assert json.loads(edit.encode())["messages"][0]["content"] == read
+
+
+# rewriting texts
+
+
+def upper(text: str) -> str:
+    return text.upper()
+
+
+def rewritten(messages: str) -> str:
+    edit = ChatBody(f'{{"model":"auto","messages":{messages}}}'.encode()).edit()
+    assert edit.rewrite_texts(upper)
+    return bytes(edit.fields["messages"]).decode()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('[{"role":"user","content":"hi"}]', '[{"role":"user","content":"HI"}]'),
+        (
+            '[{"role":"tool","content":["a",{"type":"text","text":"b","x":1.10},{"type":"image_url"}]}]',
+            '[{"role":"tool","content":["A",{"type":"text","text":"B","x":1.10},{"type":"image_url"}]}]',
+        ),
+        (
+            '[{"role":"assistant","content":null,"tool_calls":[{"id":"c1","function":'
+            '{"name":"f","arguments":"{\\"a\\": 1.10, \\"b\\":\\"x\\\\\\"y\\"}"}}]}]',
+            '[{"role":"assistant","content":null,"tool_calls":[{"id":"c1","function":'
+            '{"name":"f","arguments":"{\\"A\\": 1.10, \\"B\\":\\"X\\\\\\"Y\\"}"}}]}]',
+        ),
+        (
+            '[{"role":"assistant","function_call":{"name":"f","arguments":"no json"}}]',
+            '[{"role":"assistant","function_call":{"name":"f","arguments":"NO JSON"}}]',
+        ),
+        (
+            '[{"role":"assistant","tool_calls":[{"custom":{"name":"f","input":"{x"}},7]}]',
+            '[{"role":"assistant","tool_calls":[{"custom":{"name":"f","input":"{X"}},7]}]',
+        ),
+    ],
+)
+def test_texts_of_every_place_are_rewritten_and_nothing_else(before: str, after: str) -> None:
+    assert rewritten(before) == after
+
+
+def test_a_turn_without_a_change_keeps_its_bytes() -> None:
+    turns = '[{"role": "user",  "content": "caf\\u00e9 1"},{"role":"user","content":"b"}]'
+    assert rewritten(turns.replace("caf\\u00e9", "\\u0031")) == (
+        '[{"role": "user",  "content": "\\u0031 1"},{"role":"user","content":"B"}]'
+    )
+
+
+@pytest.mark.parametrize(
+    "messages",
+    ["[]", '[{"role":"user"}]', '[{"role":"user","content":null,"tool_calls":null}]',
+     '[{"role":"assistant","content":[],"tool_calls":[{"id":"1"}],"function_call":{}}]'],
+)  # fmt: skip
+def test_where_there_is_no_text_nothing_changes(messages: str) -> None:
+    raw = f'{{"model":"auto","messages":{messages}}}'.encode()
+    edit = ChatBody(raw).edit()
+    assert not edit.rewrite_texts(upper)
+    assert edit.encode() == raw
+
+
+def test_arguments_cut_off_in_a_string_are_read_once() -> None:
+    seen: list[str] = []
+    arguments = '{"a":"' + '\\"' * 200_000
+    body = {
+        "model": "m",
+        "messages": [{"role": "assistant", "function_call": {"arguments": arguments}}],
+    }
+    edit = ChatBody(json.dumps(body).encode()).edit()
+    assert not edit.rewrite_texts(lambda text: seen.append(text) or text)  # type: ignore[func-returns-value]
+    assert seen == ["a"]

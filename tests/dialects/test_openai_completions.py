@@ -53,3 +53,18 @@ def test_an_edit_has_no_place_for_a_system_prompt() -> None:
     edit = CompletionBody(b'{"model":"m","prompt":"x"}').edit()
     assert not edit.instruct("be kind", replace=True)
     assert edit.encode() == b'{"model":"m","prompt":"x"}'
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"x"', '"X"'),
+        ('["x", "Y",[1, 2]]', '["X","Y",[1,2]]'),
+        ("[1, 2]", "[1, 2]"),
+        ("null", "null"),
+    ],
+)
+def test_texts_are_rewritten_and_other_bytes_stay(before: str, after: str) -> None:
+    edit = CompletionBody(f'{{"prompt":{before},"model":"m", "n":1.10}}'.encode()).edit()
+    assert edit.rewrite_texts(str.upper) == (before != after)
+    assert edit.encode() == f'{{"prompt":{after},"model":"m","n":1.10}}'.encode()

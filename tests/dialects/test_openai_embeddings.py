@@ -29,3 +29,18 @@ def test_asking_the_router_to_choose_is_refused_with_the_reason() -> None:
 def test_a_bad_body_is_refused(raw: bytes) -> None:
     with pytest.raises(RequestError):
         EmbeddingBody(raw)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"x"', '"X"'),
+        ('["x", "Y",[1, 2]]', '["X","Y",[1,2]]'),
+        ("[1, 2]", "[1, 2]"),
+        ("null", "null"),
+    ],
+)
+def test_texts_are_rewritten_and_other_bytes_stay(before: str, after: str) -> None:
+    edit = EmbeddingBody(f'{{"input":{before},"model":"m", "n":1.10}}'.encode()).edit()
+    assert edit.rewrite_texts(str.upper) == (before != after)
+    assert edit.encode() == f'{{"input":{after},"model":"m","n":1.10}}'.encode()

@@ -7,7 +7,7 @@ is not edited is forwarded as the very bytes that came.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -22,6 +22,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 T = TypeVar("T")
+Rewrite = Callable[[str], str]
 # A pair of escaped surrogates, half a pair, or any other escape: consumed in this order, so that
 # a half is only what stands alone, and `\\ud83d` (an escaped backslash) is left as it is.
 _ESCAPES = re.compile(
@@ -81,6 +82,8 @@ class Edit:
     """
 
     __slots__ = ("fields",)
+    texts: tuple[str, ...] = ()
+    """Top-level fields whose strings, alone or in a list, are what the client says."""
 
     def __init__(self, raw: bytes) -> None:
         self.fields = fields_of(raw)
@@ -112,8 +115,36 @@ class Edit:
         """Give the model a system prompt; ``False`` where the dialect has no place for one."""
         return False
 
+    def rewrite_texts(self, rewrite: Rewrite) -> bool:
+        """Put every text that the client says through ``rewrite``; whether any came out changed.
+
+        What does not change keeps its bytes, so a ``rewrite`` that returns what it was given only
+        reads.
+        """
+        return any([rewrite_strings(self.fields, name, rewrite) for name in self.texts])
+
     def encode(self) -> bytes:
         return encode(self.fields)
+
+
+def rewrite_strings(fields: dict[str, msgspec.Raw], name: str, rewrite: Rewrite) -> bool:
+    """Rewrite a string, or the strings of a list, among ``fields``; whether one changed."""
+    raw = fields.get(name)
+    if raw is None:
+        return False
+    try:
+        said = msgspec.json.decode(raw)
+    except UNREADABLE as error:
+        raise bad_body(error, name) from None
+    new: Any = said
+    if isinstance(said, str):
+        new = rewrite(said)
+    elif isinstance(said, list):
+        new = [rewrite(item) if isinstance(item, str) else item for item in said]
+    if new == said:
+        return False
+    fields[name] = msgspec.Raw(encode(new))
+    return True
 
 
 def fields_of(raw: bytes, inside: str = "") -> dict[str, msgspec.Raw]:

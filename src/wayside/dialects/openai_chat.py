@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from wayside.dialects import UNREADABLE, Edit, answers, bad_body, decode, encode, fields_of
+from wayside.dialects import (
+    UNREADABLE,
+    Edit,
+    Rewrite,
+    answers,
+    bad_body,
+    decode,
+    encode,
+    fields_of,
+    rewrite_strings,
+)
 from wayside.dialects.answers import Canned
 from wayside.vocab.prompt import NOTHING, Message, Prompt, estimate_tokens
 
@@ -132,6 +143,100 @@ class ChatEdit(Edit):
             turns[at] = msgspec.Raw(encode(turn))
         self.fields["messages"] = msgspec.Raw(encode(turns))
         return True
+
+    def rewrite_texts(self, rewrite: Rewrite) -> bool:
+        """Contents of every role, and the strings inside the arguments of earlier tool calls."""
+        turns = _turns.decode(self.fields["messages"])
+        changed = False
+        for i, raw in enumerate(turns):
+            turn = fields_of(raw)
+            if any([_rewrite_content(turn, rewrite), _rewrite_calls(turn, rewrite)]):
+                turns[i] = msgspec.Raw(encode(turn))
+                changed = True
+        if changed:
+            self.fields["messages"] = msgspec.Raw(encode(turns))
+        return changed
+
+
+Fields = dict[str, msgspec.Raw]
+
+
+def _rewrite_content(turn: Fields, rewrite: Rewrite) -> bool:
+    raw = turn.get("content")
+    if raw is None or _first(raw) != b"[":
+        return rewrite_strings(turn, "content", rewrite)
+    parts = _turns.decode(raw)
+    changed = False
+    for i, part in enumerate(parts):
+        fields = {"text": part} if _first(part) == b'"' else fields_of(part)
+        if rewrite_strings(fields, "text", rewrite):
+            parts[i] = fields["text"] if _first(part) == b'"' else msgspec.Raw(encode(fields))
+            changed = True
+    if changed:
+        turn["content"] = msgspec.Raw(encode(parts))
+    return changed
+
+
+def _rewrite_calls(turn: Fields, rewrite: Rewrite) -> bool:
+    """The arguments of earlier tool calls: they repeat what the client said."""
+
+    def function(call: Fields) -> bool:
+        return rewrite_strings(call, "arguments", lambda text: _inside_json(text, rewrite))
+
+    def custom(call: Fields) -> bool:
+        return rewrite_strings(call, "input", rewrite)
+
+    changed = _within(turn, "function_call", function)
+    raw = turn.get("tool_calls")
+    if raw is not None and _first(raw) == b"[":
+        calls = _turns.decode(raw)
+        for i, call in enumerate(calls):
+            if _first(call) != b"{":
+                continue
+            fields = fields_of(call)
+            if any([_within(fields, "function", function), _within(fields, "custom", custom)]):
+                calls[i] = msgspec.Raw(encode(fields))
+                turn["tool_calls"] = msgspec.Raw(encode(calls))
+                changed = True
+    return changed
+
+
+def _within(fields: Fields, name: str, change: Callable[[Fields], bool]) -> bool:
+    """Apply ``change`` to the object ``name``, if there is one; whether it changed."""
+    raw = fields.get(name)
+    if raw is None or _first(raw) != b"{":
+        return False
+    inner = fields_of(raw)
+    if not change(inner):
+        return False
+    fields[name] = msgspec.Raw(encode(inner))
+    return True
+
+
+# A string that never ends is one match to the end: begun again at each quote, it would be read
+# as often as it has quotes.
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+
+
+def _first(raw: msgspec.Raw) -> bytes:
+    """The byte that says what sort of value it is."""
+    return bytes(memoryview(raw)[:1])
+
+
+def _inside_json(text: str, rewrite: Rewrite) -> str:
+    """Rewrite the strings of a JSON text as they read; numbers and spaces stay as written."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return rewrite(text)
+
+    def one(literal: re.Match[str]) -> str:
+        try:
+            said = msgspec.json.decode(literal[0], type=str)
+        except UNREADABLE:
+            return literal[0]
+        new = rewrite(said)
+        return literal[0] if new == said else encode(new).decode()
+
+    return _STRING.sub(one, text)
 
 
 def _before(text: str, content: msgspec.Raw | None) -> str | list[Any]:

@@ -49,8 +49,8 @@ class CompletionBody:
             headers=headers,
         )
 
-    def edit(self) -> Edit:
-        return Edit(self._raw)
+    def edit(self) -> CompletionEdit:
+        return CompletionEdit(self._raw)
 
     def canned(self, message: str, created: int, number: int) -> bytes:
         wanted = self.edit().get("stream_options")
@@ -58,3 +58,10 @@ class CompletionBody:
         return answers.completion(
             Canned(self.model, message, created, number, stream=self.stream, usage=usage)
         )
+
+
+class CompletionEdit(Edit):
+    """Edits a completion's body."""
+
+    __slots__ = ()
+    texts = ("prompt", "suffix")

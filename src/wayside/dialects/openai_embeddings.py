@@ -39,8 +39,15 @@ class EmbeddingBody:
             param="model",
         )
 
-    def edit(self) -> Edit:
-        return Edit(self._raw)
+    def edit(self) -> EmbeddingEdit:
+        return EmbeddingEdit(self._raw)
 
     def canned(self, message: str, created: int, number: int) -> None:
         """Vectors have no words."""
+
+
+class EmbeddingEdit(Edit):
+    """Edits the body of a request for vectors."""
+
+    __slots__ = ()
+    texts = ("input",)
