@@ -60,18 +60,19 @@ class _Plan:
         known = [ref.name for ref in self.makers]
         for node, where in self.where.items():
             if isinstance(node, Bands):
-                if node.settings.source not in scores:
-                    fix = suggest(node.settings.source, scores, "scores")
-                    self._wrong(f"no score {node.settings.source!r}", f"{where}.source", fix)
+                if node.source.name not in scores:
+                    fix = suggest(node.source.name, scores, "scores")
+                    self._wrong(f"no score {node.source.name!r}", f"{where}.source", fix)
                 continue
-            for i, (ref, rule) in enumerate(node.inputs):
+            for i, given in enumerate(node.inputs):
                 at = f"{where}.inputs[{i}]"
+                ref = given.ref
                 if ref.kind != PROJECTION:
                     continue
                 if ref not in self.makers:
                     fix = suggest(ref.name, known, "scores and bands")
                     self._wrong(f"no score or band {ref.name!r}", f"{at}.signal", fix)
-                elif ref.name in scores and rule.value_source != "raw":
+                elif ref.name in scores and given.source != "raw":
                     what = f"{ref.name!r} is a score, which never matches; it is a number"
                     self._wrong(what, f"{at}.value_source", "write value_source: raw")
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from math import exp, inf
 from typing import NamedTuple
 
+import msgspec
+
 from wayside.settings.projections import (
     PROJECTION,
     BandSettings,
     MappingSettings,
     PartitionSettings,
-    ScoreInputSettings,
     ScoreSettings,
 )
 from wayside.vocab.verdict import NO, SignalRef, Verdict, Verdicts
@@ -89,6 +90,48 @@ class Partition:
             verdicts[default] = Verdict(False, 0.0, because, value, unknown=True)
 
 
+class Input(msgspec.Struct, frozen=True):
+    """One input of a score, read from its settings once."""
+
+    ref: SignalRef
+    weight: float
+    source: str
+    match: float
+    miss: float
+
+    def adds(self, verdicts: Verdicts, ranges: Ranges) -> Range:
+        """What it adds to its score."""
+        if not self.weight:
+            return Range(0.0, 0.0)  # however much it is unknown
+        low, high = self._says(verdicts.get(self.ref, NO), ranges)
+        low, high = self.weight * low, self.weight * high
+        return Range(low, high) if low <= high else Range(high, low)
+
+    def _says(self, verdict: Verdict, ranges: Ranges) -> tuple[float, float]:
+        if self.source == "raw":
+            return self._number(verdict, ranges)
+        if verdict.unknown:
+            # A confidence lies between 0 and 1, so a match may also count for nothing.
+            least = self.match if self.source == "binary" else 0.0
+            ends = (self.match, self.miss, least)
+            return min(ends), max(ends)
+        if not verdict.matched:
+            return self.miss, self.miss
+        number = self.match if self.source == "binary" else self.match * verdict.confidence
+        return number, number
+
+    def _number(self, verdict: Verdict, ranges: Ranges) -> tuple[float, float]:
+        if self.ref in ranges:
+            low, high = ranges[self.ref]
+        elif verdict.unknown:
+            low, high = -inf, inf
+        elif verdict.value is None:
+            return self.miss, self.miss
+        else:
+            low = high = verdict.value
+        return (self.match * low, self.match * high) if self.match else (0.0, 0.0)
+
+
 class Score:
     """A weighted sum."""
 
@@ -96,20 +139,23 @@ class Score:
 
     def __init__(self, settings: ScoreSettings) -> None:
         self.name, self.ref = settings.name, SignalRef(PROJECTION, settings.name)
-        self.inputs = tuple((ref_of(i.signal), i) for i in settings.inputs)
+        self.inputs = tuple(
+            Input(ref_of(i.signal), i.weight, i.value_source, i.match, i.miss)
+            for i in settings.inputs
+        )
 
     @property
     def needs(self) -> tuple[SignalRef, ...]:
-        return tuple(ref for ref, _ in self.inputs)
+        return tuple(i.ref for i in self.inputs)
 
     def apply(self, verdicts: dict[SignalRef, Verdict], ranges: Ranges) -> None:
         low = high = 0.0
         missing: list[str] = []
-        for ref, rule in self.inputs:
-            adds = contribution(ref, rule, verdicts, ranges)
-            low, high = low + adds.low, high + adds.high
-            if not adds.known:
-                missing.append(str(ref))
+        for i in self.inputs:
+            least, most = i.adds(verdicts, ranges)
+            low, high = low + least, high + most
+            if least != most:
+                missing.append(str(i.ref))
         found = ranges[self.ref] = Range(low, high)
         if found.known:
             verdicts[self.ref] = Verdict(False, 0.0, "", low)
@@ -118,46 +164,15 @@ class Score:
             verdicts[self.ref] = Verdict(False, 0.0, because, unknown=True)
 
 
-def contribution(
-    ref: SignalRef, rule: ScoreInputSettings, verdicts: Verdicts, ranges: Ranges
-) -> Range:
-    """What an input adds to its score."""
-    if rule.weight == 0:
-        return Range(0.0, 0.0)
-    low, high = _input(ref, rule, verdicts.get(ref, NO), ranges)
-    ends = (rule.weight * low, rule.weight * high)
-    return Range(min(ends), max(ends))
-
-
-def _input(ref: SignalRef, rule: ScoreInputSettings, verdict: Verdict, ranges: Ranges) -> Range:
-    match, miss = rule.match, rule.miss
-    if rule.value_source == "raw":
-        if match == 0:
-            return Range(0.0, 0.0)  # not 0 times infinity, where nothing is known
-        if ref in ranges:
-            ends = (match * ranges[ref].low, match * ranges[ref].high)
-            return Range(min(ends), max(ends))
-        if verdict.unknown:
-            return Range(-inf, inf)
-        number = miss if verdict.value is None else match * verdict.value
-    elif verdict.unknown:
-        # A confidence lies between 0 and 1, so a match may also count for nothing.
-        least = match if rule.value_source == "binary" else 0.0
-        return Range(min(match, miss, least), max(match, miss, least))
-    elif not verdict.matched:
-        number = miss
-    else:
-        number = match * (1.0 if rule.value_source == "binary" else verdict.confidence)
-    return Range(number, number)
-
-
 class Bands:
     """Bands of a score."""
 
-    __slots__ = ("bands", "name", "settings", "source")
+    __slots__ = ("_first_only", "_slope", "bands", "name", "source")
 
     def __init__(self, settings: MappingSettings) -> None:
-        self.settings, self.name = settings, settings.name
+        self.name = settings.name
+        self._first_only = settings.method == "threshold_bands"
+        self._slope = settings.calibration.slope
         self.source = SignalRef(PROJECTION, settings.source)
         self.bands = tuple((SignalRef(PROJECTION, o.name), o) for o in settings.outputs)
 
@@ -167,10 +182,10 @@ class Bands:
 
     def apply(self, verdicts: dict[SignalRef, Verdict], ranges: Ranges) -> None:
         found = ranges[self.source]
-        first_only = self.settings.method == "threshold_bands"
+        first_only = self._first_only
+        because = f"{self.source.name} {found}"
         earlier = "no"  # whether an earlier band has the score: yes, maybe, no
         for ref, band in self.bands:
-            because = f"{self.settings.source} {found}"
             if (first_only and earlier == "yes") or not _reaches(band, found):
                 verdicts[ref] = Verdict(False, 0.0, because)
             elif _within(band, found) and not (first_only and earlier == "maybe"):
@@ -185,7 +200,7 @@ class Bands:
         Of a score that lies in a range, the least: distance to bounds is least at an end."""
         bounds = [b for b in (band.gt, band.gte, band.lt, band.lte) if b is not None]
         distance = min((abs(x - b) for x in found for b in bounds), default=1.0)
-        return 1.0 / (1.0 + exp(-self.settings.calibration.slope * distance))
+        return 1.0 / (1.0 + exp(-self._slope * distance))
 
 
 def _reaches(band: BandSettings, found: Range) -> bool:

@@ -12,7 +12,6 @@ from wayside.decisions.projections import (
     Range,
     Ranges,
     Score,
-    contribution,
 )
 from wayside.vocab.verdict import NO, Verdicts
 
@@ -49,9 +48,9 @@ def _score(score: Score, verdicts: Verdicts, ranges: Ranges) -> dict[str, Any]:
         "score": score.name,
         **_range(ranges[score.ref]),
         "inputs": [
-            {"signal": str(ref), "weight": rule.weight, **_range(added)}
-            for ref, rule in score.inputs
-            if (added := contribution(ref, rule, verdicts, ranges)) != (0.0, 0.0)
+            {"signal": str(i.ref), "weight": i.weight, **_range(added)}
+            for i in score.inputs
+            if (added := i.adds(verdicts, ranges)) != (0.0, 0.0)
         ],
     }
 
@@ -59,7 +58,7 @@ def _score(score: Score, verdicts: Verdicts, ranges: Ranges) -> dict[str, Any]:
 def _bands(bands: Bands, verdicts: Verdicts, ranges: Ranges) -> dict[str, Any]:
     return {
         "mapping": bands.name,
-        "source": bands.settings.source,
+        "source": bands.source.name,
         **_range(ranges[bands.source]),
         "bands": [
             {
