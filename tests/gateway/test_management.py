@@ -21,9 +21,12 @@ from wayside.cli.app import App
 from wayside.cli.files import read
 from wayside.engines import Engines
 from wayside.engines.static import StaticClassifier
-from wayside.gateway.management import MAX_BATCH, MAX_BODY_BYTES, Management, serve_management
+from wayside.gateway.api import MAX_BODY_BYTES
+from wayside.gateway.listener import serve_management
+from wayside.gateway.management import Management
 from wayside.runtime import Runtime
 from wayside.runtime.reload import ConfigState
+from wayside.settings import ManagementSettings
 from wayside.telemetry import Log, Telemetry
 from wayside.vocab.ask import Classify, Language
 from wayside.vocab.errors import AskFailed, ConfigError
@@ -56,6 +59,9 @@ BATCH = "/api/v1/classify/batch"
 EVAL = "/api/v1/eval"
 CODE = "Why does my Python loop never end?"
 NESTED = b'{"messages": [' + b'{"a":' * 2000 + b"1" + b"}" * 2000 + b"]}"
+
+
+MAX_BATCH = ManagementSettings().max_batch_size
 
 
 class Api:
@@ -154,7 +160,13 @@ async def test_the_models_are_those_of_the_data_plane(api: Api) -> None:
 
 async def test_inventories(api: Api) -> None:
     _, models = await api.get("/info/models")
-    assert models["models"][0]["name"] == "domain" and models["models"][0]["loaded"]
+    domain = next(m for m in models["models"] if m["name"] == "domain")
+    assert domain["built_in"] and domain["type"] == "classify"
+    await api.post(INTENT, {"text": "hi"})
+    _, models = await api.get("/info/models")
+    domain = next(m for m in models["models"] if m["name"] == "domain")
+    assert domain["loaded"] and len(domain["categories"]) == 14
+    assert models["summary"]["total_models"] == len(models["models"]) > 5
     _, info = await api.get("/info/classifier")
     default = info["recipes"]["default"]
     assert default["signals"]["keyword"] == ["urgent", "spare"]
@@ -310,15 +322,6 @@ async def test_messages_tools_and_metadata_are_a_whole_request(api: Api) -> None
     assert status == 200 and answer["routing_decision"] == "hurry"
 
 
-async def test_combined_is_every_classifier_there_is(api: Api) -> None:
-    options = {"return_probabilities": True}
-    status, body = await api.post(
-        "/api/v1/classify/combined", {"text": CODE, "intent_options": options}
-    )
-    assert status == 200 and body["processing_time_ms"] > 0
-    assert body["intent"]["routing_decision"] == "programming" and body["intent"]["probabilities"]
-
-
 async def test_a_batch_is_counted(api: Api) -> None:
     texts = [CODE, "How do I sort a list in Rust?", "hello"]
     status, body = await api.post(BATCH, {"texts": texts})
@@ -358,9 +361,23 @@ async def test_eval_of_what_no_decision_takes_is_a_fallback(api: Api) -> None:
 async def test_eval_traces_every_rule_on_request(api: Api) -> None:
     _, by_query = await api.post(EVAL + "?trace=true", {"text": "urgent"})
     _, by_option = await api.post(EVAL, {"text": "urgent", "options": {"trace": True}})
-    assert by_query["eval_trace"] == by_option["eval_trace"]
+    assert set(by_query["eval_trace"]) == set(by_option["eval_trace"])
+    assert by_query["eval_trace"]["decisions"] == by_option["eval_trace"]["decisions"]
     hurry = next(d for d in by_query["eval_trace"]["decisions"] if d["decision"] == "hurry")
     assert hurry["chosen"] and [leaf["holds"] for leaf in hurry["rule"]["of"]] == [True, False]
+    trace = by_query["eval_trace"]
+    assert {s["signal"]: s["threshold"] for s in trace["signals"]} == {
+        "context:long": 2000.0,
+        "domain:code": 0.4,
+        "keyword:urgent": None,
+    }
+    assert all(s["cost_us"] > 0 for s in trace["signals"])
+    assert {c["kind"] for c in trace["costs"]} == {"context", "domain", "keyword"}
+    needs = {c["decision"]: c["needs"] for c in trace["would_change"]}
+    assert needs[None] == ["keyword:urgent matched (urgent)"]
+    ((needed,),) = (n for d, n in needs.items() if d == "programming")
+    assert re.fullmatch(r"domain:code at 0\.\d+ needed 0\.40", needed)
+    assert {f"{kind}_ms" for kind in ("context", "domain", "keyword")} < set(by_query["metrics"])
 
 
 # what fails
@@ -426,8 +443,9 @@ async def test_a_bug_is_an_answer_and_a_line_in_the_log() -> None:
         (EVAL, {"texts": ["x"]}, "INVALID_INPUT", "did you mean 'text'?"),
         (BATCH, {"texts": []}, "INVALID_INPUT", "texts"),
         (BATCH, {"texts": ["x"] * (MAX_BATCH + 1)}, "INVALID_INPUT", "at most 100"),
-        (BATCH, {"texts": ["x"], "task_type": "pii"}, "INVALID_TASK_TYPE", "intent"),
-        ("/api/v1/classify/combined", {"text": "x", "pii_options": {}}, "INVALID_INPUT", "pii"),
+        (BATCH, {"texts": ["x"], "task_type": "poem"}, "INVALID_TASK_TYPE", "intent"),
+        (BATCH, {"texts": ["x", " "]}, "INVALID_INPUT", "texts[1]: is empty"),
+        ("/api/v1/classify/combined", {"text": "x", "pii": {}}, "INVALID_INPUT", "pii"),
     ],
 )
 async def test_a_wrong_request_is_refused_with_its_key(

@@ -69,7 +69,14 @@ class App:
         self.state.accepted(loaded.text, tuple(str(n) for n in loaded.notes), ())
         self.serving = False
         self.draining = False
-        self.management = Management(self.runtime, self.telemetry, self.state, self.ready)
+        self.management = Management(
+            self.runtime,
+            self.telemetry,
+            self.state,
+            self.ready,
+            engines=lambda: self.engines,
+            settings=self.settings.management,
+        )
         self.runtime.local["/health"] = self._health
         self.runtime.local["/ready"] = self._ready
         self._watch_config_metrics()

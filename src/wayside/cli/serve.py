@@ -18,7 +18,7 @@ from wayside.cli.config import notes
 from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.workers import WORKER, Workers, front, reserve, run_folder, worker_command
 from wayside.gateway import serve_http
-from wayside.gateway.management import QuietServer, serve_management
+from wayside.gateway.listener import QuietServer, serve_management
 from wayside.runtime import compile_policy
 from wayside.settings import RouterSettings
 from wayside.telemetry import Log

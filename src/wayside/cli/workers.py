@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from wayside.gateway.management import MAX_BODY_BYTES
+from wayside.gateway.api import MAX_BODY_BYTES
 from wayside.settings import RouterSettings
 from wayside.telemetry import Log
 

@@ -98,6 +98,8 @@ class ManagementSettings(Settings):
     """An IP address; it is not protected by a key, so think before opening it."""
     port: Port = 8080
     """0 takes a free one."""
+    max_batch_size: PositiveInt = 100
+    """The most texts that one request of the classification API may hold."""
 
 
 class LimitSettings(Settings):

@@ -18,18 +18,19 @@ _PASSWORD = re.compile(r"//[^/@]*@")
 
 
 def problems_from(
-    error: ValidationError, model: type[BaseModel], where: str = ""
+    error: ValidationError, model: type[BaseModel], where: str = "", *, repeat: bool = True
 ) -> list[Problem]:
     """Every pydantic error as a :class:`Problem`; unknown keys get the nearest known one.
 
-    What was written is repeated, but for what stands under ``credential``: it may be a key.
+    What was written is repeated, unless ``repeat`` is false (a request may hold prompts), but for
+    what stands under ``credential``: it may be a key.
     """
     found: list[Problem] = []
     for item in error.errors(include_url=False):
         loc = item["loc"]
         at = path_text(loc, where)
         message = item["msg"].removeprefix("Value error, ")
-        shown = "" if "credential" in loc else f", got {_shown(item['input'])}"
+        shown = "" if not repeat or "credential" in loc else f", got {_shown(item['input'])}"
         if item["type"] == "extra_forbidden":
             known = _keys_at(model, loc[:-1])
             problem = Problem("unknown key", at, suggest(str(loc[-1]), known, "keys here"))

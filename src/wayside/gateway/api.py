@@ -1,0 +1,111 @@
+"""What the endpoints of the management API share: how one is declared, read and refused."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+
+from wayside.settings.problems import problems_from
+
+MAX_BODY_BYTES = 2 << 20
+MAX_MESSAGE = 500  # characters of an error
+Handler = Callable[[HttpRequest], Awaitable[Response]]
+B = TypeVar("B", bound=BaseModel)
+
+
+class Body(BaseModel):
+    """Base of every request body: unknown keys are errors, so that a slip is not a default."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One path with one method, and what is to be known about it.
+
+    ``also`` is the path that later versions of vSR give it. ``answer`` is the typed dictionary of
+    a 200, ``query`` the parameters with their meaning. ``unready`` ones answer 503 with the same
+    body as 200.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    also: str = ""
+    body: type[BaseModel] | None = None
+    answer: Any = None
+    query: tuple[tuple[str, str], ...] = ()
+    example: Mapping[str, Any] | None = None
+    media: str = "application/json"
+    unready: bool = False
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.path, self.also) if self.also else (self.path,)
+
+
+class ApiError(Exception):
+    """Answered as ``{"error": {"code", "message", "timestamp"}}``."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+def error_answer(status: int, code: str, message: str) -> JSONResponse:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    body = {"error": {"code": code, "message": scrubbed(message), "timestamp": stamp}}
+    return JSONResponse(body, status_code=status)
+
+
+async def parsed(http: HttpRequest, model: type[B]) -> B:
+    """The request's body as ``model``; :class:`ApiError` says which key is wrong, never its value,
+    which may be a prompt."""
+    raw = bytearray()
+    async for chunk in http.stream():
+        raw += chunk
+        if len(raw) > MAX_BODY_BYTES:
+            raise ApiError(413, "REQUEST_BODY_TOO_LARGE", f"more than {MAX_BODY_BYTES >> 20} MiB")
+    try:
+        return model.model_validate_json(bytes(raw))
+    except ValidationError as error:
+        found = problems_from(error, model, repeat=False)
+        wrong_task = any(p.where == "task_type" for p in found)
+        code = "INVALID_TASK_TYPE" if wrong_task else "INVALID_INPUT"
+        raise ApiError(400, code, "; ".join(map(str, found))) from None
+
+
+def needs_text(text: str, key: str = "text") -> str:
+    """``text`` unless there is nothing in it."""
+    if not text.strip():
+        raise ApiError(400, "INVALID_INPUT", f"{key}: is empty; give it some text")
+    return text
+
+
+_SECRET = re.compile(
+    r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}|\b(sk|pk|hf|ghp|xox[a-z])[-_][\w-]{8,}|//[^/@\s]*@"
+    r"|(?<=key=)[\w.-]{8,}|(?<=token=)[\w.-]{8,}"
+)
+
+
+def scrubbed(message: str, *texts: str) -> str:
+    """``message`` on one line without what looks like a key, and without any of ``texts``."""
+    for text in texts:
+        if text.strip():
+            message = message.replace(text, "…")
+    plain = " ".join(_SECRET.sub("***", message[: 4 * MAX_MESSAGE]).split())
+    plain = plain.encode("utf-8", "replace").decode()
+    return plain if len(plain) <= MAX_MESSAGE else plain[: MAX_MESSAGE - 1] + "…"
+
+
+def since(began: float) -> float:
+    """Milliseconds since ``began``, a reading of ``time.perf_counter``."""
+    return round((time.perf_counter() - began) * 1000, 3)

@@ -1,0 +1,177 @@
+"""The management API as an OpenAPI document, and as a page for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+from wayside import __version__
+from wayside.gateway.api import Endpoint
+
+_REFUSALS = {
+    "400": "The request is wrong; the message names the key.",
+    "413": "The body is too large.",
+    "503": "A model did not answer, or there is none.",
+}
+_TEXTS = {key: {"type": "string"} for key in ("code", "message", "timestamp")}
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"type": "object", "required": list(_TEXTS), "properties": _TEXTS}},
+}
+_REF = "#/components/schemas/{model}"
+
+
+def document(endpoints: Iterable[Endpoint], path: str = "", method: str = "") -> dict[str, Any]:
+    """OpenAPI 3.1 of the endpoints, or of those under ``path`` and ``method`` alone."""
+    schemas: dict[str, Any] = {"Error": _ERROR}
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        for at in endpoint.paths:
+            if path in ("", at) and method.upper() in ("", endpoint.method):
+                paths.setdefault(at, {})[endpoint.method.lower()] = _operation(
+                    endpoint, at, schemas
+                )
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "wayside management API", "version": __version__},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _operation(endpoint: Endpoint, path: str, schemas: dict[str, Any]) -> dict[str, Any]:
+    name = path.strip("/").replace("/", "_").replace(".", "_").replace("-", "_") or "root"
+    done = _answered("Done.", endpoint.media, _answer_schema(endpoint.answer, schemas))
+    operation: dict[str, Any] = {
+        "operationId": f"{endpoint.method.lower()}_{name}",
+        "summary": endpoint.summary,
+        "responses": {"200": done},
+    }
+    if endpoint.unready:
+        operation["responses"]["503"] = {**done, "description": "Starting or draining."}
+    if endpoint.query:
+        operation["parameters"] = [
+            {"name": key, "in": "query", "description": text, "schema": {"type": "string"}}
+            for key, text in endpoint.query
+        ]
+    if endpoint.body is not None:
+        schemas |= _model(endpoint.body)
+        content: dict[str, Any] = {"schema": {"$ref": _REF.format(model=endpoint.body.__name__)}}
+        if endpoint.example is not None:
+            content["example"] = dict(endpoint.example)
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+        error = {"$ref": _REF.format(model="Error")}
+        for status, why in _REFUSALS.items():
+            operation["responses"][status] = _answered(why, "application/json", error)
+    return operation
+
+
+def _answered(text: str, media: str, schema: dict[str, Any]) -> dict[str, Any]:
+    if media != "application/json":
+        schema = {"type": "string"}
+    return {"description": text, "content": {media: {"schema": schema}}}
+
+
+def _answer_schema(answer: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+    if answer is None:
+        return {"type": "object"}
+    found = TypeAdapter(answer).json_schema(ref_template=_REF, mode="serialization")
+    schemas |= found.pop("$defs", {})
+    schemas[answer.__name__] = found
+    return {"$ref": _REF.format(model=answer.__name__)}
+
+
+def _model(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template=_REF)
+    inner: dict[str, Any] = schema.pop("$defs", {})
+    return {**inner, model.__name__: schema}
+
+
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""What the page may load: nothing but this API."""
+
+
+def page(endpoints: Iterable[Endpoint]) -> str:
+    """Every endpoint with a form to try it: one file, that asks nobody but this API."""
+    items = "\n".join(_item(endpoint) for endpoint in endpoints)
+    return _PAGE.replace("ITEMS", items).replace("VERSION", escape(__version__))
+
+
+def _item(endpoint: Endpoint) -> str:
+    method, path = escape(endpoint.method), escape(endpoint.path)
+    also = f" <small>also {escape(endpoint.also)}</small>" if endpoint.also else ""
+    keys = ""
+    if endpoint.body is not None:
+        schema = endpoint.body.model_json_schema()
+        keys = "<ul>" + "".join(_key(k, v, schema) for k, v in _keys(schema)) + "</ul>"
+    body = ""
+    if endpoint.body is not None:
+        example = json.dumps(endpoint.example or {}, indent=2, ensure_ascii=False)
+        body = f"<textarea rows=6 spellcheck=false>{escape(example)}</textarea>"
+    return (
+        f'<details data-method="{method}" data-path="{path}"><summary><b class="{method}">{method}'
+        f"</b> <code>{path}</code> {escape(endpoint.summary)}{also}</summary>{keys}{body}"
+        "<button>Try it</button><pre hidden></pre></details>"
+    )
+
+
+def _keys(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return list(schema.get("properties", {}).items())
+
+
+def _key(name: str, schema: dict[str, Any], whole: dict[str, Any]) -> str:
+    text = escape(schema.get("description", ""))
+    default = schema.get("default")
+    told = "" if default in (None, "", {}) else f" <i>{escape(json.dumps(default))}</i>"
+    inner = ""
+    ref = schema.get("$ref", "").rpartition("/")[2]
+    if ref:
+        definition = whole.get("$defs", {}).get(ref, {})
+        inner = "<ul>" + "".join(_key(k, v, whole) for k, v in _keys(definition)) + "</ul>"
+    return f"<li><code>{escape(name)}</code>{told} {text}{inner}</li>"
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>wayside management API</title>
+<style>
+:root { color-scheme: light dark }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+details { border-bottom: 1px solid #8884; padding: .4rem 0 }
+summary { cursor: pointer }
+b { display: inline-block; width: 3.2rem } .POST { color: #2a7 } .GET { color: #27c }
+textarea { width: 100%; box-sizing: border-box; font: 13px/1.4 ui-monospace, monospace }
+pre { overflow: auto; max-height: 30rem; padding: .6rem; background: #8882 }
+small, i { opacity: .7 }
+</style></head><body>
+<h1>wayside management API</h1>
+<p>Version VERSION. As data: <a href="openapi.json">openapi.json</a>, <a href="api/v1">api/v1</a>.
+Errors are <code>{"error": {"code", "message", "timestamp"}}</code>.</p>
+ITEMS
+<script>
+document.addEventListener("click", async (event) => {
+  if (event.target.tagName !== "BUTTON") return;
+  const item = event.target.closest("details"), out = item.querySelector("pre");
+  const area = item.querySelector("textarea"), { method, path } = item.dataset;
+  const headers = area ? { "content-type": "application/json" } : {};
+  out.hidden = false;
+  out.textContent = "…";
+  try {
+    const body = area ? area.value : undefined;
+    const answer = await fetch("." + path, { method, headers, body });
+    let text = await answer.text();
+    try { text = JSON.stringify(JSON.parse(text), null, 2); } catch { /* not JSON */ }
+    out.textContent = answer.status + "\\n" + text;
+  } catch (error) { out.textContent = String(error); }
+});
+</script></body></html>
+"""
