@@ -10,7 +10,7 @@ and takes none away. That is why 200 harmless words do not dilute an attack.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,13 +146,11 @@ def _all_stretches(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         first = np.append(first, count - size)  # the tail, whatever stands before it
         firsts.append(first)
         lasts.append(first + size)
-    if count > WHOLE and not firsts:
-        raise AssertionError("unreachable: the sizes are below the whole")
     return np.concatenate(firsts), np.concatenate(lasts)
 
 
 def _between(
-    values: NDArray[np.float64], firsts: NDArray[np.int64], lasts: NDArray[np.int64]
+    values: NDArray[Any], firsts: NDArray[np.int64], lasts: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     sums = np.zeros(len(values) + 1)
     np.cumsum(values, out=sums[1:])

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 LIMIT: Final = 1_000_000
-"""Characters of a text that are looked at: of a longer one, the first and the last half million."""
+"""Characters of a text that are looked at: the first and the last half million of a longer one."""
 _DECODED: Final = 8_000  # characters of each decoded view
 _VIEWS: Final = 8  # decoded views of one text
 _SHORTEST: Final = 16  # characters of encoded text worth decoding
