@@ -102,6 +102,11 @@ class Draft:
         return self._edit
 
     @property
+    def body(self) -> Edit:
+        """The body as it is by now, to be read: reading it is no edit, so its bytes can stay."""
+        return self._start() if self._edit is None else self._edit
+
+    @property
     def edited(self) -> bool:
         return self._edit is not None
 
