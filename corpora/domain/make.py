@@ -2,8 +2,8 @@
 """Writes `templated.jsonl`: everyday prompts composed from the hand-written lists beside this file.
 
 Run it as `python corpora/domain/make.py`; the same seed always writes the same bytes. It never
-reads anything but these lists and `handwritten.jsonl`/`heldout.jsonl`, which it must not repeat:
-a composed prompt that says nearly the same as a held-out one is dropped.
+reads anything but these lists and the files written by hand, which it must not repeat: a composed
+prompt that says nearly the same as a held-out one is dropped.
 """
 
 import json
@@ -18,6 +18,7 @@ import topics
 import vocabulary
 
 HERE = Path(__file__).parent
+BY_HAND = ("handwritten.jsonl", "everyday.jsonl", "heldout.jsonl")
 SEED = 20260
 FRAMES_PER_TOPIC = 3
 FRAMES_PER_FOREIGN_TOPIC = 2
@@ -154,7 +155,7 @@ def mistyped(text: str, dice: random.Random) -> str:
 def without_repeats(rows: list[Row]) -> Iterator[Row]:
     """The rows in order, less exact repeats and near copies of held-out prompts."""
     held_out = [bag(text) for text in texts("heldout.jsonl")]
-    seen = set(texts("handwritten.jsonl")) | set(texts("heldout.jsonl"))
+    seen = {text for name in BY_HAND for text in texts(name)}
     for row in rows:
         mine = bag(row[0])
         near = any(
