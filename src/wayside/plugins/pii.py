@@ -20,6 +20,8 @@ from wayside.vocab.prompt import Prompt
 HEADER = "x-wayside-pii"
 """Set upstream by ``annotate``: the types found, separated by commas."""
 
+_SORRY = "Your request holds personal data that may not be sent to this model."
+
 
 class PiiPluginRule(Settings):
     """Example: ``{action: mask, allowed: [PERSON]}``"""
@@ -35,10 +37,7 @@ class PiiPluginRule(Settings):
     """How sure a finding must be to count."""
     engine: Annotated[EngineName, EngineOf("mark")] = "pii"
     """Who finds it: the built-in recogniser, or an engine of your own."""
-    message: str = Field(
-        default="Your request holds personal data that may not be sent to this model.",
-        min_length=1,
-    )
+    message: Annotated[str, Field(min_length=1)] = _SORRY
     """What ``block`` says."""
     on_failure: Literal["refuse", "pass"] = "refuse"
     """Without an answer from the engine: refuse the request (503), or send it unread."""
