@@ -234,6 +234,9 @@ def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
     verdicts, match = yield from judge(recipe, prompt)
     if match is None or not match.decision.candidates:
         if recipe.default is None:
+            unserved = recipe.options.get((match.decision.name, NO_MODEL)) if match else None
+            if unserved is not None:
+                return Choice(recipe, verdicts, match, "default", unserved)
             raise RequestError(
                 "Unable to route the request: no decision matched and there is no default model.",
                 code="no_model_selected",
@@ -410,6 +413,11 @@ def refuse(error: RequestError, record: Record | None = None) -> Reply:
         report=(*report.ERROR, *error.headers),
         record=record or Record(path="error", reason=error.code or error.kind),
     )
+
+
+NO_MODEL = Candidate("")
+"""Stands for the model of a decision that needs none: a plugin of its answers."""
+NOWHERE = served(Target(name="", upstream_name=""), "", "")
 
 
 def unknown_model(name: str) -> RequestError:

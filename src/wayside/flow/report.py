@@ -28,10 +28,11 @@ def routed(recipe: str, decision: str, algorithm: str, model: str) -> HeaderPair
 
 def early(path: str, recipe: str, decision: str, algorithm: str) -> HeaderPairs:
     """The headers of an answer that a plugin gave in the model's place."""
+    fast: HeaderPairs = (("x-vsr-fast-response", "true"),) if path == "fast_response" else ()
     return (
         *SCHEMA,
         ("x-vsr-response-path", path),
-        ("x-vsr-fast-response", "true"),
+        *fast,
         ("x-vsr-selected-recipe", header_text(recipe)),
         ("x-vsr-selected-decision", header_text(decision)),
         ("x-vsr-selected-algorithm", header_text(algorithm)),

@@ -17,7 +17,7 @@ from wayside.decisions.projection_order import compile_projections, projection_n
 from wayside.decisions.projections import Projections
 from wayside.dialects import encode
 from wayside.engines import BUILT_IN, Engine
-from wayside.flow import Option, Policy, Recipe, Served, report, served
+from wayside.flow import NO_MODEL, NOWHERE, Option, Policy, Recipe, Served, report, served
 from wayside.plugins import Plugin
 from wayside.selection import Candidate, Selector
 from wayside.settings import (
@@ -263,6 +263,8 @@ class _Compiler:
                 )
                 if option is not None:
                     options[d.name, candidate] = option
+            if not candidates and any(getattr(plugin, "answers", False) for plugin in plugins):
+                options[d.name, NO_MODEL] = Option(NOWHERE, NO_MODEL, (), plugins)
         projections = self.projections(routing, where)
         signals, every_signal, rules = self.signals(routing, projections, where)
         return Recipe(

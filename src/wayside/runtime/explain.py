@@ -56,7 +56,7 @@ def explanation(
         "confidence": round(choice.match.confidence, 4) if choice.match else None,
         "algorithm": choice.algorithm,
         "candidates": [c.model for c in choice.match.decision.candidates] if choice.match else [],
-        "model": choice.option.served.target.name,
+        "model": choice.option.served.target.name or None,
         "lora": candidate.lora,
         "reasoning": candidate.reasoning,
         "effort": choice.option.effort if candidate.reasoning else None,
@@ -79,6 +79,8 @@ def why(choice: Choice) -> str:
     ]
     because = f" because {', '.join(seen)}" if seen else ""
     if not decision.candidates:
+        if not model:
+            return f"{decision.name} holds{because}; it answers by itself, without a model."
         return (
             f"{decision.name} holds{because}; it names no model, so the default {model} answers."
         )
