@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,23 @@ def test_what_cannot_be_routed_is_explained(
     said = wayside("route", *arguments)
     assert said.status == status and said.out == ""
     assert says in said.err
+
+
+def test_explain_shows_costs_rules_and_what_would_change(wayside: Wayside, example: Path) -> None:
+    plain, whole = wayside("route", CODE), wayside("route", "--explain", CODE)
+    assert "Costs in microseconds" not in plain.out and "What would have" not in plain.out
+    assert "classify domain" in whole.out and "≥ 0.40" in whole.out
+    costs = re.findall(r"^(\w+) +\d+ +(\d+) +\d+ +\d+", whole.out, re.MULTILINE)
+    assert {"domain", "keyword"} <= {kind for kind, _ in costs}
+    _, _, changes = whole.out.partition("What would have changed the choice\n")
+    assert "no decision, so the default model, but domain:code matched" in changes
+    assert "hard, but context:long at 13 needed 8000" in changes, "one leaf does for two rules"
+
+
+def test_json_tells_it_all(wayside: Wayside, example: Path) -> None:
+    told = json.loads(wayside("route", "--json", "hello").out)
+    assert {c["kind"] for c in told["costs"]} >= {"domain", "keyword", "context"}
+    assert all(s["cost_us"] > 0 for s in told["signals"])
+    assert told["would_change"][0]["needs"]
+    domain = next(c for c in told["costs"] if c["kind"] == "domain")
+    assert domain["total_us"] < 20_000, "loading the model is not what a prompt costs"

@@ -115,7 +115,7 @@ async def test_slow_readings_are_not_repeated(monkeypatch: Any) -> None:
         calls.append(question)
         return (("math", 0.9), ("other", 0.1))
 
-    monkeypatch.setattr("wayside.runtime.MAX_NS", 0)
+    monkeypatch.setattr("wayside.runtime.SLOW_NS", 0)
     runtime = Runtime(policy(RULES), {Classify: classify})
     await runtime.examine(post(chat("auto", "urgent")), repeats=5)
     assert len(calls) == 1

@@ -21,10 +21,12 @@ from wayside.engines import Engines
 from wayside.runtime import Runtime, compile_policy
 from wayside.runtime.explain import explanation
 from wayside.runtime.keys import KeyRing
+from wayside.runtime.limits import written
 from wayside.settings.problems import suggest
 from wayside.vocab.errors import RequestError
 from wayside.vocab.outcome import Request
 
+_READINGS = 5  # the first loads a model and fills caches
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 
@@ -36,6 +38,7 @@ Examples:
   wayside route --json "hello" | jq .model
   wayside route --body request.json         (a whole chat completion request)
   echo "long text" | wayside route -
+  wayside route --explain "hello"           (costs, every rule, what would change the choice)
   wayside route --all-signals "hello"       (also rules that no decision refers to)""",
 )
 @click.argument("prompt", required=False)
@@ -43,6 +46,7 @@ Examples:
 @click.option("--model", default=None, help="The name asked for.  [default: the first auto name]")
 @click.option("--system", default="", help="A system prompt in front.")
 @click.option("--all-signals", is_flag=True, help="Also rules that no decision refers to.")
+@click.option("--explain", is_flag=True, help="Costs, every rule, what would change the choice.")
 @click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
 @config_option
 def command(
@@ -52,9 +56,15 @@ def command(
     model: str | None,
     system: str,
     all_signals: bool,
+    explain: bool,
     as_json: bool,
 ) -> None:
-    """Show where a prompt would go, and why. Nothing is sent to any model."""
+    """Show where a prompt would go, and why. Nothing is sent to any model.
+
+    --explain adds what each kind of signal cost (the least of five readings where they are
+    quick), every rule with why it holds or not, and the least that had to differ for another
+    decision. --json always tells it all.
+    """
     if (prompt is None) == (body is None):
         raise click.UsageError('Give a prompt ("..." or - for standard input), or --body FILE.')
     if body is not None and (model or system):
@@ -62,7 +72,8 @@ def command(
     settings = load(path).settings
     keys = KeyRing(os.environ)
     engines = Engines(settings.engines, keys.resolve)
-    runtime = Runtime(compile_policy(settings, needs_endpoints=False), engines.answerers())
+    policy = compile_policy(settings, needs_endpoints=False)
+    runtime = Runtime(policy, engines.answerers())
     if body is not None:
         raw = sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
     else:
@@ -73,13 +84,17 @@ def command(
     request = Request("POST", openai_chat.PATH, {}, raw)
     try:
         _refuse_concrete(runtime, raw)
-        told = explanation(*asyncio.run(runtime.explain(request, every_signal=all_signals)))
+        whole = explain or as_json
+        examined = runtime.examine(
+            request, every_signal=all_signals, repeats=_READINGS if whole else 1
+        )
+        told = explanation(*asyncio.run(examined), changes=whole)
     except RequestError as error:
         raise click.ClickException(str(error)) from None
     if as_json:
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     else:
-        show(told, console())
+        show(told, console(), whole=explain)
 
 
 def _refuse_concrete(runtime: Runtime, raw: bytes) -> None:
@@ -95,27 +110,64 @@ def _refuse_concrete(runtime: Runtime, raw: bytes) -> None:
         raise click.ClickException(f"no model {asked!r}; {fix}")
 
 
-def show(told: dict[str, Any], out: Console) -> None:
-    """The explanation for people."""
+def show(told: dict[str, Any], out: Console, *, whole: bool = False) -> None:
+    """The explanation for people; ``whole`` with costs, every rule and what would change it."""
     out.print(f"[bold green]{escape(told['model'])}[/]  {escape(told['why'])}")
     out.print(f"[dim]about {told['tokens']} tokens, recipe {escape(told['recipe'])}[/]\n")
     if told["signals"]:
-        table = Table(title="Signals", title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for name in ("", "signal", "confidence", "value", "because"):
-            table.add_column(name)
-        for s in told["signals"]:
-            mark = (
-                "[yellow]?[/]" if s["unknown"] else "[green]✓[/]" if s["matched"] else "[dim]·[/]"
-            )
-            value = "" if s["value"] is None else f"{s['value']:g}"
-            table.add_row(
-                mark, escape(s["signal"]), f"{s['confidence']:.2f}", value, escape(s["because"])
-            )
-        out.print(table)
+        out.print(_signals(told, whole))
         out.print()
-    table = Table(title="Decisions", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in ("", "decision", "priority", "confidence", "models"):
+    if whole and told["costs"]:
+        out.print(_costs(told))
+        out.print("[dim]one kind's rules are read together; asks are shared between kinds[/]\n")
+    if told["decisions"]:
+        out.print(_decisions(told))
+        out.print("[dim]→ chosen  ✓ holds  ~ nearly  · no[/]\n")
+    for d in told["decisions"]:
+        if whole or d["chosen"] or d["nearly"]:
+            label = "chosen" if d["chosen"] else "nearly" if d["nearly"] else "no"
+            tree = Tree(f"[bold]{escape(d['decision'])}[/] [dim]({label})[/]")
+            _grow(tree, d["rule"])
+            out.print(tree)
+    if whole and told["would_change"]:
+        out.print("\n[bold]What would have changed the choice[/]")
+        for change in told["would_change"]:
+            to = change["decision"]
+            name = "no decision, so the default model" if to is None else to
+            needs = "; ".join(change["needs"])
+            out.print(f"  {escape(name)}, but [dim]{escape(needs)}[/]")
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in columns:
         table.add_column(name)
+    return table
+
+
+def _signals(told: dict[str, Any], whole: bool) -> Table:
+    more = ("needs",) if whole else ()
+    table = _table("Signals", "", "signal", "confidence", "value", *more, "because")
+    for s in told["signals"]:
+        mark = "[yellow]?[/]" if s["unknown"] else "[green]✓[/]" if s["matched"] else "[dim]·[/]"
+        value = "" if s["value"] is None else f"{s['value']:g}"
+        needs = (written(s["limits"]),) if whole else ()
+        cells = (f"{s['confidence']:.2f}", value, *needs, escape(s["because"]))
+        table.add_row(mark, escape(s["signal"]), *cells)
+    return table
+
+
+def _costs(told: dict[str, Any]) -> Table:
+    table = _table("Costs in microseconds", "kind", "rules", "all", "reading", "asks", "asked")
+    for c in sorted(told["costs"], key=lambda c: -c["total_us"]):
+        asked = ", ".join(f"{a['ask']} {a['us']:.0f}" for a in c["asks"])
+        times = (f"{c[part]:.0f}" for part in ("total_us", "read_us", "asks_us"))
+        table.add_row(escape(c["kind"]), str(c["rules"]), *times, escape(asked))
+    return table
+
+
+def _decisions(told: dict[str, Any]) -> Table:
+    table = _table("Decisions", "", "decision", "priority", "confidence", "models")
     for d in sorted(told["decisions"], key=lambda d: (not d["chosen"], not d["holds"])):
         mark = (
             "[bold green]→[/]"
@@ -129,15 +181,7 @@ def show(told: dict[str, Any], out: Console) -> None:
         confidence = "" if d["confidence"] is None else f"{d['confidence']:.2f}"
         models = escape(", ".join(d["models"]))
         table.add_row(mark, escape(d["decision"]), str(d["priority"]), confidence, models)
-    if told["decisions"]:
-        out.print(table)
-        out.print("[dim]→ chosen  ✓ holds  ~ nearly  · no[/]\n")
-    for d in told["decisions"]:
-        if d["chosen"] or d["nearly"]:
-            label = "chosen" if d["chosen"] else "nearly"
-            tree = Tree(f"[bold]{escape(d['decision'])}[/] [dim]({label})[/]")
-            _grow(tree, d["rule"])
-            out.print(tree)
+    return table
 
 
 def _grow(tree: Tree, node: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from wayside.dialects import Body
 from wayside.flow import BODIES, Choice, Policy, answer, choose, read_signals, refuse
 from wayside.runtime.compile import compile_policy
-from wayside.runtime.costs import MAX_NS, Costs, Meter, least, timed
+from wayside.runtime.costs import MAX_NS, SLOW_NS, Costs, Meter, least, timed
 from wayside.vocab.ask import Ask, Failure, Flow, Now
 from wayside.vocab.errors import RequestError, WaysideError
 from wayside.vocab.outcome import Forward, Outcome, Reply, Request
@@ -130,7 +130,7 @@ class Runtime:
         self, request: Request, *, every_signal: bool = False, repeats: int = 1
     ) -> tuple[Prompt, Choice, Costs]:
         """As :meth:`explain`, and what each kind of signal cost: the cheapest of up to
-        ``repeats`` readings, as long as those are quick."""
+        ``repeats`` readings, as long as those are quick. The first may load models."""
         parse = BODIES.get(request.path.partition("?")[0])
         if parse is None:
             raise RequestError(f"{request.path} is not a path that routes.", status=404)
@@ -147,16 +147,12 @@ class Runtime:
         meter = Meter()
         watched = dataclasses.replace(recipe, signals=timed(recipe.signals, meter))
         choice = await self._metered(choose(watched, prompt, self._dice()), meter)
-        readings = [meter.costs()]
-        spent = sum(meter.read.values()) + sum(meter.answered.values())
-        for _ in range(repeats - 1):
-            if spent > MAX_NS:
-                break
+        readings, first, spent = [meter.costs()], meter.spent(), 0
+        while len(readings) < repeats and first < SLOW_NS and spent < MAX_NS:
             meter = Meter()
-            again = read_signals(timed(recipe.signals, meter), prompt)
-            await self._metered(again, meter)
+            await self._metered(read_signals(timed(recipe.signals, meter), prompt), meter)
             readings.append(meter.costs())
-            spent += sum(meter.read.values()) + sum(meter.answered.values())
+            spent += meter.spent()
         return prompt, msgspec.structs.replace(choice, recipe=recipe), least(readings)
 
     async def _metered(self, flow: Flow[T], meter: Meter) -> T:

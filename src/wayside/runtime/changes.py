@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import inf, nextafter
 from typing import NamedTuple
 
-from wayside.decisions import Decider, Decision, Rule, Truth, compile_rule, parse_ref
+from wayside.decisions import FATAL, Decider, Decision, Rule, Truth, compile_rule, parse_ref
 from wayside.runtime.limits import Limits, holds, number, written
 from wayside.settings import Condition
 from wayside.vocab.verdict import NO, SignalRef, Verdict, Verdicts
@@ -24,6 +24,7 @@ TRIES = 48
 """Sets of changes that are tried for one decision before it is given up."""
 EFFORT = 20_000
 """Looks at rules, all in all; then no further decision is searched. About half a second."""
+UNCOMPARED = 0.5
 SHOWN = 10
 """Decisions that are told about, nearest first."""
 
@@ -31,7 +32,7 @@ SHOWN = 10
 class Change(NamedTuple):
     """One leaf turned over: what the signal would have had to say, and that in words.
 
-    ``gap`` is how far it was from that: 0 is nearly there, 1 is not comparable.
+    ``gap`` is how far it was from that, 0..1, and a half where nothing can be compared.
     """
 
     verdict: Verdict
@@ -57,6 +58,8 @@ class Want(NamedTuple):
     surely: bool = True
 
     def met(self, truth: Truth) -> bool:
+        if truth == FATAL:
+            return False
         return not self.surely if truth is None else (truth >= 0) == self.holds
 
     def turned(self) -> Want:
@@ -234,20 +237,22 @@ def _turned(condition: Condition, want: bool, said: Verdict, bounds: Limits) -> 
     if not want:
         because = f" ({said.because})" if said.because else ""
         if said.unknown:
-            return Change(Verdict(False, 0.0, value=value), f"{ref} is unknown{because}", 1.0)
+            return Change(
+                Verdict(False, 0.0, value=value), f"{ref} is unknown{because}", UNCOMPARED
+            )
         gap = _gap(value, bounds.get("gte"))
         return Change(Verdict(False, 0.0, value=value), f"{ref} matched{because}", gap)
     sure = min(1.0, bounds.get("gte", 1.0)) if bounds.get("gte", 1.0) > 0 else 1.0
     after = Verdict(True, max(said.confidence, sure), value=value)
     if said.unknown:
-        return Change(after, f"{ref} is unknown ({said.because})", 1.0)
+        return Change(after, f"{ref} is unknown ({said.because})", UNCOMPARED)
     if value is not None and bounds and not holds(bounds, value):
         near = bounds.get("gte", bounds.get("lte"))
         text = f"{ref} at {number(value)} needed {_needed(bounds)}"
         return Change(after, text, _gap(value, near))
     kind, _, _name = ref.partition(":")
     because = f" ({said.because})" if said.because else ""
-    return Change(after, f"no {kind} of {ref}{because}", 1.0)
+    return Change(after, f"no {kind} of {ref}{because}", UNCOMPARED)
 
 
 def _needed(bounds: Limits) -> str:
@@ -271,7 +276,7 @@ def _compared(c: Condition, want: bool, said: Verdict) -> Change | None:
         after = Verdict(said.matched, x)
     else:
         after = Verdict(said.matched, said.confidence, value=x)
-    return Change(after, text, 1.0 if said.unknown else _gap(now, x))
+    return Change(after, text, UNCOMPARED if said.unknown else _gap(now, x))
 
 
 def _edges(bounds: Limits) -> Iterator[float]:
@@ -283,6 +288,6 @@ def _edges(bounds: Limits) -> Iterator[float]:
 def _gap(value: float | None, needed: float | None) -> float:
     """How far ``value`` is from ``needed``, as a share of the larger, 0..1."""
     if value is None or needed is None:
-        return 1.0
+        return UNCOMPARED
     whole = max(abs(value), abs(needed))
     return min(1.0, abs(needed - value) / whole) if whole else 0.0

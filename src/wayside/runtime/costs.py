@@ -20,7 +20,9 @@ from wayside.vocab.prompt import Prompt
 Clock = Callable[[], int]
 """Nanoseconds since some moment."""
 MAX_NS = 50_000_000
-"""Readings are repeated only as long as they take less than this together."""
+"""Readings are repeated only until they took this long together."""
+SLOW_NS = 1_000_000_000
+"""A first reading that takes this long is not repeated: somebody else does the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,10 @@ class Meter:
 
     def costs(self) -> Costs:
         return {kind: self._of(kind) for kind in self.read}
+
+    def spent(self) -> int:
+        """Nanoseconds, all in all."""
+        return sum(self.read.values()) + sum(self.answered.values())
 
     def _of(self, kind: str) -> KindCost:
         questions = dict.fromkeys(self.asked.get(kind, ()))
