@@ -114,7 +114,7 @@ def test_an_unknown_band_is_what_the_decision_says_it_is() -> None:
 def test_debug_headers_name_the_bands() -> None:
     asked = post(chat("auto", "Prove it."), {"x-vsr-debug": "true"})
     report = dict(forwarded(SEED, asked, labelled("math")).report)
-    assert report["x-vsr-matched-projection"] == "hard"
+    assert report["x-vsr-matched-projections"] == "hard"
     assert report["x-vsr-matched-domains"] == "math"
 
 

@@ -91,6 +91,14 @@ def test_only_true_asks_for_debug(value: str) -> None:
         ("user_feedback", "x-vsr-matched-user-feedback"),
         ("language", "x-vsr-matched-language"),
         ("jailbreak", "x-vsr-matched-jailbreak"),
+        *(
+            (kind, f"x-vsr-matched-{kind.replace('_', '-')}")
+            for kind in (
+                *("reask", "preference", "context", "structure", "complexity", "modality"),
+                *("authz", "pii", "kb", "conversation", "event", "metadata", "input_modality"),
+            )
+        ),
+        ("projection", "x-vsr-matched-projections"),
     ],
 )
 def test_kinds_have_the_header_vsr_gives_them(kind: str, header: str) -> None:
@@ -139,3 +147,31 @@ def test_no_name_anywhere_can_forge_a_header(
     ):
         assert name.isascii() and name.islower() and ":" not in name
         assert all(" " <= c <= "~" for c in value)
+
+
+@pytest.mark.parametrize(
+    ("because", "says"),
+    [
+        ("image 0.91", "DIFFUSION;classifier"),
+        ("text 0.99", "AR;classifier"),
+        ("both 0.55, and its words say so", "BOTH;classifier"),
+        ("its words ask for image", "DIFFUSION;keyword"),
+        ("its words ask for both, unsure: text 0.41", "BOTH;keyword"),
+        ("", None),
+    ],
+)
+def test_the_modality_that_was_seen_is_told(because: str, says: str | None) -> None:
+    verdicts = {SignalRef("modality", "pictures"): Verdict(True, 1.0, because)}
+    assert dict(report.debug(Record(verdicts=verdicts))).get("x-vsr-selected-modality") == says
+
+
+@pytest.mark.parametrize(
+    ("plugins", "says"), [("{system_prompt: {prompt: x}}", "true"), ("{}", "false")]
+)
+def test_a_system_prompt_that_was_given_is_told(plugins: str, says: str) -> None:
+    seed = policy(
+        "models: {big: {endpoints: [h]}}\nrouting:\n  signals: {keyword: {a: {keywords: [add]}}}\n"
+        f"  decisions: [{{name: d, when: 'keyword:a', models: [big], plugins: {plugins}}}]\n"
+    )
+    found = dict(forwarded(seed, post(chat("auto", "add"), {"x-vsr-debug": "true"})).report)
+    assert found["x-vsr-injected-system-prompt"] == says

@@ -294,6 +294,7 @@ def _record(choice: Choice, body: Body, prompt: Prompt, model: str, path: str) -
         algorithm=choice.algorithm,
         reasoning=choice.option.candidate.reasoning,
         category=_category(choice.verdicts),
+        system_prompt=match is not None and "system_prompt" in match.decision.settings.plugins,
         tokens=prompt.tokens,
         stream=body.stream,
         path=path,

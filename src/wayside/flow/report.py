@@ -11,8 +11,14 @@ BLOCKED: HeaderPairs = (*SCHEMA, ("x-vsr-response-path", "blocked"))
 LOCAL: HeaderPairs = SCHEMA
 """Answers of the router itself that are no completion (``/v1/models``)."""
 
-PLURAL = {"keyword": "keywords", "domain": "domains", "embedding": "embeddings"}
-"""vSR names these three kinds in the plural; every other kind is its own header name."""
+PLURAL = {
+    "keyword": "keywords",
+    "domain": "domains",
+    "embedding": "embeddings",
+    "projection": "projections",
+}
+"""vSR names these kinds in the plural; every other kind is its own header name."""
+_MODALITY = {"text": "AR", "image": "DIFFUSION", "both": "BOTH"}
 
 
 def routed(recipe: str, decision: str, algorithm: str, model: str) -> HeaderPairs:
@@ -55,7 +61,7 @@ def failed(report: HeaderPairs) -> HeaderPairs:
 
 
 def debug(record: Record) -> HeaderPairs:
-    """What ``x-vsr-debug: true`` adds: the category, and every signal that matched."""
+    """What ``x-vsr-debug: true`` adds: every signal that matched, and what followed from them."""
     matched: dict[str, list[str]] = {}
     for ref, verdict in record.verdicts.items():
         if verdict.matched:
@@ -68,8 +74,26 @@ def debug(record: Record) -> HeaderPairs:
         pairs.append(("x-vsr-selected-category", record.category))
     if record.reasoning is not None:
         pairs.append(("x-vsr-selected-reasoning", "on" if record.reasoning else "off"))
+    modality = _modality(record)
+    if modality:
+        pairs.append(("x-vsr-selected-modality", modality))
+    if record.system_prompt is not None:
+        said = "true" if record.system_prompt else "false"
+        pairs.append(("x-vsr-injected-system-prompt", said))
     pairs.append(("x-vsr-context-token-count", str(record.tokens)))
     return tuple((name, header_text(value)) for name, value in pairs)
+
+
+def _modality(record: Record) -> str:
+    """``DIFFUSION;classifier``: the output that a modality signal saw, and who saw it. Its
+    ``because`` reads ``image 0.91`` or ``its words ask for image``."""
+    for ref, verdict in record.verdicts.items():
+        if ref.kind == "modality" and verdict.matched:
+            method = "keyword" if verdict.because.startswith("its words") else "classifier"
+            for word in verdict.because.replace(",", " ").split():
+                if word in _MODALITY:
+                    return f"{_MODALITY[word]};{method}"
+    return ""
 
 
 def header_text(value: str) -> str:

@@ -72,6 +72,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     algorithm: str = ""
     reasoning: bool | None = None
     category: str = ""
+    system_prompt: bool | None = None
+    """Whether the decision gave the model a system prompt; ``None`` where nothing was decided."""
     tokens: int = 0
     stream: bool = False
     path: str = "upstream"
