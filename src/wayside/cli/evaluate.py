@@ -1,75 +1,200 @@
-"""``wayside eval``: how good are the built-in models, on your own labelled text?"""
+"""``wayside eval``: how good are the models that signals rely on, on your own labelled text?"""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
 
 import click
-import msgspec
 
-from wayside.cli.probe import command as recipe
-from wayside.engines.evaluate import evaluate, to_dict, to_text
+from wayside.cli import bars
+from wayside.cli.files import config_option, load
+from wayside.engines import BUILT_IN, Engines, families, page, rows
+from wayside.engines.families import FAMILIES
+from wayside.engines.language import LanguageDetector
+from wayside.engines.report import Report, answers, as_dict, as_text, report
+from wayside.engines.rows import Example
 from wayside.engines.static import StaticClassifier
+from wayside.runtime.keys import KeyRing
+from wayside.settings.problems import suggest
+from wayside.vocab.ask import Labels
+from wayside.vocab.errors import ConfigError
+
+Classify = Callable[[str], Labels]
+_FILE = click.Path(dir_okay=False, path_type=Path)
+LANGUAGE: Final = "language"
+HELD_OUT: Final = "language/heldout.jsonl"
+
+POSITIVE: Final = {"fact_check": "needs_fact_check", "jailbreak": "jailbreak"}
+"""What the two-class families detect."""
 
 
-class _Row(msgspec.Struct):
-    text: str
-    label: str
+class Group(click.Group):
+    """Says which evaluation may have been meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            ctx.fail(f"nothing called {args[0]!r} to evaluate; {suggest(args[0], known)}")
+        return super().resolve_command(ctx, args)
 
 
-@click.group("eval")
+@click.group("eval", cls=Group)
 def command() -> None:
     """Measure the models that signals rely on."""
 
 
-command.add_command(recipe)
+def _options(function: Callable[..., None]) -> Callable[..., None]:
+    """What every evaluation of a classifier takes."""
+    for option in reversed(
+        (
+            click.argument("files", nargs=-1, type=_FILE),
+            click.option("--model", type=_FILE, help="Another model file of ours."),
+            click.option("--engine", help="An engine of the configuration, by name."),
+            config_option,
+            click.option(
+                "--format",
+                "format_",
+                type=click.Choice(["text", "json", "html"]),
+                default="text",
+                show_default=True,
+            ),
+            click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
+            click.option("--out", type=_FILE, help="Write there instead of standard output."),
+        )
+    ):
+        function = option(function)
+    return function
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+def _add(family: str, summary: str) -> None:
+    """``wayside eval FAMILY``."""
+
+    @command.command(
+        family,
+        short_help=f"Evaluate the {family} model on labelled text.",
+        help=f"""Evaluate the {family} model ({summary}) on FILES of labelled rows.
+
+A row is {{"text": ..., "label": ...}}, one a line; "lang", "kind" and "source" are reported
+separately. Without files, a checkout's own held-out rows are measured. Prints accuracy, per label
+precision, recall and F1, the confusion matrix, how far the confidence can be believed, what a
+threshold leaves, and the cost per prompt; the HTML page draws them.
+
+\b
+Examples:
+  wayside eval {family} mine.jsonl
+  wayside eval {family} mine.jsonl --format html --out report.html""",
+    )
+    @_options
+    def evaluate(
+        files: tuple[Path, ...],
+        model: Path | None,
+        engine: str | None,
+        path: Path | None,
+        format_: str,
+        as_json: bool,
+        out: Path | None,
+    ) -> None:
+        with _classifier(family, model, engine, path) as (classify, labels):
+            found = answers(classify, _examples(family, files, labels))
+        if not found:
+            raise click.ClickException("no rows in the given files")
+        title = f"{family}, by {engine}" if engine else family
+        _tell(report(title, found, POSITIVE.get(family)), "json" if as_json else format_, out)
 
 
-@command.command(short_help="Evaluate the domain model on labelled prompts.")
-@click.argument("files", nargs=-1, required=True, type=_FILE)
-@click.option("--model", type=_FILE, help="Another model file.")
-@click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
-def domain(files: tuple[Path, ...], model: Path | None, as_json: bool) -> None:
-    """Evaluate the domain model on JSON lines of {"text": ..., "label": ...}.
+for _name, _family in FAMILIES.items():
+    _add(_name, _family.summary)
+_add(LANGUAGE, "which language a text is written in")
+command.add_command(bars.command)
 
-    Prints accuracy, per-class figures, calibration error, the confusion matrix and the cost per
-    prompt.
 
-    \b
-    Example:
-      echo '{"text": "what is 7 times 8?", "label": "math"}' > mine.jsonl
-      wayside eval domain mine.jsonl
-    """
+@contextmanager
+def _classifier(
+    family: str, model: Path | None, engine: str | None, config: Path | None
+) -> Iterator[tuple[Classify, tuple[str, ...]]]:
+    """What is measured, and the labels it can give (none: not known)."""
+    if model is not None and engine is not None:
+        raise click.UsageError("Give --model or --engine, not both.")
+    if family == LANGUAGE and engine is None:
+        if model is not None:
+            raise click.UsageError("--model holds classifiers of ours; languages have their own.")
+        yield LanguageDetector().detect, ()
+        return
+    if model is not None:
+        try:
+            static = StaticClassifier.load(model)
+        except (ValueError, OSError) as error:
+            raise ConfigError.one(
+                str(error), where="--model", fix="give a file `wayside train` wrote"
+            ) from error
+        yield static.classify, static.labels
+        return
+    settings = load(config).settings.engines if engine is not None else {}
+    engines = Engines(settings, KeyRing(os.environ).resolve)
+    name = engine or family
+    known = [n for n in (*settings, *BUILT_IN) if n in settings or BUILT_IN[n].task == "classify"]
+    if name not in known:
+        raise ConfigError.one(
+            f"no engine {name!r}", where="--engine", fix=suggest(name, known, "engines")
+        )
+    with asyncio.Runner() as runner:
+        try:
+            found = engines.engine(name)
+        except (OSError, ValueError) as error:
+            raise ConfigError.one(f"cannot be loaded: {error}", where=name) from error
+
+        def classify(text: str) -> Labels:
+            answer: Any = found.classify(text)
+            return runner.run(_awaited(answer)) if inspect.isawaitable(answer) else answer
+
+        try:
+            yield classify, found.labels
+        finally:
+            engines.close()
+
+
+async def _awaited(answer: Any) -> Labels:
+    labels: Labels = await answer
+    return labels
+
+
+def _examples(family: str, files: Sequence[Path], labels: tuple[str, ...]) -> list[Example]:
+    if files:
+        return [one for file in files for one in rows.read(file, labels or None)]
+    folder = families.corpora()
+    if family == LANGUAGE:
+        return rows.read(folder / HELD_OUT, None, HELD_OUT)
+    found = families.held_out(FAMILIES[family], folder)
+    if not found:
+        raise ConfigError.one(
+            f"the corpora hold no rows to measure {family} with",
+            where="FILES",
+            fix='give a file of {"text": ..., "label": ...} lines',
+        )
+    return found
+
+
+def _tell(found: Report, format_: str, out: Path | None) -> None:
+    if format_ == "json":
+        text = json.dumps(as_dict(found), indent=2, ensure_ascii=False)
+    else:
+        text = page.as_html(found) if format_ == "html" else as_text(found)
+    if out is None:
+        click.echo(text.encode("utf-8", "replace").decode())
+        return
     try:
-        classifier = StaticClassifier.load(model) if model else StaticClassifier.built_in()
-    except ValueError as error:
-        raise click.ClickException(f"--model: {error}") from None
-    rows = [row for file in files for row in read_rows(file, classifier.labels)]
-    if not rows:
-        raise click.ClickException("no rows in the given files")
-    found = evaluate(classifier, rows)
-    click.echo(json.dumps(to_dict(found), indent=2) if as_json else to_text(found))
-
-
-def read_rows(file: Path, labels: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Text and label of every line; a bad line stops with its number."""
-    decoder = msgspec.json.Decoder(_Row)
-    rows = []
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = decoder.decode(line)
-            except msgspec.DecodeError as error:
-                raise click.ClickException(f"{file}:{number}: {error}") from None
-            if row.label not in labels:
-                known = ", ".join(labels)
-                raise click.ClickException(
-                    f"{file}:{number}: label {row.label!r} is not one of: {known}"
-                )
-            rows.append((row.text, row.label))
-    return rows
+        out.write_text(text.rstrip("\n") + "\n", "utf-8", "replace")
+    except OSError as error:
+        raise ConfigError.one(
+            f"cannot be written: {error.strerror}", where=str(out), fix="check the path"
+        ) from error
+    click.echo(f"{found.rows} rows, accuracy {found.accuracy:.3f}: {out}")

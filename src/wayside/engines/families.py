@@ -55,6 +55,12 @@ _DOMAINS: Final = (
     "biology", "business", "chemistry", "computer science", "economics", "engineering", "health",
     "history", "law", "math", "other", "philosophy", "physics", "psychology",
 )  # fmt: skip
+SAFETY: Final = (
+    "child_safety", "elections", "hate", "non_violent_crime", "privacy", "safe", "self_harm",
+    "sexual_content", "specialised_advice", "violent_crime", "weapons",
+)  # fmt: skip
+"""Ten hazards in the manner of MLCommons' AILuminate taxonomy, and none of them. `elections`
+includes defamation: false claims about people and votes."""
 _WORDS: Final = (
     "It knows words and their neighbours, not meaning: what is said in words it has never seen is "
     "guessed, with a low probability. Set thresholds accordingly."
@@ -81,24 +87,57 @@ FAMILIES: Final[Mapping[str, Family]] = {
     ),
     "jailbreak": Family(
         "whether a prompt attacks the model's instructions",
-        ("benign", "jailbreak"),
+        ("benign", "harmful", "jailbreak"),
         script="scripts/train_jailbreak.py",
     ),
     "fact_check": Family(
         "whether an answer would rest on checkable facts about the world",
         ("needs_fact_check", "no_fact_check_needed"),
-        (Source("fact_check/train.jsonl", times=2),),
+        (Source("fact_check/train.jsonl", times=3), Source("fact_check/silver.jsonl")),
         "fact_check/heldout.jsonl",
         limits=(_WORDS, _AUTHORS),
     ),
     "feedback": Family(
         "what a user's turn says about the answer before it",
         ("need_clarification", "none", "satisfied", "want_different", "wrong_answer"),
-        (Source("feedback/train.jsonl", times=2), _everyday("none")),
+        (Source("feedback/train.jsonl"),),
         "feedback/heldout.jsonl",
         limits=(
             "It reads only the user's turn, not the answer it is about: \"it's 51\" is a "
             "correction or a fact, and only the turn before would tell.",
+            _WORDS,
+            _AUTHORS,
+        ),
+    ),
+    "complexity": Family(
+        "how much reasoning a right answer takes",
+        ("easy", "hard", "medium"),
+        (Source("complexity/train.jsonl"),),
+        "complexity/heldout.jsonl",
+        limits=(
+            "Where `easy` ends and `medium` begins is a matter of taste; the datasheet says what "
+            "the corpus means by them.",
+            _WORDS,
+            _AUTHORS,
+        ),
+    ),
+    "modality": Family(
+        "whether text, an image or both are asked for",
+        ("both", "image", "text"),
+        (Source("modality/train.jsonl"),),
+        "modality/heldout.jsonl",
+        limits=(_WORDS, _AUTHORS),
+    ),
+    "safety": Family(
+        "what hazard a prompt touches, if any",
+        SAFETY,
+        (Source("safety/train.jsonl", times=2), _everyday("safe", "health", "psychology")),
+        "safety/heldout.jsonl",
+        limits=(
+            "It is a coarse first look for routing and review, not a safeguard: it misses hazards "
+            "in words it does not know. Put a guard model behind the `safety` engine where "
+            "something depends on it.",
+            "It judges the hazard, not whether an attack technique is used: that is `jailbreak`.",
             _WORDS,
             _AUTHORS,
         ),
