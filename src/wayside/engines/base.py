@@ -23,12 +23,19 @@ def no_keys(settings: CredentialSettings, where: str) -> Credential:
     return Credential(settings.header, settings.prefix, "")
 
 
+def no_engines(name: str) -> Engine:
+    """Stands in where an engine is built on its own."""
+    raise AskFailed(f"no engine {name!r} here")
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What an engine is handed when it is built: its name, and how to find a key."""
+    """What an engine is handed when it is built: its name, and how to find keys and engines."""
 
     name: str = ""
     keys: Callable[[CredentialSettings, str], Credential] = no_keys
+    engine: Callable[[str], Engine] = no_engines
+    """Another engine by name; its own name means the built-in one whose place it takes."""
 
 
 class Engine:
@@ -43,6 +50,8 @@ class Engine:
     tasks: frozenset[Task] = frozenset()
     labels: tuple[str, ...] = ()
     """What it can answer; empty when only the model behind it knows."""
+    leans: bool = False
+    """Whether it asks other engines: then it is made anew with them on every reload."""
 
     @classmethod
     def tasks_of(cls, rule: Any) -> frozenset[Task]:

@@ -66,7 +66,7 @@ class Engines:
         request ask about the same text one after another."""
         if reuse is not None:
             for name, engine in reuse._made.items():
-                if reuse._specs.get(name) == self._specs.get(name):
+                if reuse._specs.get(name) == self._specs.get(name) and not engine.leans:
                     self._made[name] = engine
         self.languages: LanguageDetector = reuse.languages if reuse else LanguageDetector()
 
@@ -172,7 +172,18 @@ class Engines:
             raise AskFailed(f"engines.{name}: no engine kind {kind_name!r}")
         rule = kind.settings.model_validate(raw)
         build: Callable[[Any, Tools], Engine] = kind.build
-        return build(rule, Tools(name, self._keys))
+        return build(rule, Tools(name, self._keys, lambda other: self._other(name, other)))
+
+    def _other(self, name: str, other: str) -> Engine:
+        """The engine that ``name`` calls ``other``: the built-in one where that is itself."""
+        if other != name:
+            return self.engine(other)
+        key = f"built-in {name}"
+        if key not in self._made:
+            if name not in BUILT_IN:
+                raise AskFailed(f"engines.{name} needs itself")
+            self._made[key] = BUILT_IN[name].load()
+        return self._made[key]
 
 
 def _begun(found: T | Awaitable[T]) -> T | Awaitable[T]:

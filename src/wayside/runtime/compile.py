@@ -19,12 +19,12 @@ from wayside.dialects import encode
 from wayside.engines import BUILT_IN, Engine
 from wayside.flow import NO_MODEL, NOWHERE, Option, Policy, Recipe, Served, report, served
 from wayside.plugins import Plugin
+from wayside.runtime.engine_links import circles, leans_on, named
 from wayside.selection import Candidate, Selector
 from wayside.settings import (
     Condition,
     CredentialSettings,
     DecisionSettings,
-    EngineOf,
     ModelSettings,
     RouterSettings,
     RoutingSettings,
@@ -83,8 +83,11 @@ class _Compiler:
         self.identity = Identity(
             who.user_header, who.groups_header, trusted=who.trusted, upstream=who.upstream
         )
+        self.engine_rules: dict[str, tuple[str, Any]] = {}
+        """Where each configured engine's settings stand, and those settings."""
         self.engine_tasks = self.engines()
         self.engines_used: set[str] = set()
+        self.engine_links()
 
     def policy(self) -> Policy:
         s = self.settings
@@ -141,14 +144,28 @@ class _Compiler:
                     "give it another name",
                 )
             found[name] = tasks
+            self.engine_rules[name] = (f"{at}.{kind_name}", parsed)
         return found
+
+    def engine_links(self) -> None:
+        """Check the engines that engines ask."""
+        for name, (where, rule) in self.engine_rules.items():
+            for field, other, task in named(rule):
+                if other != name or name not in BUILT_IN:
+                    self.uses_engine(other, task, f"{where}.{field}")
+        self.engines_used.clear()  # whoever asks them makes them
+        links = {name: leans_on(name, rule) for name, (_, rule) in self.engine_rules.items()}
+        for circle in circles(links):
+            self.wrong(
+                f"asks itself in the end: {' -> '.join(circle)}",
+                self.engine_rules[circle[0]][0],
+                "break the circle",
+            )
 
     def uses_engines(self, rule: Any, where: str) -> None:
         """Check the engines that a rule's settings name."""
-        for field, info in type(rule).model_fields.items():
-            for mark in info.metadata:
-                if isinstance(mark, EngineOf):
-                    self.uses_engine(getattr(rule, field), mark.task, f"{where}.{field}")
+        for field, name, task in named(rule):
+            self.uses_engine(name, task, f"{where}.{field}")
 
     def needs_identity(self, rule: Any, where: str) -> None:
         if getattr(rule, "needs_identity", False) and not self.identity.trusted:
@@ -159,9 +176,7 @@ class _Compiler:
                 f"{self.identity.user} and {self.identity.groups} on every request",
             )
 
-    def uses_engine(self, name: str | None, task: Task, where: str) -> None:
-        if name is None:
-            return
+    def uses_engine(self, name: str, task: Task, where: str) -> None:
         tasks = self.engine_tasks.get(name)
         if tasks is None:
             able = [n for n, can in self.engine_tasks.items() if task in can]
