@@ -19,14 +19,14 @@ import click
 from rich.table import Table
 
 from wayside.cli.console import console, escape
-from wayside.engines import families, rows
+from wayside.engines import families, rows, spans
 from wayside.engines.base import Engine
 from wayside.engines.built_in import BUILT_IN, WEIGHTS
 from wayside.engines.families import FAMILIES
 from wayside.engines.language import LanguageDetector
 from wayside.engines.report import Answer, answers, report
 from wayside.engines.rows import Example
-from wayside.vocab.ask import Labels
+from wayside.vocab.ask import Labels, Spans
 
 Sense = Literal["at least", "at most"]
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -197,15 +197,15 @@ def jailbreak_bars(own: Path, data: Path) -> Iterator[Bar]:
 
 def personal_bars(own: Path, data: Path) -> Iterator[Bar]:
     """Recall and precision of the recogniser of personal data, all its pattern types together."""
-    from wayside.engines.pii import PiiRecogniser
-
+    engine = _engine("pii")
     for file in (own / "pii/heldout.jsonl", data / "pii_spans.jsonl"):
-        if not file.exists():
-            on = f"not held: {file}"
-            recall = precision = None
-        else:
-            recall, precision, count = spans_found(PiiRecogniser(), file)
-            on = f"{file.name} ({count} texts)"
+        recall = precision = None
+        on = f"not held: {file}" if engine else "no model"
+        if engine is not None and file.exists():
+            marked = spans.read(file)
+            figures = spans.together(spans.measure(_marks(engine), marked, spans.PATTERNS))
+            recall, precision = figures.recall, figures.precision
+            on = f"{file.name} ({len(marked)} texts, {figures.expected} pieces)"
         yield Bar("personal data", "recall, pattern types", "at least", 0.95, recall, on)
         yield Bar("personal data", "precision, pattern types", "at least", 0.95, precision, on)
 
@@ -226,41 +226,6 @@ def language_bars(own: Path) -> Iterator[Bar]:
     yield Bar("language", "sentences of 20+ characters", "at least", 0.98, figure, on)
 
 
-def spans_found(recogniser: Engine, file: Path) -> tuple[float, float, int]:
-    """Recall and precision over the types both the file and the recogniser know, and its texts.
-
-    A span counts as found when one of its type overlaps it. Types that need a model (people,
-    organisations, places, dates) are left out on both sides.
-    """
-    expected = found = recalled = right = texts = 0
-    for line in file.read_text("utf-8").split("\n"):
-        if not line:
-            continue
-        row = json.loads(line)
-        texts += 1
-        wanted = [(s[0], s[1], s[2]) for s in row["spans"] if s[2] in PATTERNS]
-        marked = recogniser.mark(row["text"], "")
-        assert isinstance(marked, tuple)
-        given = [(s.start, s.end, s.label) for s in marked if s.label in PATTERNS]
-        expected, found = expected + len(wanted), found + len(given)
-        recalled += sum(_overlaps(one, given) for one in wanted)
-        right += sum(_overlaps(one, wanted) for one in given)
-    return recalled / max(1, expected), right / max(1, found), texts
-
-
-PATTERNS: Final = frozenset(
-    ("CREDIT_CARD", "CRYPTO", "EMAIL_ADDRESS", "IBAN_CODE", "IP_ADDRESS", "PHONE_NUMBER", "US_SSN")
-    + ("URL", "DOMAIN_NAME", "US_DRIVER_LICENSE", "US_PASSPORT", "US_BANK_NUMBER", "US_ITIN")
-    + ("UK_NHS",)
-)
-"""Types of personal data that have a form of their own."""
-
-
-def _overlaps(span: tuple[int, int, str], others: Sequence[tuple[int, int, str]]) -> bool:
-    start, end, label = span
-    return any(o[2] == label and o[0] < end and start < o[1] for o in others)
-
-
 def _engine(name: str) -> Engine | None:
     """A built-in engine; none when its code or weights are not here."""
     try:
@@ -278,6 +243,15 @@ def _plain(engine: Engine) -> Callable[[str], Labels]:
         return found
 
     return classify
+
+
+def _marks(engine: Engine) -> Callable[[str], Spans]:
+    def mark(text: str) -> Spans:
+        found = engine.mark(text, "")
+        assert isinstance(found, tuple)
+        return found
+
+    return mark
 
 
 def _answered(name: str, file: Path | None) -> list[Answer]:
