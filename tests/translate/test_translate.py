@@ -58,7 +58,7 @@ def test_our_own_format_and_strangers_are_left_alone(document: dict[str, Any]) -
 
 
 _LEAF = {"type": "keyword", "name": "a"}
-_LOST = {"type": "jailbreak", "name": "j"}
+_LOST = {"type": "latency", "name": "j"}
 
 
 def _rule(rules: Any) -> Any:
@@ -111,7 +111,7 @@ def test_a_left_out_decision_says_which_signal_it_needs() -> None:
     translation = done({"decisions": [{"name": "guard", "rules": _node("AND", _LOST)}]})
 
     assert about(translation, "decisions[0]") == [
-        "unsupported: decisions[0]: decision 'guard' needs signal kind jailbreak: not supported "
+        "unsupported: decisions[0]: decision 'guard' needs signal kind latency: not supported "
         "yet; the decision is left out"
     ]
 

@@ -159,7 +159,7 @@ def jailbreak(rule: Reader, models: Models) -> Rule | str:
         return "method contrastive needs jailbreak_patterns"
     if rule.flag("include_history"):
         out["include_history"] = True
-    rule.set_aside("threshold", "is for vSR's detector; the built-in one has its own", "mapped")
+    rule.set_aside("threshold", "is for vSR's detector; the built-in one has its own", "ignored")
     return out
 
 
@@ -169,7 +169,7 @@ def pii(rule: Reader, models: Models) -> Rule | str:
         out["allowed"] = allowed
     if rule.flag("include_history"):
         out["include_history"] = True
-    rule.set_aside("threshold", "is for vSR's detector; the built-in one has its own", "mapped")
+    rule.set_aside("threshold", "is for vSR's detector; the built-in one has its own", "ignored")
     return out
 
 
@@ -243,7 +243,7 @@ def safety(rule: Reader, models: Models) -> Rule | str:
 
 
 def hallucination(rule: Reader, models: Models) -> Rule | str:
-    rule.set_aside("threshold", "is for vSR's detector; the built-in one has its own", "mapped")
+    rule.set_aside("threshold", "is for vSR's detector; the built-in one has its own", "ignored")
     return {}
 
 
@@ -268,7 +268,7 @@ def classifier(rule: Reader, models: Models) -> Rule | str:
     path = rule.text("model_path") or rule.text("model")
     if not path:
         return "a local classifier needs model_path"
-    models.engines[f"classifier {name}"] = {"onnx": {"path": path}}
+    models.engines[f"classifier {name}"] = {"onnx": {"model": path}}
     if not labels:
         return "a local classifier needs labels: what its positive class is called"
     return {"engine": f"classifier {name}", "labels": labels[:1], "threshold": 0.5}

@@ -25,16 +25,16 @@ def read_model_catalog(catalog: Reader, models: Models) -> None:
         _external(external, models)
     for base in catalog.each("kbs"):
         _base(base, models)
-    catalog.set_aside("system", _BUILT_IN, "mapped")
+    catalog.set_aside("system", _BUILT_IN, "ignored")
     modules = catalog.inner("modules")
     classifier = modules.inner("classifier")
-    classifier.set_aside("pii", _BUILT_IN, "mapped")
-    classifier.set_aside("preference", _BUILT_IN, "mapped")
+    classifier.set_aside("pii", _BUILT_IN, "ignored")
+    classifier.set_aside("preference", _BUILT_IN, "ignored")
     classifier.set_aside("mcp", "not supported yet here: write engines.domain.mcp")
     for key in ("prompt_guard", "hallucination_mitigation", "feedback_detector"):
-        modules.set_aside(key, _BUILT_IN, "mapped")
-    modules.set_aside("modality_detector", _BUILT_IN, "mapped")
-    modules.set_aside("complexity", _PROTOTYPES, "mapped")
+        modules.set_aside(key, _BUILT_IN, "ignored")
+    modules.set_aside("modality_detector", _BUILT_IN, "ignored")
+    modules.set_aside("complexity", _PROTOTYPES, "ignored")
     modules.set_aside(
         "prompt_compression", "long prompts are read by excerpts, never compressed", "ignored"
     )
@@ -48,13 +48,15 @@ def _embeddings(semantic: Reader, models: Models) -> None:
         models.soft = float(least)
     if (top_k := config.whole("top_k")) is not None:
         models.top_k = top_k
-    config.set_aside("prototype_scoring", _PROTOTYPES, "mapped")
+    config.set_aside("prototype_scoring", _PROTOTYPES, "ignored")
     backend = config.text("backend") or ""
+    if backend != "remote":
+        config.set_aside("backend", _BUILT_IN, "ignored")
     for key in ("model_type", "preload_embeddings", "target_dimension", "target_layer"):
-        config.set_aside(key, _BUILT_IN, "mapped" if key == "model_type" else "ignored")
+        config.set_aside(key, _BUILT_IN, "ignored")
     for key in list(semantic):
         if key.endswith("_model_path") or key == "use_cpu":
-            semantic.set_aside(key, _BUILT_IN, "mapped" if key != "use_cpu" else "ignored")
+            semantic.set_aside(key, _BUILT_IN, "ignored")
     endpoint = semantic.inner("endpoint")
     if not endpoint:
         return
@@ -115,7 +117,7 @@ def _is_address(url: str) -> bool:
 def _base(base: Reader, models: Models) -> None:
     """Groups, thresholds and metrics of a knowledge base; its texts if they are known here."""
     name = base.text("name") or ""
-    base.set_aside("prototype_scoring", _PROTOTYPES, "mapped")
+    base.set_aside("prototype_scoring", _PROTOTYPES, "ignored")
     groups = base.inner("groups")
     named = {group: groups.texts(group) for group in groups}
     metrics = [
@@ -129,7 +131,7 @@ def _base(base: Reader, models: Models) -> None:
     if known is None:
         base.leave_out("its texts are in a file that is not read here: not supported yet")
         return
-    base.set_aside("source", "its texts are wayside's own for the same labels", "mapped")
+    base.set_aside("source", "its texts are wayside's own for the same labels", "ignored")
     labels = known["labels"]
     there = {g: [label for label in of if label in labels] for g, of in named.items()}
     made: dict[str, Any] = {"labels": labels, "groups": {g: of for g, of in there.items() if of}}

@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
-
-from wayside.plugins.header_mutation import HeaderMutationRule, HeaderValue
 from wayside.translate.notes import Severity
+from wayside.translate.plugins import BLOCKED, read_plugins
 from wayside.translate.reading import Reader
 from wayside.translate.servers import EFFORTS
 from wayside.translate.signals import Signals, read_numbers
@@ -29,6 +27,8 @@ class Routing:
     whole: bool = True
     pending: list[tuple[str, str, Severity]] = field(default_factory=list)
     """Notes that count only if the decision is kept."""
+    guarded: list[str] = field(default_factory=list)
+    """Decisions before which jailbreaks are stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,25 @@ def read_decisions(
                 why = f"decision {name!r} {made.why}; the decision is left out"
                 decision.leave_out(why, made.severity)
             else:
+                if name in routing.guarded:
+                    kept.append(jailbreak_decision(made, routing.signals))
                 kept.append(made)
                 for note in routing.pending:
                     decision.ledger.add(*note)
     return kept
+
+
+def jailbreak_decision(before: dict[str, Any], signals: Signals) -> dict[str, Any]:
+    """A decision that stops jailbreaks where ``before`` would hold, and goes before it."""
+    name = f"{before['name'][:200]} (jailbreak)"
+    signals.add("jailbreak", "guard", {})
+    rule: Any = "jailbreak:guard"
+    if "when" in before:
+        rule = {"all": [before["when"], rule]}
+    made = {"name": name, "priority": before.get("priority", 0) + 1, "when": rule}
+    if "tier" in before:
+        made["tier"] = before["tier"]
+    return {**made, "plugins": {"fast_response": {"message": BLOCKED}}}
 
 
 def _decision(decision: Reader, name: str, routing: Routing) -> dict[str, Any] | Lost:
@@ -75,9 +90,7 @@ def _decision(decision: Reader, name: str, routing: Routing) -> dict[str, Any] |
     candidates = _candidates(decision, routing)
     if isinstance(candidates, Lost):
         return candidates
-    plugins = _plugins(decision)
-    if isinstance(plugins, Lost):
-        return plugins
+    plugins = read_plugins(decision)
     out: dict[str, Any] = {"name": name}
     if description := decision.text("description"):
         out["description"] = description
@@ -91,8 +104,10 @@ def _decision(decision: Reader, name: str, routing: Routing) -> dict[str, Any] |
         out["models"] = candidates
     if (select := _select(decision, candidates)) != "static":
         out["select"] = select
-    if plugins:
-        out["plugins"] = plugins
+    if plugins.made:
+        out["plugins"] = plugins.made
+    if plugins.stops_jailbreaks:
+        routing.guarded.append(name)
     for key in (
         "candidateIterations",
         "adaptations",
@@ -179,6 +194,7 @@ def _leaf(leaf: Reader, routing: Routing) -> Rule:
     composer = signals.composed.get(name.partition(":")[0]) if kind == "complexity" else None
     if composer is None:
         return made
+    signals.composed_used.add(name.partition(":")[0])
     where = _rule(composer, routing, negated=True)
     return where if isinstance(where, Lost) else {"all": [made, _always(where)]}
 
@@ -266,77 +282,3 @@ def _select(decision: Reader, candidates: list[Any]) -> str:
         )
         return "weighted"
     return "static"
-
-
-def _plugins(decision: Reader) -> dict[str, dict[str, Any]] | Lost:
-    out: dict[str, dict[str, Any]] = {}
-    for plugin in decision.each("plugins"):
-        kind = (plugin.text("type") or "").lower().replace("-", "_")
-        configuration = plugin.inner("configuration")
-        if configuration.flag("enabled") is False:
-            plugin.leave_out("switched off, so nothing is lost", "ignored")
-        elif kind in out:
-            plugin.leave_out(f"a second {kind} plugin", "refused")
-        elif kind == "system_prompt":
-            _put(out, kind, system_prompt(configuration))
-        elif kind == "header_mutation":
-            _put(out, kind, _header_mutation(configuration))
-        elif kind == "fast_response":
-            return Lost("answers with plugin fast_response, which is not supported yet")
-        elif kind in ("jailbreak", "pii", "response_jailbreak", "content_safety"):
-            plugin.leave_out(f"plugin {kind} is not supported yet: nothing is checked or blocked")
-        else:
-            plugin.leave_out(f"plugin {kind or 'without type'} is not supported yet")
-    return out
-
-
-def _put(out: dict[str, dict[str, Any]], kind: str, made: dict[str, Any] | None) -> None:
-    if made is not None:
-        out[kind] = made
-
-
-def system_prompt(configuration: Reader) -> dict[str, Any] | None:
-    """``{system_prompt, mode}``; v0.1's documentation also writes ``prompt``."""
-    prompt = configuration.text("system_prompt") or configuration.text("prompt")
-    mode = configuration.choice("mode", ("replace", "insert"))
-    if not prompt:
-        configuration.leave_out("no prompt to give; left out", "refused")
-        return None
-    return {"prompt": prompt} if mode in (None, "replace") else {"prompt": prompt, "mode": mode}
-
-
-def _header_mutation(configuration: Reader) -> dict[str, Any] | None:
-    out: dict[str, Any] = {}
-    for key in ("add", "update"):
-        values = [made for h in configuration.each(key) if (made := _header(h)) is not None]
-        if values:
-            out[key] = values
-    if delete := configuration.texts("delete"):
-        out["delete"] = [
-            name for index, name in enumerate(delete) if _deletable(configuration, index, name)
-        ]
-    return out or None
-
-
-def _header(header: Reader) -> dict[str, str] | None:
-    made = {"name": header.text("name") or "", "value": header.text("value") or ""}
-    try:
-        HeaderValue.model_validate(made)
-    except ValidationError as error:
-        header.leave_out(_message(error), "refused")
-        return None
-    return made
-
-
-def _deletable(configuration: Reader, index: int, name: str) -> bool:
-    try:
-        HeaderMutationRule.model_validate({"delete": [name]})
-    except ValidationError as error:
-        path = f"{configuration.at('delete')}[{index}]"
-        configuration.ledger.add(path, _message(error), "refused")
-        return False
-    return True
-
-
-def _message(error: ValidationError) -> str:
-    return error.errors()[0]["msg"].removeprefix("Value error, ")

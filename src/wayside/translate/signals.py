@@ -68,13 +68,20 @@ class Signals:
     missing: dict[tuple[str, str], str] = field(default_factory=dict)
     composed: dict[str, Reader] = field(default_factory=dict)
     """Complexity rules that count only where another rule holds, with that rule."""
+    composed_used: set[str] = field(default_factory=set)
+
+    def close(self) -> None:
+        """Say of composers that no rule of a decision needed that they do nothing."""
+        for name, composer in self.composed.items():
+            if name not in self.composed_used:
+                composer.leave_out("a composer counts in the rules of decisions only")
 
     def add(self, kind: str, name: str, rule: Rule) -> None:
         self.known.setdefault(kind, {})[name] = rule
 
     def lost(self, kind: str, name: str) -> str | None:
         """Why ``kind:name`` cannot be used; ``None`` if it can, or if nobody defined it."""
-        if kind not in _LISTS and kind != "projection":
+        if _translator(kind) is None and kind not in ("complexity", "projection"):
             return f"needs signal kind {kind}: not supported yet"
         whole = name.partition(":")[0] if kind == "complexity" else name
         return self.missing.get((kind, name)) or self.missing.get((kind, whole))

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from wayside.translate.notes import Translation
+from wayside.translate.plugins import BLOCKED
 from wayside.translate.reading import Ledger, Reader
-from wayside.translate.routing import Routing, read_decisions
+from wayside.translate.routing import Routing, jailbreak_decision, read_decisions
 from wayside.translate.servers import (
     EFFORTS,
     Server,
@@ -28,11 +29,13 @@ from wayside.translate.servers import (
 from wayside.translate.signals import Signals, read_categories, read_signals
 from wayside.translate.vsr_v03 import (
     Draft,
+    read_authz,
     read_domain_threshold,
     read_entrypoints,
     read_listeners,
     read_names,
     settle_default_model,
+    trust_identity,
 )
 
 NAME = "vsr_flat"
@@ -62,31 +65,34 @@ _FOREIGN = (
 )
 
 _ASIDE = {
-    "bert_model": "not supported yet: nothing is embedded",
     "semantic_cache": "not supported yet: nothing is cached",
     "response_cache": "not supported yet: nothing is cached",
     "tools": "not supported yet: tools are passed on as they are",
-    "prompt_guard": "not supported yet: prompts are not checked for jailbreaks",
-    "embedding_models": "not supported yet: nothing is embedded",
     "provider_profiles": "not supported yet",
     "response_api": "not supported yet",
     "router_replay": "not supported yet",
     "looper": "not supported yet",
     "memory": "not supported yet",
     "vector_store": "not supported yet",
-    "authz": "not supported yet: nothing is checked",
     "ratelimit": "not supported yet: nothing is limited",
     "streamed_body_mode": "not supported yet",
     "external_models": "not supported yet",
     "mom_registry": "not supported yet",
     "model_selection": "not supported yet: the first model of a decision answers",
-    "modality_detector": "not supported yet",
-    "hallucination_mitigation": "not supported yet",
-    "feedback_detector": "not supported yet",
     "prompt_compression": "not supported yet",
     "api": "not supported yet: limits of the classification API",
     "observability": "not supported yet: traces and metrics by configuration",
 }
+
+
+_BUILT_IN = (
+    "bert_model",
+    "embedding_models",
+    "modality_detector",
+    "hallucination_mitigation",
+    "feedback_detector",
+)
+"""Models of vSR's own, whose work the built-in engines do."""
 
 
 def recognises(document: Mapping[Any, Any]) -> bool:
@@ -117,10 +123,14 @@ def read_flat(root: Reader, out: Draft) -> None:
     _read_classifier(root.inner("classifier"), out)
     _read_routing(root, out, whole=bool(out.models) and (given or "model_config" in root))
     read_entrypoints(root, out)
+    read_authz(root.inner("authz"), out)
+    trust_identity(root, out)
     root.set_aside("clear_route_cache", "the generated Envoy needs no switch for it", "ignored")
     root.set_aside("version", "the keys tell", "ignored")
     for key, why in _ASIDE.items():
         root.set_aside(key, why)
+    for key in _BUILT_IN:
+        root.set_aside(key, "the built-in engine answers", "ignored")
 
 
 def _read_models(root: Reader, out: Draft, *, whole: bool) -> None:
@@ -187,7 +197,7 @@ def _model(
         made["price"] = price
     if loras := read_loras(model, out.taken() | {name}):
         made["loras"] = loras
-    model.set_aside("pii_policy", "personal data is not detected yet: nothing is blocked")
+    _pii_policy(model, name, out)
     if (api_format := model.text("api_format")) not in (None, "openai"):
         model.note(
             f"api_format {api_format}: requests are sent in OpenAI's format so far",
@@ -197,6 +207,63 @@ def _model(
     for key in ("param_size", "capabilities", "quality_score", "modality", "tags"):
         model.set_aside(key, "does not choose the model yet")
     return made
+
+
+def _pii_policy(model: Reader, name: str, out: Draft) -> None:
+    """What personal data a model may see; put on the decisions that choose it."""
+    policy = model.inner("pii_policy")
+    allowed = policy.texts("pii_types_allowed")
+    if policy.flag("allow_by_default") is False:
+        out.pii_policies[name] = allowed
+    elif allowed:
+        policy.note("allow_by_default allows them anyway", "ignored", key="pii_types_allowed")
+
+
+def _apply_pii_policies(decisions: list[dict[str, Any]], root: Reader, out: Draft) -> None:
+    """A decision blocks what its strictest model may not see."""
+    for decision in decisions:
+        models = [m if isinstance(m, str) else m["model"] for m in decision.get("models", ())]
+        strict = [out.pii_policies[m] for m in models if m in out.pii_policies]
+        if not strict or "pii" in decision.get("plugins", {}):
+            continue
+        allowed = sorted(set(strict[0]).intersection(*strict[1:]))
+        rule = {"action": "block", **({"allowed": allowed} if allowed else {})}
+        decision["plugins"] = {"pii": rule, **decision.get("plugins", {})}
+    if out.default_model in out.pii_policies:
+        root.note(
+            "has a pii_policy, which applies to decisions only; a decision without a rule, last, "
+            "would cover the rest",
+            "mapped",
+            key="default_model",
+        )
+
+
+def _prompt_guard(
+    root: Reader, decisions: list[dict[str, Any]], signals: Signals, out: Draft
+) -> None:
+    """v0.1's guard looks at every request, those that name a model as well."""
+    guard = root.inner("prompt_guard")
+    enabled = guard.flag("enabled")
+    for key in list(guard):
+        if key != "enabled":
+            guard.set_aside(key, "the built-in detector has its own", "ignored")
+    if not guard or enabled is False:
+        return
+    signals.add("jailbreak", "prompt_guard", {})
+    made = {
+        "name": "prompt_guard",
+        "priority": max((d.get("priority", 0) for d in decisions), default=0) + 1,
+        "when": "jailbreak:prompt_guard",
+        "plugins": {"fast_response": {"message": BLOCKED}},
+    }
+    if any(d.get("tier") for d in decisions):
+        made["tier"] = 1
+    decisions.insert(0, made)
+    out.recipes["guards"] = {
+        "signals": {"jailbreak": {"prompt_guard": {}}},
+        "decisions": [{k: v for k, v in made.items() if k not in ("priority", "tier")}],
+    }
+    out.top["guard_recipe"] = "guards"
 
 
 def _without_config(name: str, servers: list[Server], root: Reader, out: Draft) -> None:
@@ -225,12 +292,13 @@ def _unclaimed(root: Reader, servers: dict[str, Server], out: Draft) -> None:
 
 def _read_classifier(classifier: Reader, out: Draft) -> None:
     read_domain_threshold(classifier.inner("category_model"), out)
-    for key in ("pii_model", "mcp_category_model", "preference_model"):
+    classifier.set_aside("pii_model", "the built-in recogniser answers", "ignored")
+    for key in ("mcp_category_model", "preference_model"):
         classifier.set_aside(key, "not supported yet")
 
 
 def _read_routing(root: Reader, out: Draft, *, whole: bool) -> None:
-    signals = Signals(out.domain_threshold)
+    signals = Signals(out.domain_threshold, out.foreign)
     read_signals(root, signals)
     inner = root.inner("signals")
     read_signals(inner, signals)
@@ -243,7 +311,12 @@ def _read_routing(root: Reader, out: Draft, *, whole: bool) -> None:
     for category in root.each("categories"):
         made = _category(category, routing, scored=scored)
         if made is not None:
+            if category.flag("jailbreak_enabled") and "prompt_guard" not in root:
+                decisions.append(jailbreak_decision(made, signals))
             decisions.append(made)
+    _apply_pii_policies(decisions, root, out)
+    _prompt_guard(root, decisions, signals, out)
+    signals.close()
     if signals.known:
         out.routing["signals"] = signals.known
     if decisions:
@@ -251,10 +324,9 @@ def _read_routing(root: Reader, out: Draft, *, whole: bool) -> None:
 
 
 _CATEGORY_ASIDE = {
-    "jailbreak_enabled": "prompts are not checked for jailbreaks yet",
-    "jailbreak_threshold": "prompts are not checked for jailbreaks yet",
-    "pii_enabled": "personal data is not detected yet",
-    "pii_threshold": "personal data is not detected yet",
+    "jailbreak_threshold": "is for vSR's detector; the built-in one has its own",
+    "pii_enabled": "models say what personal data they may see: pii_policy",
+    "pii_threshold": "is for vSR's detector; the built-in one has its own",
     "semantic_cache_enabled": "nothing is cached yet",
     "semantic_cache_similarity_threshold": "nothing is cached yet",
 }

@@ -97,6 +97,8 @@ class Draft:
     default_model: str | None = None
     domain_threshold: float | None = None
     foreign: Models = field(default_factory=Models)
+    pii_policies: dict[str, list[str]] = field(default_factory=dict)
+    """Models that may see only these types of personal data."""
 
     def loras(self) -> dict[str, frozenset[str]]:
         """Model -> its adapters."""
@@ -142,6 +144,7 @@ def read_document(root: Reader, out: Draft) -> None:
     out.routing = {**out.routing, **top}
     _read_recipes(root, out, whole=whole and bool(out.models))
     read_entrypoints(root, out)
+    trust_identity(root, out)
     root.set_aside("evaluation", "benchmark records do not choose the model yet")
     root.set_aside("catalog", "catalogs of models are not supported yet")
 
@@ -306,6 +309,7 @@ def _read_routing(
     for owner in owners:
         decisions += read_decisions(owner, Routing(signals, out.loras(), whole))
     signals.known.pop("projection", None)
+    signals.close()
     if signals.known:
         made["signals"] = signals.known
     if projections:
@@ -363,12 +367,12 @@ def read_global(global_: Reader, out: Draft, *, whole: bool) -> None:
         "api": "limits of the classification API",
         "response_api": "the stored Responses API",
         "observability": "traces and metrics by configuration",
-        "authz": "authorization by configuration: nothing is checked",
         "ratelimit": "rate limits: nothing is limited",
         "startup_status": "a stored start-up status",
         "router_replay": "replay",
     }.items():
         services.set_aside(key, f"not supported yet: {what}")
+    read_authz(services.inner("authz"), out)
     stores = global_.inner("stores")
     for key in ("response_cache", "semantic_cache", "memory", "vector_store"):
         stores.set_aside(key, "not supported yet: nothing is stored")
@@ -376,6 +380,31 @@ def read_global(global_: Reader, out: Draft, *, whole: bool) -> None:
     for key in ("tools", "looper", "mcp"):
         integrations.set_aside(key, "not supported yet")
     _read_catalog(global_.inner("model_catalog"), out)
+
+
+def read_authz(authz: Reader, out: Draft) -> None:
+    """Which headers say who is asking; credentials by user are not here yet."""
+    identity = authz.inner("identity")
+    found = {}
+    for theirs, ours in (("user_id_header", "user"), ("user_groups_header", "groups")):
+        if name := identity.text(theirs):
+            found[f"{ours}_header"] = name.lower()
+    if found:
+        out.top["identity"] = found
+    authz.set_aside("providers", "not supported yet: credentials by user")
+    authz.set_aside("fail_open", "a rule that nobody can evaluate is on_unknown's", "ignored")
+
+
+def trust_identity(root: Reader, out: Draft) -> None:
+    """Role bindings were believed there; so they are here, and the operator is told."""
+    rules = [out.routing, *out.recipes.values()]
+    if any("authz" in routing.get("signals", {}) for routing in rules):
+        out.top["identity"] = {**out.top.get("identity", {}), "trusted": True}
+        root.note(
+            "role bindings believe the identity headers of every request, as in vSR: a proxy in "
+            "front must set or remove them (identity.trusted)",
+            "mapped",
+        )
 
 
 def _read_router(router: Reader, out: Draft, *, whole: bool) -> None:
