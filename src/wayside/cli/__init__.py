@@ -21,6 +21,7 @@ _COMMANDS = {
     "sim": ("wayside.sim.command", "Run simulated model servers."),
     "train": ("wayside.cli.train", "Train a classifier from labelled rows."),
     "eval": ("wayside.cli.evaluate", "Measure the built-in models on labelled text."),
+    "models": ("wayside.cli.models", "List, pull and verify models that read prompts."),
     "config": ("wayside.cli.config", "Check, translate and explain configurations."),
     "envoy": ("wayside.cli.envoy", "Print the Envoy configuration."),
     "doctor": ("wayside.cli.doctor", "Check every model server."),

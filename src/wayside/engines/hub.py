@@ -119,24 +119,34 @@ class Hub:
         free = shutil.disk_usage(folder).free
         if total > free:
             raise HubError(f"{folder} has {free / 1e9:.1f} GB left, {total / 1e9:.1f} are needed")
-        before = (lock_of(folder) or {}).get("files", {})
-        (folder / LOCK).unlink(missing_ok=True)
-        files = {}
+        before = lock_of(folder) or {"files": {}}
+        files: dict[str, Any] = {}
+        arrived: list[tuple[Path, Path]] = []
         for remote in wanted:
-            digest = self._bring(listing, remote, folder, progress or _silent)
+            path = beneath(folder, remote.path)
+            part, digest = self._bring(listing, remote, path, progress or _silent)
             files[remote.path] = {"sha256": digest, "size": remote.size}
-        for left in set(before) - set(files):  # of an earlier revision
-            beneath(folder, left).unlink(missing_ok=True)
+            if part != path:
+                arrived.append((part, path))
+        # All is here: what was complete before stays usable until this moment.
+        (folder / LOCK).unlink(missing_ok=True)
+        for part, path in arrived:
+            part.replace(path)
+        others = {k: v for k, v in before["files"].items() if k not in files}
+        if before.get("revision") == listing.revision:
+            files.update(others)  # other weights of the same model
+        else:
+            for left in others:
+                beneath(folder, left).unlink(missing_ok=True)
         write_lock(folder, repository, listing.revision, listing.license, files)
         return folder
 
-    def _bring(self, listing: Listing, remote: Remote, folder: Path, progress: Progress) -> str:
-        """One file, resumed where an earlier try stopped; its SHA-256."""
-        path = beneath(folder, remote.path)
-        if path.is_file() and path.stat().st_size == remote.size:
-            digest = _right(path, remote)
-            if digest:
-                return digest
+    def _bring(
+        self, listing: Listing, remote: Remote, path: Path, progress: Progress
+    ) -> tuple[Path, str]:
+        """One file, resumed where an earlier try stopped: where it lies, and its SHA-256."""
+        if path.is_file() and (digest := _right(path, remote)):
+            return path, digest
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{listing.revision[:12]}.part")
         url = f"{self.base}/{listing.repository}/resolve/{listing.revision}/{quote(remote.path)}"
@@ -149,8 +159,7 @@ class Hub:
         if not digest:
             part.unlink()
             raise HubError(f"{url} is not what the hub promised (size or checksum); try again")
-        part.replace(path)
-        return digest
+        return part, digest
 
     def _fetch(
         self, url: str, repository: str, remote: Remote, part: Path, have: int, progress: Progress
