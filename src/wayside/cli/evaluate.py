@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from wayside.cli import bars
+from wayside.cli import bars, probe
 from wayside.cli.files import config_option, load
 from wayside.engines import BUILT_IN, Engine, Engines, families, page, rows, spans
 from wayside.engines.families import FAMILIES
@@ -116,6 +116,7 @@ for _name, _family in FAMILIES.items():
     _add(_name, _family.summary)
 _add(LANGUAGE, "which language a text is written in")
 command.add_command(bars.command)
+command.add_command(probe.command)
 
 
 @command.command(short_help="Evaluate the recogniser of personal data on labelled spans.")
