@@ -104,13 +104,22 @@ def show(results: list[probes.Result], found: dict[str, Any], out: Console) -> N
         table.add_row(escape(group), str(count), f"[{colour}]{passed[group]}[/]")
     out.print(table)
     for result in results:
-        if result.passed:
+        if result.routed:
             continue
         out.print(f"\n[red]✗[/] [bold]{escape(result.probe.group)}/{escape(result.probe.name)}[/]")
         for f in result.failures:
             out.print(f"  {f.part}: wanted {escape(f.expected)}, got {escape(f.got)}")
             out.print(f"    [dim]{escape(f.why)}[/]")
+    lacking = Counter(
+        f"{f.part}: {f.why}" for r in results for f in r.failures if f.missing and r.routed
+    )
+    for why, count in lacking.most_common():
+        out.print(f"\n[yellow]~[/] {escape(why)} ({count} probes, all else of which holds)")
     share = found["passed"] / max(1, found["probes"])
     out.print(f"\n{found['passed']} of {found['probes']} probes pass ({share:.0%})")
+    routed = found["passed_but_for_what_is_missing"]
+    if routed != found["passed"]:
+        share = routed / max(1, found["probes"])
+        out.print(f"{routed} ({share:.0%}) but for what this release lacks by name")
     parts = ", ".join(f"{p} {n['held']}/{n['asked']}" for p, n in found["parts"].items())
     out.print(f"[dim]by what they expect: {parts}[/]")

@@ -67,6 +67,8 @@ class Failure:
     expected: str
     got: str
     why: str
+    missing: bool = False
+    """Whether it fails only because an importer says that this release lacks something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,11 @@ class Result:
     @property
     def passed(self) -> bool:
         return not self.failures
+
+    @property
+    def routed(self) -> bool:
+        """Whether all holds but what this release lacks by name."""
+        return all(failure.missing for failure in self.failures)
 
 
 def read(document: Any, auto: str) -> list[Probe]:
@@ -110,6 +117,7 @@ def summary(results: Sequence[Result]) -> dict[str, Any]:
     return {
         "probes": len(results),
         "passed": sum(result.passed for result in results),
+        "passed_but_for_what_is_missing": sum(result.routed for result in results),
         "parts": {
             part: {"asked": asked[part], "held": asked[part] - failed[part]}
             for part in PARTS
@@ -124,7 +132,13 @@ def plain(result: Result) -> dict[str, Any]:
         "probe": f"{result.probe.group}/{result.probe.name}",
         "passed": result.passed,
         "failures": [
-            {"part": f.part, "expected": f.expected, "got": f.got, "why": f.why}
+            {
+                "part": f.part,
+                "expected": f.expected,
+                "got": f.got,
+                "why": f.why,
+                "missing": f.missing,
+            }
             for f in result.failures
         ],
     }
@@ -161,12 +175,15 @@ def _failures(probe: Probe, choice: Choice, lost: Mapping[str, str]) -> Iterator
             why = elsewhere
         else:
             why = lost.get(f"{part}:{wanted}") or f"the configuration says {found or 'nothing'}"
-        yield Failure(part, wanted, found or "none", why)
+        absent = right and f"{part}:{wanted}" in lost
+        yield Failure(part, wanted, found or "none", why, absent)
     missing = [p for p in probe.plugins or () if p not in plugins]
     if missing:
         whys = [lost.get(f"plugins:{p}", "") or f"no plugin {p} on it" for p in missing]
         why = elsewhere if not right else "; ".join(whys)
-        yield Failure("plugins", ", ".join(missing), ", ".join(sorted(plugins)) or "none", why)
+        absent = right and all(f"plugins:{p}" in lost for p in missing)
+        got_all = ", ".join(sorted(plugins)) or "none"
+        yield Failure("plugins", ", ".join(missing), got_all, why, absent)
     silent = [ref for ref in probe.signals if not _matched(choice, ref)]
     if silent:
         said = [f"{ref}: {_said(choice, ref, lost)}" for ref in silent]
