@@ -41,6 +41,7 @@ _SHOWN = 3
 """Claims that a note in the body repeats."""
 _END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s)|[。！？]|\n")
 _AT_ONCE = 64
+_SORRY = "The rest of this answer was withheld: the sources do not support it."
 
 
 class HallucinationPluginRule(Settings):
@@ -64,9 +65,7 @@ class HallucinationPluginRule(Settings):
     unless ``needs_fact_check`` is probable. Absent: every answer is checked."""
     fact_check_threshold: Annotated[float, Field(ge=0, le=1)] = 0.6
     """How probable it must be."""
-    message: Annotated[str, Field(min_length=1)] = (
-        "The rest of this answer was withheld: the sources do not support it."
-    )
+    message: Annotated[str, Field(min_length=1)] = _SORRY
     """What is said instead of a blocked answer, or of the rest of one."""
     as_: Literal["completion", "error"] = Field("completion", alias="as")
     """What is sent for a blocked answer of which nothing was sent yet: 200 and the message, or
