@@ -96,10 +96,14 @@ _SECRET = re.compile(
 )
 
 
+_SHORT = 3
+
+
 def scrubbed(message: str, *texts: str) -> str:
-    """``message`` on one line without what looks like a key, and without any of ``texts``."""
+    """``message`` on one line without what looks like a key, and without any of ``texts``
+    (but for those so short that they would be found in any message)."""
     for text in texts:
-        if text.strip():
+        if len(text.strip()) > _SHORT:
             message = message.replace(text, "…")
     plain = " ".join(_SECRET.sub("***", message[: 4 * MAX_MESSAGE]).split())
     plain = plain.encode("utf-8", "replace").decode()

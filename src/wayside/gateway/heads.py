@@ -18,7 +18,7 @@ from wayside.gateway.api import ApiError, scrubbed
 from wayside.runtime import Runtime
 from wayside.telemetry.metrics import MICRO, Metrics
 from wayside.vocab.ask import Ask, Classify, Embed, Labels, Mark, Spans, Vector, ask
-from wayside.vocab.errors import WaysideError
+from wayside.vocab.errors import AskFailed, WaysideError
 
 T = TypeVar("T")
 RECENT = 1_000
@@ -109,11 +109,9 @@ class Heads:
             await self._made(head)
             began = time.perf_counter()
             found = await self._runtime.run(ask(question))
-        except (OSError, ValueError, ImportError, WaysideError) as error:
+        except WaysideError as error:
             self._failed.add((head,))
-            known = isinstance(error, WaysideError)
-            why = str(error) if known else getattr(error, "strerror", None) or type(error).__name__
-            raise ApiError(503, code, scrubbed(f"{head}: {why}", *texts)) from None
+            raise ApiError(503, code, scrubbed(f"{head}: {error}", *texts)) from None
         took = time.perf_counter() - began
         self._seconds.observe((head,), took)
         self._recent[head].append(took)
@@ -125,7 +123,11 @@ class Heads:
             return
         async with self._loading[head]:
             if not engines.made(head):
-                await asyncio.to_thread(engines.load, [head])
+                try:
+                    await asyncio.to_thread(engines.load, [head])
+                except (OSError, ValueError, ImportError) as error:
+                    why = getattr(error, "strerror", None) or str(error)
+                    raise AskFailed(f"cannot be loaded: {why}") from error
 
 
 def _percentile(times: list[float], share: float) -> float | None:
