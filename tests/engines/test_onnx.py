@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from tests.engines import tiny
 from wayside.engines.base import Tools
+from wayside.engines.encoder import alike
 from wayside.engines.onnx import OnnxEncoder, OnnxSettings
 from wayside.vocab.ask import Span
 from wayside.vocab.errors import AskFailed
@@ -117,6 +118,13 @@ async def test_batches_answer_as_single_windows_do(tmp_path: Path, make: Make, b
     alone = await make(max_tokens=6, overlap=1).classify(text)
     found = await make(max_tokens=6, overlap=1, batch=batch).classify(text)
     assert dict(found) == pytest.approx(dict(alone), abs=1e-6)
+
+
+def test_only_windows_of_like_length_share_a_batch() -> None:
+    assert alike([8, 200, 16, 256, 210, 15], 8) == [[3, 4], [1], [2, 5], [0]]
+    assert alike([5, 5, 5], 2) == [[0, 1], [2]]
+    assert alike([9, 5], 1) == [[0], [1]]
+    assert alike([], 4) == []
 
 
 async def test_labels_that_do_not_exclude_each_other(tmp_path: Path, make: Make) -> None:
