@@ -60,6 +60,14 @@ def buckets(text: str) -> NDArray[np.int64]:
     return numbers[fresh]
 
 
+def word(text: str) -> int:
+    """The bucket of one whole word, whatever stands around it; the text is the word alone."""
+    codes = np.frombuffer(fold(text).encode("utf-32-le", "surrogatepass"), np.uint32)
+    values = _CODE.take(codes, mode="clip") * _POWER[: len(codes)]
+    number = values[1:-1].sum(dtype=np.uint64, keepdims=True) * (_INVERSE[1:2] * _WORD_SALT)
+    return int((number >> _SHIFT)[0])
+
+
 def fold(text: str) -> str:
     """The text as it is hashed: bounded, NFKC, lower case, single spaces, one at each end."""
     if len(text) > LIMIT:

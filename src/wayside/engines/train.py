@@ -11,7 +11,7 @@ file; `modelfile.write` keeps the result.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import log
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Texts:
+class Texts:
     """Texts as rows of known features, one after the other: row i is bounds[i]:bounds[i+1]."""
 
     columns: NDArray[np.int32]
@@ -60,7 +60,23 @@ class _Texts:
     lengths: Floats  # of each text's feature vector
 
 
-def train(rows: Sequence[Row], recipe: Recipe = Recipe(), say: Say = lambda line: None) -> Head:
+class Begin(Protocol):
+    """What a head knows before it sees a row."""
+
+    @property
+    def buckets(self) -> NDArray[np.int64]:
+        """Features that have a row although no text may have shown them; ascending."""
+
+    def teach(self, head: Head, texts: Texts, answers: NDArray[np.int64]) -> None:
+        """Sets the head's weights and biases to begin with."""
+
+
+def train(
+    rows: Sequence[Row],
+    recipe: Recipe = Recipe(),
+    say: Say = lambda line: None,
+    begin: Begin | None = None,
+) -> Head:
     """The head learnt from the rows; `say` is told of every epoch."""
     if not rows:
         raise ValueError("no rows to train from: give at least one text and label")
@@ -69,7 +85,9 @@ def train(rows: Sequence[Row], recipe: Recipe = Recipe(), say: Say = lambda line
     found = [features.buckets(text) for text, _ in rows]
     seen = np.bincount(np.concatenate(found), minlength=1 << features.BITS)
     known = np.flatnonzero(seen >= recipe.at_least)
-    idf = (np.log(len(rows) / seen[known]) + 1).astype(np.float32)
+    if begin is not None:
+        known = np.union1d(known, begin.buckets)
+    idf = (np.log(len(rows) / np.maximum(seen[known], recipe.at_least)) + 1).astype(np.float32)
     head = Head(
         labels=labels,
         known=known,
@@ -80,17 +98,20 @@ def train(rows: Sequence[Row], recipe: Recipe = Recipe(), say: Say = lambda line
     )
     say(f"{len(known)} features, {len(labels)} labels")
     answers = np.array([labels.index(label) for _, label in rows])
-    _fit(head, _known_features(found, head), answers, say)
+    texts = _known_features(found, head)
+    if begin is not None:
+        begin.teach(head, texts, answers)
+    _fit(head, texts, answers, say)
     return head
 
 
 def scores(head: Head, texts: Iterable[str]) -> Floats:
     """What the head says of each text, before the softmax: texts x labels."""
     read = _known_features([features.buckets(text) for text in texts], head)
-    parts = [
-        _scores(head, *_batch(head, read, np.arange(at, min(at + 512, len(read.lengths)))))
-        for at in range(0, len(read.lengths), 512)
-    ]
+    parts = []
+    for at in range(0, len(read.lengths), 512):
+        chosen = np.arange(at, min(at + 512, len(read.lengths)))
+        parts.append(_scores(head, *_batch(head, read, chosen), len(chosen)))
     return np.concatenate(parts)
 
 
@@ -162,7 +183,7 @@ def _spreads(idf: Floats) -> NDArray[np.uint8]:
     return np.clip(np.rint(idf**2), 1, 255).astype(np.uint8)
 
 
-def _known_features(found: Sequence[NDArray[np.int64]], head: Head) -> _Texts:
+def _known_features(found: Sequence[NDArray[np.int64]], head: Head) -> Texts:
     column = np.full(1 << features.BITS, -1, np.int32)
     column[head.known] = np.arange(len(head.known), dtype=np.int32)
     spread = np.append(head.idf**2, np.float32(head.recipe.unseen))
@@ -172,11 +193,11 @@ def _known_features(found: Sequence[NDArray[np.int64]], head: Head) -> _Texts:
         lengths.append(np.sqrt(max(float(spread[mine].sum()), 1.0)))
         columns.append(mine[mine >= 0])
     bounds = np.concatenate(([0], np.cumsum([len(mine) for mine in columns])))
-    return _Texts(np.concatenate(columns), bounds, np.array(lengths, np.float32))
+    return Texts(np.concatenate(columns), bounds, np.array(lengths, np.float32))
 
 
 def _batch(
-    head: Head, texts: _Texts, chosen: NDArray[np.int64]
+    head: Head, texts: Texts, chosen: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], Floats]:
     """Columns, their text's place in the batch, and values, of the chosen texts."""
     starts, ends = texts.bounds[chosen], texts.bounds[chosen + 1]
@@ -187,9 +208,9 @@ def _batch(
 
 
 def _scores(
-    head: Head, columns: NDArray[np.int32], places: NDArray[np.int64], values: Floats
+    head: Head, columns: NDArray[np.int32], places: NDArray[np.int64], values: Floats, count: int
 ) -> Floats:
-    count = int(places[-1]) + 1 if len(places) else 0
+    """Scores of `count` texts; one of which nothing is known scores the biases."""
     return _sums_by(head.weights[columns] * values[:, None], places, count) + head.biases
 
 
@@ -202,7 +223,7 @@ def _sums_by(values: Floats, places: NDArray[np.int64], count: int) -> Floats:
     return sums
 
 
-def _fit(head: Head, texts: _Texts, answers: NDArray[np.int64], say: Say) -> None:
+def _fit(head: Head, texts: Texts, answers: NDArray[np.int64], say: Say) -> None:
     """Fills in the head's weights and biases."""
     recipe, count = head.recipe, len(head.labels)
     dice = np.random.default_rng(recipe.seed)
