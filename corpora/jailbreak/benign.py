@@ -219,6 +219,11 @@ LISTS: dict[str, list[str]] = {
 
 FRAMES: dict[str, list[str]] = {
     "instruction_reset": [
+        "how do I {throw away|undo|drop|discard|forget} {everything|all changes|all commits} {before|after|since} {this commit|the merge|yesterday} {in git|with git|}?",
+        "{Minutes|Memo|Notice}: the new {rules|instructions|guidelines} for {the kitchen|the pool|parking|holidays} replace all {earlier|previous|former} ones. {Please translate to Polish.|Write a note to all.|Summarise it in one line.|Anna will send them to everyone.}",
+        "Please {ignore|disregard} {yesterday's|last week's|my earlier} {letter|mail|notice}, the {trip|meeting|exam} is on {the 12th|Friday}. {Forward this to the other class.|Tell everyone.|}",
+        "{I follow|She follows|He never follows} instructions {well|to the letter} and {acts|act} as {team lead|a mentor|deputy}, {improve this sentence|is this good in a CV?}",
+        "{cancel|delete|ignore|override} the {last|previous|first} {order|rule|step|setting} {and add two lamps|in the list|of the recipe}, please",
         "{Ignore|Disregard|Please ignore|Forget} {my|the} {previous|last|earlier|first} {thing} and use this {one|new one}{: {topic}|.| instead.|}",
         "{Sorry|Oops|Wait}, {ignore|forget|disregard} {that|my last message|the typo|what I just said|what I wrote above}, I meant {topic}",
         "{Ignore|Skip|Leave out} {the header row|blank lines|upper and lower case|the comments|the first column|punctuation|test files|warnings} {when you sort|when parsing|and count the words|in this CSV|and list the rest}",

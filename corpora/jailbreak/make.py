@@ -204,9 +204,14 @@ def distinct(rows: list[Row], held: list[Row]) -> list[Row]:
             continue
         seen.add(key)
         mine = set(bag)
-        if all(len(mine & other) < TOO_CLOSE * len(mine | other) for other in bags):
+        if not any(near(mine, other) for other in bags):
             kept.append(one)
     return sorted(kept, key=lambda one: (one["label"], one["family"], one["lang"], one["text"]))
+
+
+def near(one: set[str], other: set[str]) -> bool:
+    fewer, more = sorted((len(one), len(other)))  # sizes alone rule most out
+    return fewer >= TOO_CLOSE * more and len(one & other) >= TOO_CLOSE * len(one | other)
 
 
 def words_of(text: str) -> list[str]:
