@@ -155,19 +155,10 @@ def teach(texts: dict[str, Any], cache: Path) -> None:
     random.Random(3).shuffle(longer)
     vectors = np.zeros((len(found), model.config.hidden_size), np.float16)
     ok = np.zeros(len(found), np.bool_)
+    for chosen in (short, sorted(longer[:LONGER], key=lambda i: len(found[i]))):
+        vectors[chosen] = asked(tokenizer, model, [found[i] for i in chosen])
+        ok[chosen] = True
     with torch.inference_mode():
-        for chosen in (short, sorted(longer[:LONGER], key=lambda i: len(found[i]))):
-            for at in range(0, len(chosen), 64):
-                some = chosen[at : at + 64]
-                batch = tokenizer(
-                    [found[i] for i in some],
-                    padding=True, truncation=True, max_length=128, return_tensors="pt",
-                )  # fmt: skip
-                states = model(**batch).last_hidden_state
-                mask = batch["attention_mask"].unsqueeze(-1)
-                means = (states * mask).sum(1) / mask.sum(1)
-                vectors[some] = torch.nn.functional.normalize(means, dim=1).numpy()
-                ok[some] = True
         pieces = [w for w in texts["vocab"] if w.startswith(CONTINUED)]
         numbers = tokenizer.convert_tokens_to_ids(pieces)
         ids = torch.tensor(
@@ -178,6 +169,22 @@ def teach(texts: dict[str, Any], cache: Path) -> None:
         )
         np.save(cache / "pieces.npy", torch.nn.functional.normalize(means, dim=1).half().numpy())
     np.savez(cache / "teacher.npz", vectors=vectors, ok=ok)
+
+
+def asked(tokenizer: Any, model: Any, texts: list[str]) -> Floats:
+    """The teacher's vectors of texts, which are best in the order of their length."""
+    found = [np.zeros((0, model.config.hidden_size), np.float32)]
+    with torch.inference_mode():
+        for at in range(0, len(texts), 64):
+            batch = tokenizer(
+                texts[at : at + 64],
+                padding=True, truncation=True, max_length=128, return_tensors="pt",
+            )  # fmt: skip
+            states = model(**batch).last_hidden_state
+            mask = batch["attention_mask"].unsqueeze(-1)
+            means = (states * mask).sum(1) / mask.sum(1)
+            found.append(torch.nn.functional.normalize(means, dim=1).numpy())
+    return np.concatenate(found)
 
 
 def distil(texts: dict[str, Any], args: argparse.Namespace) -> None:
@@ -232,6 +239,19 @@ def distil(texts: dict[str, Any], args: argparse.Namespace) -> None:
         some = random.Random(1).sample(chosen, min(1_500, len(chosen)))
         mine = embedder.embed(tuple(texts["texts"][i] for i in some))
         print(f"held out, {name}: {agreement(mine, vectors[some])}", flush=True)
+    elsewhere(embedder)
+
+
+def elsewhere(embedder: StaticEmbedder) -> None:
+    """Agreement on texts of a corpus that is never trained on, written for another purpose."""
+    pairs = [r for r in rows(ROOT / "corpora" / "near_miss" / "pairs.jsonl") if r["lang"] == "en"]
+    texts = sorted({text for row in pairs for text in (row["a"], row["b"])})
+    texts = sorted(random.Random(1).sample(texts, min(1_500, len(texts))), key=len)
+    if texts:
+        tokenizer = AutoTokenizer.from_pretrained(teacher_folder())
+        model = AutoModel.from_pretrained(teacher_folder()).eval()
+        theirs = asked(tokenizer, model, texts)
+        print(f"corpora/near_miss: {agreement(embedder.embed(tuple(texts)), theirs)}")
 
 
 def fitted(

@@ -18,6 +18,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import sqrt
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ CONTINUED: Final = "##"
 """Begins a piece that only stands inside a word."""
 OTHERS: Final = 4_096
 """Pseudo-random rows behind those of the table, for what no piece covers."""
+_SAMPLE: Final = 2_000  # rows whose length says how long the pseudo-random ones are to be
 _LONGEST: Final = 48  # characters of a word that are looked at
 _KEPT: Final = 20_000  # split words remembered
 _MOST_WORDS: Final = 1_024  # of a text; folding may lengthen it (U+FDFA becomes 18 characters)
@@ -66,10 +68,8 @@ class StaticEmbedder(Engine):
         self.size = table.rows.shape[1]
         self._place = {word: i for i, word in enumerate(table.words)}
         self._rows = np.concatenate([table.rows, other_rows(self.size)])
-        usual = float(
-            np.median(table.steps * np.linalg.norm(table.rows.astype(np.float32), axis=1))
-        )
-        worth = usual / float(np.linalg.norm(self._rows[-1].astype(np.float32)))
+        usual = np.median(table.steps[:_SAMPLE] * _lengths(table.rows[:_SAMPLE]))
+        worth = np.float32(usual / np.median(_lengths(self._rows[-_SAMPLE:])))
         self._steps = np.append(table.steps, np.full(OTHERS, worth, np.float32))
         self._split = lru_cache(_KEPT)(self._pieces)
 
@@ -77,10 +77,11 @@ class StaticEmbedder(Engine):
         """One row of length one a text; a text without words has a row of zeros."""
         found = np.zeros((len(texts), self.size), np.float32)
         for i, text in enumerate(texts):
-            places = self.places(text)
-            if places:
-                np.matmul(self._steps[places], self._rows[places], out=found[i])
-                found[i] /= max(float(np.sqrt(found[i] @ found[i])), 1e-9)
+            if listed := self.places(text):
+                places = np.array(listed, np.intp)
+                rows = self._rows.take(places, axis=0).astype(np.float32)
+                total = self._steps.take(places) @ rows
+                found[i] = total / max(sqrt(float(total @ total)), 1e-9)
         return found
 
     def embed_words(self, found: list[str]) -> Vectors:
@@ -121,6 +122,10 @@ class StaticEmbedder(Engine):
                 if end == at:
                     return tuple(len(self._place) + group for group in _groups(word))
         return tuple(found)
+
+
+def _lengths(rows: NDArray[np.int8]) -> NDArray[np.float32]:
+    return np.asarray(np.linalg.norm(rows.astype(np.float32), axis=1), np.float32)
 
 
 def words(text: str) -> list[str]:
