@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+import wayside.runtime  # noqa: F401 - discovers the kinds
 from tests.engines import tiny
+from wayside.engines import Engines
 from wayside.engines.base import Tools
 from wayside.engines.encoder import alike
 from wayside.engines.onnx import OnnxEncoder, OnnxSettings
-from wayside.vocab.ask import Span
+from wayside.vocab.ask import Classify, Span
 from wayside.vocab.errors import AskFailed
 
 Make = Callable[..., OnnxEncoder]
@@ -418,3 +420,9 @@ def test_tasks_are_known_before_the_model_is_loaded(tmp_path: Path) -> None:
     assert tasks(model=str(tmp_path)) == {"mark"}
     assert tasks(model="nowhere", task="embed") == {"embed"}
     assert tasks(model="nowhere") == {"classify", "mark", "embed"}
+
+
+def test_a_model_that_cannot_be_loaded_is_a_failed_ask() -> None:
+    engines = Engines({"it": {"onnx": {"model": "./nowhere"}}})
+    with pytest.raises(AskFailed, match=r"no folder and no pulled model '\./nowhere'"):
+        engines.classify(Classify("hello", "it"))

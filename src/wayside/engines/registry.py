@@ -108,10 +108,13 @@ class Engines:
         return found
 
     def engine(self, name: str) -> Engine:
-        """The engine called ``name``; :class:`AskFailed` when there is none."""
+        """The engine called ``name``; :class:`AskFailed` when there is none that can be made."""
         found = self._made.get(name)
         if found is None:
-            found = self._made[name] = self._make(name)
+            try:
+                found = self._made[name] = self._make(name)
+            except (ValueError, ImportError) as error:  # a folder, a file, a missing package
+                raise AskFailed(str(error)) from error
         return found
 
     def close(self, keep: Engines | None = None) -> None:
