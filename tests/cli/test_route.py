@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Wayside
+from tests.docs.pages import ROOT, blocks
 
 CODE = "Linux is said to be an open source kernel because "
 
@@ -123,3 +124,18 @@ def test_json_tells_it_all(wayside: Wayside, example: Path) -> None:
     assert told["would_change"][0]["needs"]
     domain = next(c for c in told["costs"] if c["kind"] == "domain")
     assert domain["total_us"] < 20_000, "loading the model is not what a prompt costs"
+
+
+def test_the_page_shows_what_is_explained(wayside: Wayside, here: Path) -> None:
+    page = ROOT / "docs" / "how-to" / "explain-a-decision.md"
+    (settings,) = (b.text for b in blocks(page, "yaml"))
+    (shown,) = (b.text for b in blocks(page, "text") if b.mark == "output")
+    (here / "wayside.yaml").write_text(settings)
+    said = wayside("route", "--explain", "What is the integral of x squared?")
+    assert said.status == 0
+    # The cheaper kind comes first, and which that is may change.
+    assert sorted(without_numbers(said.out)) == sorted(without_numbers(shown))
+
+
+def without_numbers(text: str) -> list[str]:
+    return [re.sub(r"[\d.]+", "0", " ".join(line.split())) for line in text.splitlines() if line]
