@@ -35,7 +35,7 @@ PII_TYPES: Mapping[str, str] = MappingProxyType(
         "BANK_ACCOUNT": "account numbers other than IBANs",
         "CRYPTO_ADDRESS": "Bitcoin and Ethereum addresses",
         "MAC_ADDRESS": "hardware addresses",
-        "NATIONAL_ID": "national identity and tax numbers, of 20 countries",
+        "NATIONAL_ID": "national identity and tax numbers, of 19 countries",
         "PASSPORT": "passport numbers",
         "SECRET": "API keys, tokens, private keys, passwords",
     }

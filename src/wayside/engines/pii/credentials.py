@@ -30,7 +30,7 @@ _EXPRESSIONS = ("$", "{", "os.", "env", "process.", "config", "self.", "none", "
 
 FORMS = (
     Form("SECRET", r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z2-7]{16}\b", 0.98),  # AWS
-    Form("SECRET", r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})\b", 0.98),
+    Form("SECRET", r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})\b", 0.99),
     Form("SECRET", r"\bglpat-[A-Za-z0-9_-]{20,}", 0.98),  # GitLab
     Form("SECRET", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}", 0.98),  # Slack
     Form("SECRET", r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}\b", 0.98),  # Stripe
@@ -42,13 +42,15 @@ FORMS = (
          0.98),  # JSON web token
     Form("SECRET", r"-----BEGIN (?:[A-Z]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:[^-]*"
          r"-----END (?:[A-Z]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----)?", 0.99),
-    Form("SECRET", r"(?i)\b(?:api[_ -]?key|secret[_ -]?key|access[_ -]?key|access[_ -]?token|"
+    Form("SECRET", r"(?i)(?:\b|_)(?:api[_ -]?key|secret[_ -]?key|access[_ -]?key"
+         r"|access[_ -]?token|"
          r"auth[_ -]?token|client[_ -]?secret|bearer)\b[\"']?[ ]?(?:[:=]|is)?[ ]?[\"']?"
          r"([A-Za-z0-9_\-./+=]{16,})", 0.8, is_random),
-    Form("SECRET", r"(?i)\b(?:password|passwd|pwd|passphrase|passwort|kennwort|contraseña|senha|"
-         r"wachtwoord|hasło|пароль|mot de passe|密码|パスワード)[\"']?(?: is| ist| es| est| é"
+    Form("SECRET", r"(?i)(?:\b(?:password|passwd|pwd|passphrase|passwort|kennwort|contraseña"
+         r"|senha|"
+         r"wachtwoord|hasło|mot de passe)|пароль|密码|パスワード)[\"']?(?: is| ist| es| est| é"
          r"|是|は)?"
          r"[ ]?(?:[:=：])?[ ]?[\"']?([^\s\"',;]+)", 0.75, is_password),
-    Form("SECRET", r"(?i)[a-z0-9]://[^\s:/@]+:([^\s:/@]+)@", 0.95,
+    Form("SECRET", r"(?i)[a-z0-9]://[^\s:/@]+:([^\s:/@]+)@", 0.99,
          lambda text: not text.startswith(("$", "{", "<"))),
 )  # fmt: skip

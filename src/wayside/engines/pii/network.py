@@ -8,10 +8,15 @@ from wayside.engines.pii.forms import Form
 
 
 def is_ipv4(text: str) -> bool:
-    """Four numbers up to 255, none with a zero before it, and not 0.0.0.0 or a mask."""
+    """Four numbers up to 255, none with a zero before it; not a mask, not this host."""
     parts = text.split(".")
     fits = all([len(p) < 4 and int(p) < 256 and (p == "0" or p[0] != "0") for p in parts])
-    return fits and parts[0] not in ("0", "255")
+    return fits and parts[0] not in ("0", "127", "255")
+
+
+def is_small(text: str) -> bool:
+    """Four numbers below 32: as likely a section, a version or a score."""
+    return all([int(p) < 32 for p in text.split(".")])
 
 
 def is_ipv6(text: str) -> bool:
@@ -37,6 +42,24 @@ _C = r"A-Za-z0-9\x{c0}-\x{24f}\x{370}-\x{5ff}"  # scripts that put spaces betwee
 _LABEL = rf"[{_C}](?:[{_C}_-]*[{_C}])?"
 _HOST = rf"{_LABEL}(?:\.{_LABEL})+"
 
+_FOUR = r"\b(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})(?:/\d{1,2}|:\d{1,5})?(?:[^\w.]|\.\W|\.?$)"
+_HOSTS = (
+    "ip",
+    "address",
+    "host",
+    "server",
+    "ping",
+    "dns",
+    "gateway",
+    "subnet",
+    "client",
+    "adresse",
+)
+_VERSIONS = (
+    "version", "release", " v", "ver.", "build", "section", "rev", "firmware", "upgrad", "chapter",
+    "§", "driver", "==", ">=", "clause", "heading", "part ", "paragraph", "figure",
+)  # fmt: skip
+
 FORMS = (
     Form(
         "EMAIL_ADDRESS",
@@ -52,10 +75,11 @@ FORMS = (
     Form("DOMAIN_NAME", rf"(?i)\b(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.){{1,6}}(?:{_TLD})\b",
          0.6, lambda text: text.islower() or "." in text[:-4] or text[1:].islower(),
          unless=("@",)),
-    Form("IP_ADDRESS", r"\b(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})(?:/\d{1,2}|:\d{1,5})?"
-         r"(?:[^\w.]|\.\W|\.?$)", 0.85, is_ipv4, 0.95, ("ip", "address", "host", "server"),
-         ("version", "release", " v", "ver.", "build", "section", "rev", "firmware", "upgrad",
-          "chapter", "§", "driver", "==", ">=", "clause", "heading")),
+    Form("IP_ADDRESS", r"\b(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})/\d{1,2}\b", 0.9, is_ipv4),
+    Form("IP_ADDRESS", _FOUR, 0.85, lambda text: is_ipv4(text) and not is_small(text),
+         0.95, _HOSTS, _VERSIONS),
+    Form("IP_ADDRESS", _FOUR, 0.4, lambda text: is_ipv4(text) and is_small(text),
+         0.85, _HOSTS, _VERSIONS),
     Form("IP_ADDRESS", r"(?:^|[^\w:.])((?:[0-9a-fA-F]{1,4}:){1,7}(?::?[0-9a-fA-F]{1,4}){1,7}"
          r"|(?:[0-9a-fA-F]{1,4}:){1,7}:|::(?:[0-9a-fA-F]{1,4}:){0,6}[0-9a-fA-F]{1,4})"
          r"(?:[^\w:]|$)", 0.9, is_ipv6),

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from wayside.engines.pii.names import COUNTRIES, GIVEN, NATIONS
+from wayside.engines.pii.names import COUNTRIES, GIVEN, NATIONS, words
 from wayside.engines.pii.page import Page
 from wayside.vocab.ask import Span
 from wayside.vocab.patterns import compile_pattern
@@ -27,53 +27,12 @@ _RUN = re.compile(
 )
 _CAPITAL = re.compile(rf"[{_UPPER}]")
 
-TITLES: Final = frozenset(
-    [
-        "Mr",
-        "Mrs",
-        "Ms",
-        "Miss",
-        "Mx",
-        "Dr",
-        "Prof",
-        "Professor",
-        "Herr",
-        "Frau",
-        "Hr",
-        "Fr",
-        "Monsieur",
-        "Madame",
-        "Mme",
-        "Mlle",
-        "Señor",
-        "Señora",
-        "Sr",
-        "Sra",
-        "Srta",
-        "Signor",
-        "Signora",
-        "Sig",
-        "Dott",
-        "Dottoressa",
-        "Senhor",
-        "Senhora",
-        "Dhr",
-        "Mevr",
-        "Meneer",
-        "Mevrouw",
-        "Pan",
-        "Pani",
-        "Rev",
-        "Sir",
-        "Dame",
-        "Lord",
-        "Lady",
-        "Herrn",
-        "Don",
-        "Doña",
-        "Bay",
-        "Bayan",
-    ]
+TITLES: Final = words(
+    """
+    Mr Mrs Ms Miss Mx Dr Prof Professor Herr Frau Hr Fr Monsieur Madame Mme Mlle Señor Señora Sr
+    Sra Srta Signor Signora Sig Dott Dottoressa Senhor Senhora Dhr Mevr Meneer Mevrouw Pan Pani
+    Rev Sir Dame Lord Lady Herrn Don Doña Bay Bayan
+    """
 )
 _STRONG_TITLES: Final = TITLES - {
     "Fr",
@@ -88,203 +47,32 @@ _STRONG_TITLES: Final = TITLES - {
     "Sr",
 }
 
-_FIRM: Final = frozenset(
-    [
-        "Inc",
-        "Inc.",
-        "Ltd",
-        "Ltd.",
-        "Limited",
-        "LLC",
-        "LLP",
-        "PLC",
-        "plc",
-        "Corp",
-        "Corp.",
-        "Corporation",
-        "Company",
-        "Co.",
-        "GmbH",
-        "AG",
-        "KG",
-        "SE",
-        "SpA",
-        "S.p.A.",
-        "S.A.",
-        "SARL",
-        "SAS",
-        "BV",
-        "B.V.",
-        "NV",
-        "AB",
-        "Oy",
-        "ApS",
-        "AS",
-        "Group",
-        "Holdings",
-        "Partners",
-        "Associates",
-        "Foundation",
-        "Institute",
-        "University",
-        "College",
-        "Bank",
-        "Hospital",
-        "Clinic",
-        "Incorporated",
-        "Solutions",
-        "Technologies",
-        "Consulting",
-        "Sons",
-        "Orchestra",
-        "Agency",
-        "Ministry",
-        "Insurance",
-        "Airlines",
-        "Industries",
-        "Enterprises",
-        "Universität",
-        "Universidad",
-        "Université",
-    ]
+_FIRM: Final = words(
+    """
+    Inc Inc. Ltd Ltd. Limited LLC LLP PLC plc Corp Corp. Corporation Company Co. GmbH AG KG SE
+    SpA S.p.A. S.A. SARL SAS BV B.V. NV AB Oy ApS AS Group Holdings Partners Associates
+    Foundation Institute University College Bank Hospital Clinic Incorporated Solutions
+    Technologies Consulting Sons Orchestra Agency Ministry Insurance Airlines Industries
+    Enterprises Universität Universidad Université
+    """
 )
 _STATES: Final = frozenset({"Republic", "Kingdom", "Union", "Emirates", "Arabia"})
 # Words that begin sentences or name things, so they start no name even in capitals.
-_NO_NAME: Final = frozenset(
-    [
-        "I",
-        "The",
-        "A",
-        "An",
-        "My",
-        "Your",
-        "His",
-        "Her",
-        "Our",
-        "Their",
-        "This",
-        "That",
-        "These",
-        "Those",
-        "It",
-        "He",
-        "She",
-        "We",
-        "You",
-        "They",
-        "In",
-        "On",
-        "At",
-        "For",
-        "From",
-        "To",
-        "Of",
-        "And",
-        "Or",
-        "But",
-        "If",
-        "When",
-        "Where",
-        "What",
-        "Who",
-        "Why",
-        "How",
-        "Is",
-        "Are",
-        "Was",
-        "Were",
-        "Do",
-        "Does",
-        "Did",
-        "Can",
-        "Could",
-        "Would",
-        "Should",
-        "Please",
-        "Dear",
-        "Hi",
-        "Hello",
-        "Hey",
-        "Thanks",
-        "Thank",
-        "Best",
-        "Kind",
-        "Regards",
-        "Yes",
-        "No",
-        "Not",
-        "Some",
-        "Any",
-        "Let",
-        "Write",
-        "Explain",
-        "Tell",
-        "Give",
-        "Monday",
-        "Tuesday",
-        "Wednesday",
-        "Thursday",
-        "Friday",
-        "Saturday",
-        "Sunday",
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-        "Python",
-        "Java",
-        "Docker",
-        "Linux",
-        "Windows",
-        "Google",
-        "Sincerely",
-        "Cheers",
-        "Name",
-        "Phone",
-        "Email",
-        "Address",
-        "Date",
-        "Customer",
-        "Patient",
-        "User",
-        "Bot",
-        "Order",
-        "Subject",
-        "Re",
-        "Ask",
-        "Call",
-        "Send",
-        "Meet",
-        "Since",
-        "University",
-        "Street",
-        "Road",
-        "Avenue",
-        "North",
-        "South",
-        "East",
-        "West",
-        "New",
-        "United",
-        "States",
-        "City",
-        "Bank",
-        "River",
-        "Lake",
-        "Mount",
-    ]
+_NO_NAME: Final = words(
+    """
+    I The A An My Your His Her Our Their This That These Those It He She We You They In On At
+    For From To Of And Or But If When Where What Who Why How Is Are Was Were Do Does Did Can
+    Could Would Should Please Dear Hi Hello Hey Thanks Thank Best Kind Regards Yes No Not Some
+    Any Let Write Explain Tell Give Monday Tuesday Wednesday Thursday Friday Saturday Sunday
+    January February March April May June July August September October November December Python
+    Java Docker Linux Windows Google Sincerely Cheers Name Phone Email Address Date Customer
+    Patient User Bot Order Subject Re Ask Call Send Meet Since University Street Road Avenue
+    North South East West New United States City Bank River Lake Mount
+    """
 )
 
 _INTRODUCES = compile_pattern(
-    r"(?i)\b(?:my (?:full |first |last )?name(?: is|['’]s)|i am called|call me|this is|i['’]?m"
+    r"(?i)(?:\b(?:my (?:full |first |last )?name(?: is|['’]s)|i am called|call me|this is|i['’]?m"
     r"|i am|"
     r"what['’]?s your (?:last |first )?name\?(?: user:)?|name on the account\? user:"
     r"|signed(?: by)?[,:]?|"
@@ -302,13 +90,12 @@ _INTRODUCES = compile_pattern(
     r"|apellidos?|nome|"
     r"cognome|sobrenome|naam|voornaam|achternaam|imię|nazwisko|imię i nazwisko|patient|employee|"
     r"tenant|applicant|recipient|cardholder|account holder|married to|my (?:wife|husband|son"
-    r"|daughter|brother|"
-    r"sister|boss|friend|colleague|kid|neighbour|neighbor)|меня зовут|мое имя|моё имя|имя|фио|я)"
+    r"|daughter|brother|sister|boss|friend|colleague|kid|neighbour|neighbor)|(?:contact|from"
+    r"|attn):)"
+    r"|меня зовут|мое имя|моё имя|имя|фио)"
     r"[ \t]?[:=,]?[ \t]?[\n\"']{0,3}[ ]{0,4}(?:is )?"
 )
-_WORDS = re.compile(
-    r"[^\W\d_][^\W\d_]*(?:['’.-]+[^\W\d_]*)*(?: [^\W\d_](?:[^\W\d_]|['’.-])*){0,4}"
-)
+_WORDS = re.compile(r"[^\W\d_][^\W\d_]*(?:['’.-][^\W\d_]*)*(?: [^\W\d_](?:[^\W\d_]|['’.-])*){0,4}")
 _EAST = compile_pattern(
     r"(?:我叫|我的名字是|我是|姓名[:： ]{1,2}|名字[:： ]{1,2}"
     r"|联系人[:： ]{1,2})(\p{Han}{2,4})(?:[，,。.、；;！! \n\"]|$)"
@@ -328,67 +115,16 @@ _SURE = re.compile(
     r"|nome|nazw|"
     r"зовут|имя|фио|apellid|cogn|signed|holder|applicant|recipient|tenant|employee"
 )
-_LETTER = re.compile(r"regards|sincerely|grüße|cordial|salu|atencios|groet")
-_AFTER_NAME: Final = frozenset(
-    [
-        "and",
-        "or",
-        "is",
-        "was",
-        "from",
-        "with",
-        "but",
-        "who",
-        "i",
-        "my",
-        "the",
-        "a",
-        "at",
-        "in",
-        "on",
-        "of",
-        "please",
-        "here",
-        "not",
-        "you",
-        "have",
-        "need",
-        "want",
-        "to",
-        "for",
-        "und",
-        "aus",
-        "mit",
-        "ich",
-        "et",
-        "de",
-        "la",
-        "y",
-        "e",
-        "en",
-        "con",
-        "and,",
-        "con,",
-        "di",
-        "da",
-        "van",
-        "het",
-        "jest",
-        "и",
-        "мне",
-        "from,",
-        "calling",
-        "speaking,",
-        "an",
-        "required",
-        "invalid",
-        "field",
-        "value",
-        "type",
-        "string",
-        "null",
-        "none",
-    ]
+_LETTER = re.compile(
+    r"dear|contact|from|attn|regards|sincerely|grüße|cordial|salu|atencios"
+    r"|groet"
+)
+_AFTER_NAME: Final = words(
+    """
+    and or is was from with but who i my the a at in on of please here not you have need want to
+    for und aus mit ich et de la y e en con and, con, di da van het jest и мне from, calling
+    speaking, an required invalid field value type string null none
+    """
 )
 
 
@@ -428,10 +164,14 @@ def _introduced(page: Page) -> Iterator[Span]:
         for word in words:
             plain = word.strip(".'’-")
             low = plain.lower()
-            if not plain or low in _AFTER_NAME or plain in _NO_NAME:
+            if not plain or plain in _NO_NAME or (low in _AFTER_NAME and low not in _JOINS):
                 break
             capital = plain[0].isupper()
-            if not capital and not (name and low in _JOINS) and not (sure and page_is_low(page)):
+            if (
+                not capital
+                and not (name and low in _JOINS)
+                and not (sure and _in_lower_case(page))
+            ):
                 break
             name.append(word)
             if word.endswith(".") and len(plain) > 2:
@@ -454,33 +194,14 @@ def _introduced(page: Page) -> Iterator[Span]:
         yield Span(first, first + len(text), "PERSON", score)
 
 
-_JOINS: Final = frozenset(
-    [
-        "van",
-        "von",
-        "de",
-        "der",
-        "den",
-        "da",
-        "dos",
-        "del",
-        "della",
-        "di",
-        "la",
-        "le",
-        "bin",
-        "ibn",
-        "al",
-        "el",
-        "zu",
-        "y",
-        "ter",
-        "ten",
-    ]
+_JOINS: Final = words(
+    """
+    van von de der den da dos del della di la le bin ibn al el zu y ter ten
+    """
 )
 
 
-def page_is_low(page: Page) -> bool:
+def _in_lower_case(page: Page) -> bool:
     """Whether the writer uses no capitals, so that their absence says nothing."""
     return not any(map(str.isupper, page.text[:400]))
 

@@ -30,17 +30,20 @@ _EXTENSION = re.compile(r" ?[a-z]+\.? ?\d+$", re.IGNORECASE)
 _PIECE = re.compile(r"\d+")
 _GLUE = "+_.,/\\:#@%&=$€£¥*^-"  # before a digit: part of something else
 
+# RE2's word boundary knows ASCII letters only, so words that begin or end otherwise stand outside.
 _SAYS_PHONE = compile_pattern(
-    r"(?i)\b(?:phone|telephone|tel|mobile|cell|cellphone|fax|desk|call|calls|called|calling"
-    r"|text|txt|"
-    r"sms|whatsapp|telegram|signal|dial|ring|reach|hotline|answering|contact|messages? (?:to|on"
-    r"|at)|"
-    r"registered|telefon|handy|mobil|mobilnummer|festnetz|rufnummer|anrufen|ruf|erreichbar|"
-    r"téléphone|portable|appele[rz]|joindre|teléfono|telefono|móvil|celular|llámame|llama|llamar|"
-    r"cellulare|chiamami|chiamare|telefone|telemóvel|ligue|ligar|liga|bel|bellen|telefoon|mobiel|"
-    r"telefonu|komórka|komórkowy|zadzwoń|numer telefonu|puhelin|puh|tlf|mobilen|gsm|cep)\b"
-    r"|телефон|звони|тел\.|мобильн|номер|電話|携帯|电话|手机|致电|전화|휴대폰|연락처|هاتف|جوال"
-    r"|اتصل|फ़ोन|फोन|मोबाइल|कॉल|☎|📞|📱"
+    r"(?i)\b(?:(?:tele)?phone|tel|mobile|cell|cellphone|fax|desk|sms|whatsapp|telegram|hotline"
+    r"|answering|messages? (?:to|on|at)|registered|telefon|handy|mobil|mobilnummer|festnetz"
+    r"|rufnummer|anrufen|ruf|erreichbar|téléphone|portable|appele[rz]|joindre|teléfono|telefono"
+    r"|móvil|celular|llámame|llama|llamar|cellulare|chiamami|chiamare|telefone|telemóvel|ligue"
+    r"|ligar|liga|bel|bellen|telefoon|mobiel|telefonu|komórka|komórkowy|numer telefonu|puhelin"
+    r"|puh"
+    r"|tlf|mobilen|gsm|cep|mon numéro est|my number is)\b|zadzwoń"
+    r"|\b(?:call|calls|called|calling|text|txt|ring|dial|reach|contact|message)"
+    r"(?:[: ]+(?:me|us|him|her|them|back|on|at|this|my|number)\b|[: ]*$)"
+    r"|телефон|звони|тел\.|мобильн|мой номер|по номеру|電話|携帯|电话|手机|致电|전화|휴대폰"
+    r"|연락처"
+    r"|هاتف|جوال|اتصل|फ़ोन|फोन|मोबाइल|कॉल|☎|📞|📱"
 )
 _SAYS_OTHER = compile_pattern(
     r"(?i)\b(?:order|invoice|ref|reference|tracking|parcel|ticket|case|isbn|issn|doi|sku|part"
@@ -165,7 +168,7 @@ def _score(page: Page, look_up: _LookUp, start: int, end: int) -> float:
         return 0.0
     number = _EXTENSION.sub("", written)
     count = len(digits(number))
-    if not 6 <= count <= _MOST or _DATE.fullmatch(number):
+    if not 6 <= count <= _MOST or _DATE.fullmatch(number) or _SUM.match(number):
         return 0.0
     abroad = number[0] == "+" or (number.startswith("00") and count >= 10)
     telling = _TELLING.fullmatch(number) is not None
@@ -212,9 +215,12 @@ _DATE = re.compile(
 )
 """Days, spans of years, IPv4 addresses: never telephones."""
 
+_SUM = re.compile(r"\+ |\+[2-689]\.")
+"""What is added: ``+ 3.14``."""
+
 _COUNT = re.compile(
-    r"\d{1,3}(?:[ .]\d{3}){2,}|\d{3}-\d{2}-\d{4}|\d{4}(?:[ -]\d{4}){2,}|\d+\.\d+"
-    r"|\d{1,2}(?: \d{1,2}){3,}|\d-\d+-\d+-\d+|97[89][- ]?\d.*"
+    r"\d{1,3}(?:[ .]\d{3}){2,}|\d{3}-\d{2}-\d{4}|\d{4}(?:[ -]\d{4}){2,}|\d+\.\d+(?: \d+\.\d+)*"
+    r"|\d{1,2}(?:[ -]\d{1,2}){3,}|\d-\d+-\d+-\d+|97[89][- ]?\d.*"
 )
 """Thousands, decimals, cards, SSNs, book numbers: telephones only beside a word that says so."""
 
@@ -229,7 +235,7 @@ def _said(page: Page, start: int, end: int) -> int:
         phone = match.end()
     for match in _SAYS_OTHER.finditer(encoded):
         other = match.end()
-    if phone > other:
+    if phone > other and len(encoded) - phone <= _NEAR:
         return 1
     after = page.after(end, 14).split("\n")[0]
     if _AFTER.match(after):
@@ -239,6 +245,7 @@ def _said(page: Page, start: int, end: int) -> int:
     return -1 if _UNITS.match(after) else 0
 
 
+_NEAR = 28  # bytes between a word that says telephone and the number
 _AFTER = re.compile(
     r"[ ,;\-(\\]{0,4}(?:office|fax|mobile|phone|cell|home|work|tel|mobil|handy|büro|privat"
     r"|direct|desk)"

@@ -80,15 +80,13 @@ FORMS = (
          rf"|[^\n\",;<>|\d]"
          rf"{{4,40}} {_NO})", 0.6, lambda text: any(c.isdigit() for c in text)
          and "@" not in text and "." not in text.replace(". ", "").rstrip(".")[:15]),
-    Form("STREET_ADDRESS", rf"\b{_NO} {_NAME} \d{{1,4}}\b", 0, near=0.6, words=_LIVES),
-    Form("ZIP_CODE", rf"(?i)\b(?:zip(?: ?code)?|post(?:al)? ?code|postcode|plz|postleitzahl"
-         rf"|code postal|"
-         rf"código postal|codigo postal|cap|cep|kod pocztowy|почтовый индекс|индекс|posta kodu"
-         rf"|pincode|"
-         rf"pin code|eircode|postnummer)[\"']?(?: is| ist| es| est| è"
-         rf"| é)?[^\w\n]{{0,4}}({_CODE})\b",
-         0.9, lambda text: any(c.isdigit() for c in text)),
-    Form("ZIP_CODE", r"(?:郵便番号|邮编|邮政编码|〒|우편번호)[は是: ：]{0,3}(\d{3}-?\d{4}"
+    Form("STREET_ADDRESS", rf"\b{_NO} {_NAME} \d{{1,4}}\b", 0,
+         lambda text: any(map(str.isalpha, text)), 0.6, _LIVES),
+    Form("ZIP_CODE", r"(?i)\b(?:zip(?: ?code)?|post(?:al)? ?code|postcode|plz|postleitzahl"
+         r"|code postal|c[óo]digo postal|cap|cep|kod pocztowy|posta kodu|pincode|pin code|eircode"
+         r"|postnummer)[\"']?(?: is| ist| es| est| è| é)?[^\w\n]{0,4}"
+         rf"({_CODE})(?:[^\w\s-]|\s+[^\d\s]|\s*$)", 0.9, lambda text: any(map(str.isdigit, text))),
+    Form("ZIP_CODE", r"(?:индекс|郵便番号|邮编|邮政编码|〒|우편번호)[は是: ：]{0,3}(\d{3}-?\d{4}"
          r"|\d{5,6})", 0.95),
     Form("ZIP_CODE", rf"[{_L}.],? (?:{_US_STATES}),? (\d{{5}}(?:-\d{{4}})?)\b", 0.85),
     Form("ZIP_CODE", r"\b([A-Z]{1,2}\d[A-Z\d]? \d[ABD-HJLNP-UW-Z]{2})\b", 0.7),  # UK
