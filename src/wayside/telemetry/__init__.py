@@ -161,6 +161,9 @@ class Telemetry:
         self._attempts = m.counter(
             "wayside_upstream_attempts_total", "Connections used for requests.", "model"
         )
+        self._replaced = m.counter(
+            "wayside_fast_responses_total", "Answers given in a model's place.", "decision"
+        )
         self._total = m.histogram(
             "wayside_request_duration_seconds", "From the request's last byte to the end.", "model"
         )
@@ -220,6 +223,8 @@ class Telemetry:
             if exchange.first:
                 self._first.observe((model,), exchange.first - exchange.started)
             self._routing.observe(("routed" if record.recipe else "direct",), routing)
+        elif record.path == "fast_response":
+            self._replaced.add((record.decision,))
         if exchange.attempts:
             self._attempts.add((model,), exchange.attempts)
         matched = []
@@ -277,6 +282,8 @@ class Telemetry:
         }
         if exchange.first:
             line["first_byte_ms"] = round((exchange.first - exchange.started) * 1e3, 3)
+        if record.path == "fast_response":
+            line["path"] = record.path
         if exchange.endpoint:
             line["endpoint"] = exchange.endpoint
             line["attempts"] = exchange.attempts
