@@ -32,6 +32,7 @@ Row = tuple[str, str, str]  # text, label, language
 def main() -> None:
     dice = random.Random(SEED)
     rows = [*framed(dice), *patterned(dice), *arithmetic(dice), *foreign(dice), *named(dice)]
+    rows += translated(random.Random(SEED))
     kept = list(without_repeats(rows))
     with (HERE / "templated.jsonl").open("w", encoding="utf-8") as out:
         for text, label, lang in sorted(kept, key=lambda row: (row[1], row[2], row[0])):
@@ -120,6 +121,28 @@ def named(dice: random.Random) -> Iterator[Row]:
             yield dice.choice((f"{name} {one}", f"{name}, {one}, {two}", name)), label, "en"
 
 
+def translated(dice: random.Random) -> Iterator[Row]:
+    """Every word of `words.txt` in one frame of its language, and in company of another."""
+    lang = label = ""
+    frames: list[str] = []
+    for line in (HERE / "words.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("== "):
+            lang = line[3:]
+        elif line.startswith("-- "):
+            label = line[3:]
+        elif label == "frames":
+            frames = line.split("|")
+        else:
+            names = list(dict.fromkeys(line.split("|")))
+            for name in names:
+                other = dice.choice([one for one in names if one != name])
+                # A song is not "explained": words of `other` stand alone
+                frame = "{t}" if label == "other" else dice.choice(frames)
+                yield frame.replace("{t}", name).replace("{u}", other), label, lang
+                pair = dice.choice(("{t} {u}", "{t}, {u}"))
+                yield pair.replace("{t}", name).replace("{u}", other), label, lang
+
+
 def worn(text: str, dice: random.Random) -> str:
     """The text as a hurried person types it: often in lower case, sometimes with a slip."""
     roll = dice.random()
@@ -167,7 +190,11 @@ def without_repeats(rows: list[Row]) -> Iterator[Row]:
 
 
 def bag(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\w+", text.lower()))
+    """The words of a text; its characters where words have no spaces between them."""
+    text = text.lower()
+    if re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", text):
+        return frozenset(re.sub(r"\W", "", text))
+    return frozenset(re.findall(r"\w+", text))
 
 
 def texts(name: str) -> list[str]:

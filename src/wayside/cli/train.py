@@ -19,6 +19,7 @@ from wayside.engines import card, families, modelfile, rows
 from wayside.engines.built_in import WEIGHTS
 from wayside.engines.families import FAMILIES, Family
 from wayside.engines.learn import FOLDS, learn
+from wayside.engines.meaning import Words
 from wayside.engines.report import Report, answers, report
 from wayside.engines.rows import Example
 from wayside.engines.static import StaticClassifier
@@ -139,7 +140,7 @@ def _train(
 ) -> None:
     facts = {"family": title, "rows": len(examples), "seed": recipe.seed, "epochs": recipe.epochs}
     with _said((FOLDS + 1) * recipe.epochs) as say:
-        learnt = learn(examples, recipe, facts, max_bytes, say)
+        learnt = learn(examples, recipe, facts, max_bytes, say, Words.built_in())
     _writable(out)
     modelfile.write(out, learnt.model)
     classifier = StaticClassifier.load(out)

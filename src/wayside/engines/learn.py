@@ -47,6 +47,7 @@ def learn(
     facts: dict[str, Any],
     max_bytes: int,
     say: Say = lambda line: None,
+    begin: train.Begin | None = None,
 ) -> Learnt:
     """The classifier the rows teach; :class:`ConfigError` for rows that teach nothing."""
     labels = _labels(examples)
@@ -61,14 +62,14 @@ def learn(
         if not len(outside):
             continue
         say(f"part {fold + 1} of {FOLDS}, for the calibration")
-        head = pruned(train.train([pairs[i] for i in inside], recipe, say), rows)
+        head = pruned(train.train([pairs[i] for i in inside], recipe, say, begin), rows)
         texts = [pairs[i][0] for i in outside]
         scored[outside] = train.scores(head, texts)
         long[outside] = train.lengths(head, texts)
     answers = np.array([labels.index(label) for _, label in pairs])
     how = train.calibrate(scored, long, answers, np.ones(len(pairs), np.float32))
     say("the model itself")
-    whole = train.train(pairs, recipe, say)
+    whole = train.train(pairs, recipe, say, begin)
     head = pruned(whole, rows)
     sharpness = (how.divisor * (long / USUAL) ** how.bend).astype(np.float32)
     shares = train.softmax(np.asarray(scored / sharpness[:, None], np.float32))
