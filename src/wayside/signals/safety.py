@@ -28,11 +28,10 @@ HAZARDS = (
     "hate",
     "privacy",
     "specialised_advice",
-    "defamation",
     "elections",
 )
 """Those the built-in classifier tells apart, after the hazards of MLCommons AILuminate
-(arXiv:2503.05731)."""
+(arXiv:2503.05731); ``elections`` holds defamation too: false claims about people or votes."""
 
 
 class SafetyRule(Settings):
@@ -94,5 +93,7 @@ def _judge(rule: SafetyRule, ranked: Labels) -> Verdict:
 
 def _meant(hazard: str) -> str:
     plain = hazard.lower().replace(" ", "_").replace("-", "_")
+    if plain == "defamation":
+        return "the built-in classifier has it under 'elections'"
     close = get_close_matches(plain, HAZARDS, n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else f"use one of: {', '.join(HAZARDS)}"
