@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from wayside.dialects.openai_chat import ChatBody
 from wayside.dialects.openai_completions import CompletionBody
 from wayside.engines.pii import PiiRecogniser
+from wayside.flow.tap import ReplyTap
 from wayside.plugins import Channel, Draft
 from wayside.plugins.pii import Masks, PiiPlugin, PiiPluginRule, Restorer
 from wayside.vocab.ask import Failure, Mark
@@ -231,3 +232,38 @@ def test_each_text_is_asked_about_once_of_the_engine_named() -> None:
 def test_an_unknown_type_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"types\[0\].*did you mean 'EMAIL_ADDRESS'"):
         PiiPlugin(PiiPluginRule(types=("EMAIL",)))
+
+
+def driven(flow: Any) -> Any:
+    """What a flow that asks nothing comes to."""
+    try:
+        next(flow)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("it asked something")
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 1_000])
+def test_a_streamed_answer_comes_back_with_the_values_whole(size: int) -> None:
+    draft = drafted(chat(f"write to {ANN}"), action="mask")
+    tap = ReplyTap(draft.filters)
+    tap.begin(200, "text/event-stream")
+    said = "Dear <EMAIL_ADDRESS_1>, a < b."
+    sent = b"".join(
+        b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode() + b"\n\n"
+        for delta in (
+            *[{"content": said[i : i + size]} for i in range(0, len(said), size)],
+            {"tool_calls": [{"index": 0, "function": {"arguments": '{"to":"<EMAIL_'}}]},
+            {"tool_calls": [{"index": 0, "function": {"arguments": 'ADDRESS_1>"}'}}]},
+        )
+    )
+    out = b"".join(driven(tap.feed(sent[i : i + 11])) for i in range(0, len(sent), 11))
+    out += driven(tap.feed(b"data: [DONE]\n\n")) + driven(tap.finish()).body
+    deltas = [
+        json.loads(line[6:])["choices"][0]["delta"]
+        for line in out.decode().splitlines()
+        if line.startswith("data: {")
+    ]
+    assert "".join(d.get("content", "") for d in deltas) == f"Dear {ANN}, a < b."
+    calls = [d["tool_calls"][0]["function"]["arguments"] for d in deltas if "tool_calls" in d]
+    assert json.loads("".join(calls)) == {"to": ANN}
