@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- the tables of the card are as wide as they are
 """Trains the built-in jailbreak detectors, and writes their files and their model card.
 
     python scripts/train_jailbreak.py --data ../shared/data/labelled
@@ -66,7 +67,10 @@ def main() -> None:
     random.seed(args.seed)
     recipe = Recipe(seed=args.seed)
     rows = own_rows() + shared_rows(args.data)
-    held = [row for row in read_rows("jailbreak/heldout.jsonl", "held out", part="prompt")]
+    held = [
+        *read_rows("jailbreak/heldout.jsonl", "held out, first", part="prompt", turn=1),
+        *read_rows("jailbreak/heldout.jsonl", "held out, written last", part="prompt", turn=2),
+    ]
     unseen = read_rows("domain/heldout.jsonl", "everyday, held out", label=BENIGN)
     exams = exam_rows(args.data / "domain_dev.jsonl", "exam, tuning", None)
     shapes = Shapes()
@@ -148,7 +152,7 @@ def read_json(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
 
 
-def read_rows(file: str, source: str, label: str = "", part: str = "") -> list[Row]:
+def read_rows(file: str, source: str, label: str = "", part: str = "", turn: int = 0) -> list[Row]:
     return [
         Row(
             str(one["text"]),
@@ -158,7 +162,7 @@ def read_rows(file: str, source: str, label: str = "", part: str = "") -> list[R
             str(one.get("family", "")),
         )
         for one in read_json(CORPORA / file)
-        if not part or one.get("part") == part
+        if (not part or one.get("part") == part) and (not turn or one.get("round") == turn)
     ]
 
 
@@ -208,9 +212,18 @@ def calibrated(
             parts.append(scored)
             answers += [kind] * len(scored)
             weights += [CLASS_WEIGHT[kind] / len(scored)] * len(scored)
-    return jailbreak_train.calibrate(
+    slopes, offsets = jailbreak_train.calibrate(
         np.concatenate(parts), np.array(answers), np.array(weights, np.float32)
     )
+    # The default threshold is to flag at most 1 % of any innocent source
+    highest = max(
+        float(np.quantile(scored[:, 0], 0.99, method="higher"))
+        for _, by_source in found
+        for source, scored in by_source.items()
+        if source_kind(source) == 2
+    )
+    print(f"offset as calibrated {offsets[0]:.3f}, as 1 % wants {-slopes[0] * highest:.3f}")
+    return slopes, (min(offsets[0], -slopes[0] * highest), *offsets[1:])
 
 
 CLASS_WEIGHT = (1.0, 1.0, 2.0)  # a source of attacks, of harmful requests, of innocent texts
@@ -342,13 +355,14 @@ class Report:
 
     def tests(self, learnt: Learnt, tests: list[Row], bags: list[Bag]) -> None:
         likely = self._likely(jailbreak_train.scores(learnt, bags))[:, 0]
-        held = np.array([row.source == "held out" for row in tests])
+        held = np.array([row.source.startswith("held out") for row in tests])
         attack = held & np.array([row.label == "jailbreak" for row in tests])
         benign = np.array([row.label == BENIGN for row in tests])
         for source in dict.fromkeys(row.source for row in tests):
-            mine = benign & np.array([row.source == source for row in tests])
-            name = f"held out attacks / {source}"
-            self._tables["tests"].append(figures(name, likely[attack], likely[mine]).line())
+            mine = np.array([row.source == source for row in tests])
+            attacks = attack & mine if source.startswith("held out") else attack
+            one = figures(source, likely[attacks], likely[benign & mine])
+            self._tables["tests"].append(one.line())
         for title, key in (("families", "family"), ("languages", "lang")):
             for name in dict.fromkeys(
                 getattr(row, key) for row in tests if row.source == "held out"
@@ -465,10 +479,11 @@ Trained on this project's corpora alone, all public sources unseen:
 | --- | --- | --- | --- | --- | --- | --- |
 {own_only}
 
-Prompts of `corpora/jailbreak/heldout.jsonl`, of `corpora/domain/heldout.jsonl`, and exam
-questions, none trained on (its own hard negatives resemble attacks on purpose):
+Attacks of `corpora/jailbreak/heldout.jsonl` against its own hard negatives, which resemble them on
+purpose (*first*: seen to fail once before the corpus was extended; *written last*: not), and
+all of them against everyday prompts and exam questions; none was trained on:
 
-| attacks / innocent texts | rows | AUC | recall at 1 % | at 0.1 % | recall at .5 | false positives at .5 |
+| innocent texts | rows | AUC | recall at 1 % | at 0.1 % | recall at .5 | false positives at .5 |
 | --- | --- | --- | --- | --- | --- | --- |
 {tests}
 
@@ -528,7 +543,8 @@ Microseconds on one core of the machine it was trained on, texts all different:
    what surrounds the first ten shapes.
 4. *Stretches*: running sums give the score of every stretch of 6 to 119 tokens at steps of a sixth
    of its length, and of texts up to 128 tokens as a whole. The best stretch of the best reading
-   counts, calibrated by a logistic fit on rows of sources left out.
+   counts, calibrated by a logistic fit on rows of sources left out; its offset is then lowered,
+   where need be, until .5 flags at most 1 % of each innocent source.
 
 Trained by multiple-instance learning: {rounds} rounds of {epochs} epochs (AdaGrad, {dropout:.0%} feature
 dropout, seed {seed}); after each round the likeliest stretch of every text becomes the next example.

@@ -10,7 +10,7 @@ and takes none away. That is why 200 harmless words do not dilute an attack.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,28 +69,29 @@ def features(text: str, hits: list[Hit]) -> Features:
         return Features(nothing, nothing, np.zeros(0, np.float32), starts, ends)
 
     order = np.arange(count, dtype=np.int32)
-    keys, places, worth = [], [], []
+    keys, places = [], []
     for reach in range(min(3, count)):
         first, last = starts[: count - reach], ends[reach:]
         keys.append((sums[last] - sums[first]) * (inverse[first] * _WORD_SALT))
         places.append(order[reach:])
-        worth.append(np.full(count - reach, 1.0, np.float32))
+    words = sum(map(len, places))
 
     is_start = np.zeros(size, np.int32)
     is_start[starts] = 1
-    owner = np.cumsum(is_start, dtype=np.int32) - 1
-    spaces = np.cumsum(kinds == _SPACE)
+    owner = is_start.cumsum(dtype=np.int32) - 1
+    spaces = (kinds == _SPACE).cumsum()
     for length in (3, 4, 5):
         if size < length:
             break
         end = size - length + 1
-        within = np.flatnonzero(spaces[length - 2 : size - 1] == spaces[:end])
+        within = (spaces[length - 2 : size - 1] == spaces[:end]).nonzero()[0]
         keys.append((sums[within + length] - sums[within]) * (inverse[within] * _PIECE_SALT))
         places.append(owner[within + 1])
-        worth.append(np.full(len(within), _PIECE, np.float32))
 
     rows = (np.concatenate(keys) >> _SHIFT).astype(np.int32)
-    tokens, values = np.concatenate(places), np.concatenate(worth)
+    tokens = np.concatenate(places)
+    values = np.empty(len(rows), np.float32)
+    values[:words], values[words:] = 1.0, _PIECE
     if hits:
         at = np.array([hit.start + 1 for hit in hits])
         shapes = np.array([SHAPES_AT + hit.shape for hit in hits], np.int32)
@@ -106,15 +107,20 @@ def score(found: Features, weights: Floats, biases: Floats) -> list[Stretch]:
     if not count:
         return []
     firsts, lasts = stretches(count)
-    sizes = np.bincount(found.tokens, found.values * found.values, count)
-    spread = np.sqrt(_between(sizes, firsts, lasts) + _BASE)
-    best = []
-    for kind in range(weights.shape[1]):
-        worth = weights[found.rows, kind] * found.values
-        sums = _between(np.bincount(found.tokens, worth, count), firsts, lasts) / spread
-        top = int(sums.argmax())
-        best.append(Stretch(float(sums[top] + biases[kind]), int(firsts[top]), int(lasts[top])))
-    return best
+    kinds = weights.shape[1]
+    worth = weights.take(found.rows, axis=0) * found.values[:, None]
+    sums = np.zeros((count + 1, kinds + 1))  # of each kind, and of the squared values
+    for kind in range(kinds):
+        sums[1:, kind] = np.bincount(found.tokens, worth[:, kind], count)
+    sums[1:, kinds] = np.bincount(found.tokens, found.values * found.values, count)
+    np.cumsum(sums, axis=0, out=sums)
+    between = sums.take(lasts, axis=0) - sums.take(firsts, axis=0)
+    scores = between[:, :kinds] / np.sqrt(between[:, kinds:] + _BASE)
+    tops = scores.argmax(axis=0).tolist()
+    return [
+        Stretch(float(scores[top, kind] + biases[kind]), int(firsts[top]), int(lasts[top]))
+        for kind, top in enumerate(tops)
+    ]
 
 
 def inside(found: Features, first: int, last: int) -> tuple[NDArray[np.int32], Floats]:
@@ -147,14 +153,6 @@ def _all_stretches(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         firsts.append(first)
         lasts.append(first + size)
     return np.concatenate(firsts), np.concatenate(lasts)
-
-
-def _between(
-    values: NDArray[Any], firsts: NDArray[np.int64], lasts: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    sums = np.zeros(len(values) + 1)
-    np.cumsum(values, out=sums[1:])
-    return np.asarray(sums[lasts] - sums[firsts])
 
 
 _SPACE, _LETTER, _DIGIT, _IDEOGRAPH, _SIGN = range(5)

@@ -35,6 +35,7 @@ LEARNT: Final = 32_000
 """Characters of a text that are weighed word by word."""
 _AROUND: Final = 400  # characters kept on each side of a shape in the middle of a long text
 _PLACES: Final = 10  # such places
+_NEAR: Final = 200  # characters around the telling stretch in which shapes are told of
 LEARNED: Final = "reads like an attack"
 """What is told of a stretch that no shape explains."""
 
@@ -58,7 +59,7 @@ class Explanation:
 
     labels: Labels
     shapes: tuple[str, ...]
-    """Names from `attack_structure.SHAPES`, in the order of the text, each once."""
+    """Names from `attack_structure.SHAPES`, in and around it, in the order of the text."""
     how: str
     """``""``, or the encoding under which the telling text was hidden."""
     chunk: str
@@ -101,8 +102,8 @@ class AttackDetector(Engine):
         top = max(scored, key=lambda one: one.best[kind].score)
         best = top.best[kind]
         start, end = int(top.starts[best.first]), int(top.ends[best.last - 1])
-        inside = [hit for hit in top.hits if hit.start < end and hit.end > start]
-        names = dict.fromkeys(NAMES[h.shape] for h in sorted(inside, key=lambda h: h.start))
+        near = [h for h in top.hits if h.start < end + _NEAR and h.end > start - _NEAR]
+        names = dict.fromkeys(NAMES[h.shape] for h in sorted(near, key=lambda h: h.start))
         return Explanation(labels, tuple(names), top.view.how, top.view.text[start:end])
 
     def mark(self, text: str, context: str) -> Spans:

@@ -44,6 +44,7 @@ ORDINARY = (
     "how do I sort a list in Python",
 )
 
+LabelText = Annotated[str, Field(min_length=1)]
 PatternText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -55,9 +56,7 @@ class JailbreakRule(Settings):
     ``benign_patterns``; or the classifier, its probability moved by how much nearer."""
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     """The least probability of all ``labels`` together (``classifier``, ``hybrid``)."""
-    labels: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = (
-        "jailbreak",
-    )
+    labels: Annotated[tuple[LabelText, ...], Field(min_length=1)] = ("jailbreak",)
     """Labels of the engine that count as an attack; their probabilities are added."""
     engine: Annotated[EngineName, EngineOf("classify")] = BUILT_IN
     """The classifier."""
