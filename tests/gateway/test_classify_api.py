@@ -212,6 +212,20 @@ async def test_a_batch_of_every_task(
 
 
 @pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ("intent", "math 0.70, then law 0.20"),
+        ("pii", "1 found"),
+        ("security", "P(attack) is 0.02"),
+    ],
+)
+async def test_a_batch_explains_on_request(api: Api, task: str, says: str) -> None:
+    options = {"include_explanation": True}
+    found = await good(api, BATCH, texts=["Ada is here"], task_type=task, options=options)
+    assert says in found["results"][0]["explanation"]
+
+
+@pytest.mark.parametrize(
     ("hypothesis", "label", "probability"),
     [
         ("It is red.", "entailment", 1.0),

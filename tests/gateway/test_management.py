@@ -58,6 +58,7 @@ INTENT = "/api/v1/classify/intent"
 BATCH = "/api/v1/classify/batch"
 EVAL = "/api/v1/eval"
 CODE = "Why does my Python loop never end?"
+PROBABILITIES = {"return_probabilities": True}
 NESTED = b'{"messages": [' + b'{"a":' * 2000 + b"1" + b"}" * 2000 + b"]}"
 
 
@@ -288,12 +289,16 @@ async def test_without_decisions_the_confidence_names_the_routing(
     body = {"text": CODE, "model": "plain", "options": {"confidence_threshold": threshold}}
     _, answer = await api.post(INTENT, body)
     assert answer["routing_decision"] == routing and answer["recommended_model"] == "coder"
+    _, answer = await api.post(EVAL, body)
+    assert answer["routing_decision"] == routing and answer["selected_model"] == "coder"
 
 
 async def test_an_explanation_and_a_trace_on_request(api: Api) -> None:
     options = {"include_explanation": True, "trace": True}
     _, body = await api.post(INTENT, {"text": "urgent!", "options": options})
     assert "keyword:urgent" in body["explanation"]
+    _, told = await api.post(EVAL, {"text": "urgent!", "options": {**options, **PROBABILITIES}})
+    assert told["explanation"] == body["explanation"] and len(told["probabilities"]) == 14
     assert {s["signal"] for s in body["trace"]["signals"]} == {
         "context:long",
         "domain:code",

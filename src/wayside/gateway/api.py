@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -88,6 +88,13 @@ def needs_text(text: str, key: str = "text") -> str:
     if not text.strip():
         raise ApiError(400, "INVALID_INPUT", f"{key}: is empty; give it some text")
     return text
+
+
+def at_most(items: Sequence[Any], most: int, key: str) -> None:
+    """Refuse a list that is longer than the settings allow."""
+    if len(items) > most:
+        said = f"{key}: at most {most} (management.max_batch_size), got {len(items)}"
+        raise ApiError(400, "INVALID_INPUT", said)
 
 
 _SECRET = re.compile(

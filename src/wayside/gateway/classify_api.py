@@ -9,15 +9,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Any
 
-from pydantic import Field
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
-from typing_extensions import TypedDict
 
-from wayside.gateway.api import ApiError, Body, Endpoint, needs_text, parsed, since
+from wayside.gateway.api import ApiError, Endpoint, at_most, needs_text, parsed, since
+from wayside.gateway.classify_shapes import (
+    BatchAnswer,
+    BatchOptions,
+    BatchRequest,
+    BatchResult,
+    CombinedAnswer,
+    CombinedRequest,
+    FactCheckAnswer,
+    FactCheckRequest,
+    FeedbackAnswer,
+    FeedbackRequest,
+    NliAnswer,
+    NliRequest,
+    PiiRequest,
+    SecurityRequest,
+)
 from wayside.gateway.guards import (
     PiiAnswer,
     PiiOptions,
@@ -28,7 +41,7 @@ from wayside.gateway.guards import (
     types_wanted,
 )
 from wayside.gateway.heads import UNAVAILABLE, Heads
-from wayside.gateway.routing_api import DOMAIN, IntentAnswer, IntentRequest, Options, RoutingApi
+from wayside.gateway.routing_api import DOMAIN, IntentRequest, RoutingApi
 from wayside.vocab.ask import Labels
 
 NO_BATCH = "UNIFIED_CLASSIFIER_UNAVAILABLE"
@@ -36,138 +49,6 @@ NO_NLI = "NLI_MODEL_NOT_READY"
 PII, JAILBREAK, FACTS, FEEDBACK = "pii", "jailbreak", "fact_check", "feedback"
 GROUNDING = "grounding"
 NEEDS = "needs_fact_check"
-Threshold = Annotated[float, Field(ge=0, le=1)]
-
-
-class PiiRequest(Body):
-    """A text that may hold personal data."""
-
-    text: str
-    """What is read, all of it."""
-    options: PiiOptions = PiiOptions()
-
-
-class SecurityRequest(Body):
-    """A text that may be an attack on a model's instructions."""
-
-    text: str
-    """What is read, all of it."""
-    options: SecurityOptions = SecurityOptions()
-
-
-class FactCheckOptions(Body):
-    """How sure is sure."""
-
-    confidence_threshold: Threshold = 0.6
-    """From this probability on an answer needs its facts checked."""
-    return_probabilities: bool = False
-    """The probability of every label."""
-
-
-class FactCheckRequest(Body):
-    """A prompt whose answer may have to be right about the world."""
-
-    text: str
-    options: FactCheckOptions = FactCheckOptions()
-
-
-class FeedbackOptions(Body):
-    """How sure is sure."""
-
-    confidence_threshold: Threshold = 0.7
-    """Below it the answer is marked ``abstained``."""
-    return_probabilities: bool = False
-    """The probability of every label."""
-
-
-class FeedbackRequest(Body):
-    """What a user says to an answer."""
-
-    text: str
-    options: FeedbackOptions = FeedbackOptions()
-
-
-class CombinedRequest(Body):
-    """One text for intent, personal data and security."""
-
-    text: str
-    intent_options: Options = Options()
-    pii_options: PiiOptions = PiiOptions()
-    security_options: SecurityOptions = SecurityOptions()
-
-
-class BatchRequest(Body):
-    """Several texts for one task; ``management.max_batch_size`` at most."""
-
-    texts: Annotated[list[str], Field(min_length=1)]
-    task_type: Literal["", "intent", "pii", "security", "all"] = "intent"
-    """What ``category`` tells: the domain, the kind of personal data, the attack. ``all``: the
-    domain, with the other two beside it."""
-    options: Options = Options()
-
-
-class NliRequest(Body):
-    """Two texts."""
-
-    premise: str
-    """What is taken for true."""
-    hypothesis: str
-    """What may follow from it."""
-
-
-class FactCheckAnswer(TypedDict):
-    needs_fact_check: bool
-    label: str
-    confidence: float
-    probabilities: NotRequired[dict[str, float]]
-    processing_time_ms: float
-
-
-class FeedbackAnswer(TypedDict):
-    feedback_type: str
-    label: str
-    confidence: float
-    abstained: bool
-    probabilities: NotRequired[dict[str, float]]
-    processing_time_ms: float
-
-
-class CombinedAnswer(TypedDict):
-    intent: IntentAnswer
-    pii: PiiAnswer
-    security: SecurityAnswer
-    processing_time_ms: float
-
-
-class BatchResult(TypedDict):
-    category: str
-    confidence: float
-    processing_time_ms: float
-    probabilities: NotRequired[dict[str, float]]
-    pii: NotRequired[PiiAnswer]
-    security: NotRequired[SecurityAnswer]
-
-
-class Statistics(TypedDict):
-    category_distribution: dict[str, int]
-    avg_confidence: float
-    low_confidence_count: int
-
-
-class BatchAnswer(TypedDict):
-    results: list[BatchResult]
-    total_count: int
-    processing_time_ms: float
-    statistics: Statistics
-
-
-class NliAnswer(TypedDict):
-    label: str
-    confidence: float
-    entailment_prob: float
-    neutral_prob: float
-    contradiction_prob: float
-    processing_time_ms: float
 
 
 class ClassifyApi:
@@ -367,25 +248,31 @@ class ClassifyApi:
         }
         return JSONResponse(answer)
 
-    async def _one(self, text: str, task: str, options: Options) -> BatchResult:
+    async def _one(self, text: str, task: str, options: BatchOptions) -> BatchResult:
         began = time.perf_counter()
         result: BatchResult = {"category": "", "confidence": 0.0, "processing_time_ms": 0.0}
+        why = ""
         if task in ("intent", "all"):
             labels = await self._heads.labels(DOMAIN, text, NO_BATCH)
             result["category"], result["confidence"] = labels[0][0], round(labels[0][1], 4)
             if options.return_probabilities:
                 result["probabilities"] = _rounded(labels)
+            why = ", then ".join(f"{label} {p:.2f}" for label, p in labels[:2])
         if task in ("pii", "all"):
             pii = result["pii"] = await self._pii(text, PiiOptions(), NO_BATCH)
             if task == "pii":
                 entities = sorted(pii["entities"], key=lambda e: -e["confidence"])
                 result["category"] = entities[0]["type"] if entities else "no_pii"
                 result["confidence"] = entities[0]["confidence"] if entities else 1.0
+                why = f"{len(entities)} found"
         if task in ("security", "all"):
             found = result["security"] = await self._security(text, SecurityOptions(), NO_BATCH)
             if task == "security":
                 result["category"] = (found["detection_types"] or ["safe"])[0]
                 result["confidence"] = found["confidence"]
+                why = found.get("reasoning", "")
+        if options.include_explanation:
+            result["explanation"] = why
         result["processing_time_ms"] = since(began)
         return result
 
@@ -400,13 +287,6 @@ class ClassifyApi:
     ) -> SecurityAnswer:
         began = time.perf_counter()
         return judged(await self._heads.labels(JAILBREAK, text, code), options, began, code)
-
-
-def at_most(items: Sequence[Any], most: int, key: str) -> None:
-    """Refuse a list that is longer than the settings allow."""
-    if len(items) > most:
-        said = f"{key}: at most {most} (management.max_batch_size), got {len(items)}"
-        raise ApiError(400, "INVALID_INPUT", said)
 
 
 def _rounded(labels: Labels) -> dict[str, float]:

@@ -13,8 +13,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from wayside.gateway.api import ApiError, Body, Endpoint, needs_text, parsed, since
-from wayside.gateway.classify_api import at_most
+from wayside.gateway.api import ApiError, Body, Endpoint, at_most, needs_text, parsed, since
 from wayside.gateway.heads import Heads
 from wayside.vocab.ask import Vector
 

@@ -21,6 +21,7 @@ from wayside.runtime import Runtime
 from wayside.runtime.costs import Costs
 from wayside.runtime.explain import explanation
 from wayside.settings.problems import suggest
+from wayside.vocab.ask import Labels
 from wayside.vocab.errors import RequestError
 from wayside.vocab.outcome import Request
 from wayside.vocab.prompt import Prompt
@@ -109,6 +110,8 @@ class EvalAnswer(TypedDict):
     signal_values: dict[str, float]
     signal_errors: dict[str, str]
     metrics: dict[str, float]
+    probabilities: NotRequired[dict[str, float]]
+    explanation: NotRequired[str]
     eval_trace: NotRequired[dict[str, Any]]
 
 
@@ -161,12 +164,7 @@ class RoutingApi:
         labels = await self._heads.labels(DOMAIN, prompt.question)
         best, confidence = labels[0]
         told = await _explained(prompt, choice, costs, changes=body.options.trace)
-        if choice.recipe.decider.decisions:
-            routing = told["decision"] or "default"
-        elif confidence >= body.options.confidence_threshold:
-            routing = "high_confidence_specialized"
-        else:
-            routing = "low_confidence_general"
+        routing = _routing(choice, confidence, body.options)
         answer: IntentAnswer = {
             "classification": {
                 "category": best,
@@ -196,6 +194,9 @@ class RoutingApi:
         prompt, choice, costs = await self._choose(body)
         told = await _explained(prompt, choice, costs, changes=trace)
         refs = _refs(choice)
+        labels: Labels = ()
+        if body.options.return_probabilities or not choice.recipe.decider.decisions:
+            labels = await self._heads.labels(DOMAIN, prompt.question)
         answer: EvalAnswer = {
             "original_text": prompt.question,
             "requested_model": prompt.model,
@@ -214,7 +215,7 @@ class RoutingApi:
             "selection_status": "selected" if choice.match else "fallback",
             "selection_method": choice.algorithm,
             "selection_reason": told["why"],
-            "routing_decision": told["decision"] or "default",
+            "routing_decision": _routing(choice, labels[0][1] if labels else 0.0, body.options),
             "signal_confidences": {
                 s["signal"]: s["confidence"] for s in told["signals"] if s["matched"]
             },
@@ -227,6 +228,10 @@ class RoutingApi:
                 "total_ms": since(began),
             },
         }
+        if body.options.return_probabilities:
+            answer["probabilities"] = {k: round(v, 6) for k, v in labels}
+        if body.options.include_explanation:
+            answer["explanation"] = told["why"]
         if trace:
             answer["eval_trace"] = _trace(told)
         return answer
@@ -276,6 +281,15 @@ async def _explained(
     if not changes:
         return explanation(prompt, choice, costs, changes=False)
     return await asyncio.to_thread(explanation, prompt, choice, costs)
+
+
+def _routing(choice: Choice, confidence: float, options: Options) -> str:
+    """The decision's name or, where none is configured, how sure the domain is (spec 7.1)."""
+    if choice.recipe.decider.decisions:
+        return choice.match.decision.name if choice.match else "default"
+    if confidence >= options.confidence_threshold:
+        return "high_confidence_specialized"
+    return "low_confidence_general"
 
 
 _TRACED = ("why", "signals", "costs", "decisions", "would_change")
