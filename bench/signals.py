@@ -26,7 +26,8 @@ from wayside.engines import Engines
 from wayside.runtime import Runtime, compile_policy
 from wayside.settings import RouterSettings
 from wayside.vocab.errors import AskFailed
-from wayside.vocab.prompt import Message, Prompt, estimate_tokens
+from wayside.vocab.prompt import Message, Prompt
+from wayside.vocab.tokens import estimate_tokens
 
 PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "signal-costs.md"
 LENGTHS = (20, 250, 1_000, 4_000, 16_000, 64_000, 1_000_000)

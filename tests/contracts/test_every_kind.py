@@ -27,7 +27,8 @@ from wayside.selection import Candidate
 from wayside.settings import RouterSettings
 from wayside.vocab.ask import Ask, Classify, Embed, Failure, Language, Mark, Now, Similar, Span
 from wayside.vocab.errors import AskFailed
-from wayside.vocab.prompt import Message, Prompt, estimate_tokens
+from wayside.vocab.prompt import Message, Prompt
+from wayside.vocab.tokens import estimate_tokens
 from wayside.vocab.verdict import Verdict
 
 FOLDERS: dict[Family, str] = {

@@ -20,7 +20,8 @@ from wayside.dialects import (
     rewrite_strings,
 )
 from wayside.dialects.answers import Canned
-from wayside.vocab.prompt import NOTHING, Message, Prompt, estimate_tokens
+from wayside.vocab.prompt import NOTHING, Message, Prompt
+from wayside.vocab.tokens import estimate_tokens
 
 PATH = "/v1/chat/completions"
 

@@ -9,7 +9,8 @@ import msgspec
 
 from wayside.dialects import UNREADABLE, Edit, answers, bad_body, decode
 from wayside.dialects.answers import Canned
-from wayside.vocab.prompt import Message, Prompt, estimate_tokens
+from wayside.vocab.prompt import Message, Prompt
+from wayside.vocab.tokens import estimate_tokens
 
 PATH = "/v1/completions"
 

@@ -25,7 +25,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
 
     ``model`` is what the client asked for, not what it will get.
     ``question`` is the last thing the user said, or ``""``.
-    ``tokens`` estimates the whole conversation (UTF-8 bytes / 4), in tokens.
+    ``tokens`` estimates the words of the whole conversation (:mod:`wayside.vocab.tokens`).
     ``tools`` are the names of the tools offered.
     ``metadata`` is the request's own ``metadata`` object (strings only).
     ``headers`` are lower-case; internal ones a client may not send are not among them.
@@ -42,11 +42,3 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = NOTHING
     user: str = ""
     groups: tuple[str, ...] = ()
-
-
-def estimate_tokens(texts: list[str]) -> int:
-    """Tokens in ``texts``: one per four UTF-8 bytes, rounded up (spec: vSR's ceil(bytes / 4))."""
-    size = 0
-    for text in texts:
-        size += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-    return -(-size // 4)
