@@ -23,7 +23,7 @@ from wayside.engines.embedding import EMBEDDING_MODEL, Table, read
 
 _STEPS: Final = 300
 _RATE: Final = 0.02
-_DECAY: Final = 0.01  # pull of the slope towards zero: .001 overfits, .05 teaches little
+_DECAY: Final = 0.02  # pull of the slope to zero; .001 overfits, .1 teaches little
 _SHORTEST: Final = 2  # letters of a word worth knowing
 
 Floats = NDArray[np.float32]
