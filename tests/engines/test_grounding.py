@@ -91,7 +91,7 @@ def test_more_evidence_against_a_claim_is_a_higher_score() -> None:
 
 
 def test_on_claims_it_was_not_fitted_to_it_is_right_as_often_as_its_page_says() -> None:
-    """The page says .80 and .80 at 0.5; room is left for another machine's arithmetic."""
+    """The page says .84 and .80 at 0.5; room is left for another machine's arithmetic."""
     wrong = right = missed = 0
     source = ""
     for line in (CORPUS / "heldout.txt").read_text("utf-8").splitlines():
@@ -104,7 +104,7 @@ def test_on_claims_it_was_not_fitted_to_it_is_right_as_often_as_its_page_says() 
             found = bool(marked(rest.partition(" ")[2], source))
             right, missed = right + found, missed + (not found)
     assert right + missed == 40
-    assert right / (right + wrong) >= 0.75
+    assert right / (right + wrong) >= 0.78
     assert right / (right + missed) >= 0.72
 
 
