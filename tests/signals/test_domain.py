@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from wayside.signals.domain import LABELS, DomainRule, DomainSignal
@@ -72,3 +74,22 @@ def test_an_unknown_category_says_what_to_write(label: str, fix: str) -> None:
         DomainSignal({"mine": DomainRule(labels=("law", label))})
     assert str(caught.value).startswith(f"mine.labels[1]: no domain {label!r}")
     assert fix in str(caught.value)
+
+
+def test_rules_may_ask_classifiers_of_their_own() -> None:
+    signal = DomainSignal(
+        {
+            "ours": DomainRule(labels=("math",)),
+            "theirs": DomainRule(labels=("sums",), engine="mine"),
+            "lost": DomainRule(labels=("x",), engine="gone"),
+        }
+    )
+    flow = signal.read(Prompt(model="auto", question="What is 2 + 2?"))
+    assert not isinstance(flow, Mapping)
+    asked = next(flow)
+    assert [q.head for q in asked if isinstance(q, Classify)] == ["domain", "mine", "gone"]
+    with pytest.raises(StopIteration) as stop:
+        flow.send(((("math", 0.9),), (("sums", 0.8),), Failure("down")))
+    found = stop.value.value
+    assert found["ours"].matched and found["theirs"].confidence == 0.8
+    assert found["lost"].unknown and "down" in found["lost"].because
