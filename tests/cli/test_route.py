@@ -114,7 +114,7 @@ def test_explain_shows_costs_rules_and_what_would_change(wayside: Wayside, examp
     assert {"domain", "keyword"} <= {kind for kind, _ in costs}
     _, _, changes = whole.out.partition("What would have changed the choice\n")
     assert "no decision, so the default model, but domain:code matched" in changes
-    assert "hard, but context:long at 13 needed 8000" in changes, "one leaf does for two rules"
+    assert "hard, but context:long at 11 needed 8000" in changes, "one leaf does for two rules"
 
 
 def test_json_tells_it_all(wayside: Wayside, example: Path) -> None:

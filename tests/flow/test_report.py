@@ -71,7 +71,7 @@ def test_debug_adds_every_signal_that_matched() -> None:
     found = dict(forwarded(SEED, request).report)
     assert found["x-vsr-matched-keywords"] == "a,b"
     assert found["x-vsr-matched-context"] == "short"
-    assert found["x-vsr-context-token-count"] == "3"
+    assert found["x-vsr-context-token-count"] == "2"
     assert set(found) > KEYSTONES | DEFAULTS
 
 
