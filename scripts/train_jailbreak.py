@@ -313,7 +313,7 @@ class Report:
             name: []
             for name in ("sources", "own_only", "harmful", "tests", "families", "survival")
         }
-        self._tables |= {"languages": [], "cost": [], "calibration": []}
+        self._tables |= {"languages": [], "cost": [], "calibration": [], "thresholds": []}
         self._reliability: list[tuple[float, bool]] = []
 
     def parts(self) -> dict[str, str]:
@@ -363,9 +363,16 @@ class Report:
             attacks = attack & mine if source.startswith("held out") else attack
             one = figures(source, likely[attacks], likely[benign & mine])
             self._tables["tests"].append(one.line())
+        everyday = np.array([row.source.startswith("everyday") for row in tests])
+        for threshold in (0.1, 0.3, 0.5, 0.7, 0.9):
+            shares = [
+                f"{(likely[some] >= threshold).mean():.3f}"
+                for some in (attack, benign & held, benign & everyday)
+            ]
+            self._tables["thresholds"].append(f"| {threshold} | {' | '.join(shares)} |")
         for title, key in (("families", "family"), ("languages", "lang")):
             for name in dict.fromkeys(
-                getattr(row, key) for row in tests if row.source == "held out"
+                getattr(row, key) for row in tests if row.source.startswith("held out")
             ):
                 mine = held & np.array([getattr(row, key) == name for row in tests])
                 caught, alarms = _share(likely[mine & attack]), _share(likely[mine & benign])
@@ -473,7 +480,8 @@ collections of attacks come from the same forums, so they are left out together.
 | --- | --- | --- | --- | --- | --- | --- |
 {sources}
 
-Trained on this project's corpora alone, all public sources unseen:
+Trained on this project's corpora alone, all public sources unseen (the threshold .5 is not meant for
+this model, which knows fewer innocent texts):
 
 | attacks / innocent texts | rows | AUC | recall at 1 % | at 0.1 % | recall at .5 | false positives at .5 |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -486,6 +494,12 @@ all of them against everyday prompts and exam questions; none was trained on:
 | innocent texts | rows | AUC | recall at 1 % | at 0.1 % | recall at .5 | false positives at .5 |
 | --- | --- | --- | --- | --- | --- | --- |
 {tests}
+
+What other thresholds mean for the same texts (both rounds together):
+
+| threshold | attacks caught | hard negatives flagged | everyday prompts flagged |
+| --- | --- | --- | --- |
+{thresholds}
 
 Detections that survive harmless words around the attack (everyday prompts or prose, cut anywhere):
 
@@ -510,6 +524,10 @@ By language, held out (at .5):
 | language | caught | flagged |
 | --- | --- | --- |
 {languages}
+
+The default threshold was set on these very scores (see *How it works*), so its false positives are
+chosen, not found; those of the held-out sets above were not looked at. Probabilities
+below .9 are therefore modest: more of such texts are attacks than they say.
 
 Calibration of `jailbreak`, unseen sources (slopes {slopes}, offsets {offsets}):
 
@@ -577,6 +595,9 @@ are MIT; CLINC-150 is CC BY 3.0, Banking77 CC BY 4.0. Public texts are not in th
   like one. So does a harmful request put politely: `harmful` is a weak label, see its table.
 - Languages other than English know resets, personas, probes and requests in a few phrasings each;
   no native speaker reviewed them.
+- Of the held-out families it is weakest at instructions planted in documents without a word of
+  reset or secrecy, stories, split payloads and slow persuasion: see the table. A lower threshold
+  catches more of them.
 - It reads text, not images, and not across turns unless asked to (`include_history`).
 - `jailbreak_response` is trained and measured on composed answers only.
 - A patient attacker who can query it will get past it. Put a stronger model behind the same
