@@ -119,7 +119,6 @@ async def test_the_risk_is_that_of_an_attack_whoever_won(
     assert (found["is_jailbreak"], found["risk_score"]) == (attack, risk)
     assert found["confidence"] == pytest.approx(risk if attack else 1 - risk)
     assert found["recommendation"] == ("block" if attack else "allow")
-    assert found["detection_types"] == found["patterns_detected"]
     assert found["detection_types"] == (["jailbreak"] if attack else [])
     assert f"P(attack) is {risk:.2f}" in found["reasoning"]
 
@@ -137,6 +136,18 @@ async def test_several_attacks_are_added_and_named() -> None:
             SECURITY, {"text": "x", "options": {"detection_types": ["rolplay"]}}
         )
         assert status == 400 and "injection, roleplay" in answer["error"]["message"]
+
+
+async def test_other_harm_is_told_and_counts_on_request() -> None:
+    engine = Fake("classify", lambda text: ranked(harmful=0.8, benign=0.15, jailbreak=0.05))
+    async with listening({**models(), "jailbreak": engine}) as api:
+        found = await good(api, SECURITY, text="x")
+        assert (found["is_jailbreak"], found["risk_score"]) == (False, 0.05)
+        assert found["patterns_detected"] == ["harmful"] and found["detection_types"] == []
+        options = {"detection_types": ["jailbreak", "harmful"]}
+        found = await good(api, SECURITY, text="x", options=options)
+        assert (found["is_jailbreak"], found["risk_score"]) == (True, 0.85)
+        assert found["detection_types"] == ["harmful"]
 
 
 async def test_labels_that_say_nothing_of_harm_are_no_verdict() -> None:

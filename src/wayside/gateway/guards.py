@@ -18,7 +18,9 @@ HARMLESS = frozenset(
     {"benign", "safe", "harmless", "legitimate", "normal", "none", "clean", "negative", "no"}
     | {"not_jailbreak", "no_jailbreak", "not_injection", "label_0", "0"}
 )
-"""What classifiers call a text that attacks nothing; every other label is an attack."""
+"""What classifiers call a text that harms nothing; every other label is a harm."""
+ATTACK = "jailbreak"
+"""The label that counts unless others are asked for; where there is none, every harm does."""
 SENSITIVITY = {"low": 0.7, "medium": 0.5, "high": 0.3}
 """From which P(attack) on a text is one."""
 
@@ -46,7 +48,8 @@ class SecurityOptions(Body):
     sensitivity: Literal["low", "medium", "high"] = "medium"
     """0.7, 0.5 or 0.3."""
     detection_types: Annotated[list[str], Field(max_length=64)] = Field(default_factory=list)
-    """The classifier's labels that count; empty: every one that is not harmless."""
+    """The classifier's labels that count; empty: ``jailbreak``, or every harm it knows if it has
+    no such label."""
     include_reasoning: bool = True
     """Whether ``reasoning`` says why."""
 
@@ -126,18 +129,18 @@ def marked(
 
 def judged(labels: Labels, options: SecurityOptions, began: float, code: str) -> SecurityAnswer:
     """The answer of ``classify/security``: ``risk_score`` is P(attack), whichever label won."""
-    attacks = [(label, p) for label, p in labels if label.lower() not in HARMLESS]
-    if len(attacks) == len(labels):
+    harms = [(label, p) for label, p in labels if label.lower() not in HARMLESS]
+    if len(harms) == len(labels):
         names = ", ".join(label for label, _ in labels[:8])
         raise ApiError(503, code, f"jailbreak: no label of the classifier means harmless: {names}")
-    if options.detection_types:
-        known = {label for label, _ in attacks}
-        for i, name in enumerate(options.detection_types):
-            if name not in known:
-                fix = f"there are: {', '.join(sorted(known))}"
-                where = f"options.detection_types[{i}]"
-                raise ApiError(400, "INVALID_INPUT", f"{where}: no such label; {fix}")
-        attacks = [(label, p) for label, p in attacks if label in options.detection_types]
+    known = {label for label, _ in harms}
+    for i, name in enumerate(options.detection_types):
+        if name not in known:
+            where = f"options.detection_types[{i}]"
+            said = f"{where}: no such label; there are: {', '.join(sorted(known))}"
+            raise ApiError(400, "INVALID_INPUT", said)
+    counted = set(options.detection_types) or {k for k in known if k.lower() == ATTACK} or known
+    attacks = [(label, p) for label, p in harms if label in counted]
     threshold = options.confidence_threshold
     if threshold is None:
         threshold = SENSITIVITY[options.sensitivity]
@@ -150,7 +153,7 @@ def judged(labels: Labels, options: SecurityOptions, began: float, code: str) ->
         "detection_types": seen if attack else [],
         "confidence": round(risk if attack else 1 - risk, 4),
         "recommendation": "block" if attack else "allow",
-        "patterns_detected": list(seen) if attack else [],
+        "patterns_detected": [label for label, p in harms if p >= threshold],
         "processing_time_ms": since(began),
     }
     if options.include_reasoning:
