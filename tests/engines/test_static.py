@@ -160,3 +160,34 @@ def test_a_model_with_other_features_is_refused() -> None:
     model = dataclasses.replace(modelfile.read(DOMAIN_MODEL), bits=features.BITS + 1)
     with pytest.raises(ValueError, match="bits"):
         StaticClassifier(model)
+
+
+def test_several_classifiers_read_a_prompt_once() -> None:
+    text = "".join(["the same ", "prompt"])
+    first = features.buckets(text)
+    assert features.buckets(text) is first
+    assert not first.flags.writeable  # one classifier cannot spoil it for the next
+    equal = "".join(["the ", "same prompt"])
+    assert features.buckets(equal).tolist() == first.tolist()
+    assert features.buckets("another prompt").tolist() != first.tolist()
+    assert features.buckets(text).tolist() == first.tolist()
+
+
+def test_many_prompts_are_classified_as_each_would_be(domain: StaticClassifier) -> None:
+    texts = ["what is dna", "", "SELECT 1;", "\ud800", "क्या हाल है", "lorem " * 2000] * 60
+    for text, found in zip(texts, domain.classify_many(texts), strict=True):
+        assert dict(found) == pytest.approx(dict(domain.classify(text)), abs=1e-4)
+
+
+def test_a_model_replaced_on_disk_keeps_answering(tmp_path: Path) -> None:
+    file = tmp_path / "live.model"
+    modelfile.write(file, modelfile.read(DOMAIN_MODEL))
+    live = StaticClassifier.load(file)
+    before = live.classify("is a verbal contract binding")
+    tiny = dataclasses.replace(
+        modelfile.read(DOMAIN_MODEL), known=np.zeros(0, np.int64),
+        weights=live._weights[:0], spreads=np.zeros(0, np.uint8),
+    )  # fmt: skip
+    modelfile.write(file, tiny)
+    assert live.classify("is a verbal contract binding") == before
+    assert StaticClassifier.load(file).classify("is a verbal contract binding")[0][1] < 0.1

@@ -24,7 +24,28 @@ _SPACE, _LETTER, _DIGIT, _IDEOGRAPH, _SIGN = range(5)
 
 
 def buckets(text: str) -> NDArray[np.int64]:
-    """The sorted, distinct bucket numbers, 0..2**BITS-1, of everything the text contains."""
+    """The sorted, distinct bucket numbers, 0..2**BITS-1, of everything the text contains.
+
+    The numbers of the last text are kept, because several classifiers read one prompt one after
+    another; they are read-only. Only the very same object counts: comparing costs too much.
+    """
+    last, found = _LAST[0]  # one load: another thread may change it meanwhile
+    if last is not text:
+        found = _buckets(text)
+        found.flags.writeable = False
+        _LAST[0] = (text, found)
+    return found
+
+
+def word(text: str) -> int:
+    """The bucket of one whole word, whatever stands around it; the text is the word alone."""
+    codes = np.frombuffer(fold(text).encode("utf-32-le", "surrogatepass"), np.uint32)
+    values = _CODE.take(codes, mode="clip") * _POWER[: len(codes)]
+    number = values[1:-1].sum(dtype=np.uint64, keepdims=True) * (_INVERSE[1:2] * _WORD_SALT)
+    return int((number >> _SHIFT)[0])
+
+
+def _buckets(text: str) -> NDArray[np.int64]:
     codes = np.frombuffer(fold(text).encode("utf-32-le", "surrogatepass"), np.uint32)
     kinds = _KIND.take(codes, mode="clip")
     size = len(codes)
@@ -58,14 +79,6 @@ def buckets(text: str) -> NDArray[np.int64]:
     fresh[:1] = True
     np.not_equal(numbers[1:], numbers[:-1], out=fresh[1:])
     return numbers[fresh]
-
-
-def word(text: str) -> int:
-    """The bucket of one whole word, whatever stands around it; the text is the word alone."""
-    codes = np.frombuffer(fold(text).encode("utf-32-le", "surrogatepass"), np.uint32)
-    values = _CODE.take(codes, mode="clip") * _POWER[: len(codes)]
-    number = values[1:-1].sum(dtype=np.uint64, keepdims=True) * (_INVERSE[1:2] * _WORD_SALT)
-    return int((number >> _SHIFT)[0])
 
 
 def fold(text: str) -> str:
@@ -111,6 +124,7 @@ def _powers(base: int) -> NDArray[np.uint64]:
 
 
 _BASE: Final = 0x9E3779B97F4A7C15  # odd, hence invertible modulo 2**64
+_LAST: Final[list[tuple[str, NDArray[np.int64]]]] = [("", np.zeros(0, np.int64))]
 _KIND: Final = _kinds()
 _CODE: Final = _codes()
 _POWER: Final = _powers(_BASE)

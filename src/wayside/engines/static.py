@@ -1,11 +1,14 @@
 """Classifies a prompt with nothing but numpy, in tens of microseconds.
 
 A text is its set of hashed features (`features.buckets`). Each known one adds its row of int8
-weights; the sum is divided by the length of the feature vector, scaled and shifted per label,
-calibrated by that length once more, and a softmax makes probabilities of it. It never raises
-on any `str`: a text of which nothing is known is `other`, with no more confidence than a guess.
+weights; the sum is divided by the length of the feature vector. In a linear model that is a score
+a label; a deep one puts it through two small layers first. The scores are calibrated by the
+text's length once more, and a softmax makes probabilities of them. It never raises on any `str`:
+a text of which nothing is known gets the model's `unknown` label, with no more confidence than a
+guess.
 """
 
+from collections.abc import Sequence
 from math import exp, sqrt
 from pathlib import Path
 from typing import Final, Self
@@ -19,11 +22,12 @@ from wayside.settings import Task
 
 Ranking = tuple[tuple[str, float], ...]
 DOMAIN_MODEL: Final = Path(__file__).with_name("weights") / "domain.model"
-UNKNOWN: Final = "other"  # the label of a text that says nothing
+UNKNOWN: Final = "other"  # the label of a text that says nothing, in models that name none
+TOGETHER: Final = 256  # texts that `classify_many` takes through numpy at a time
 
 
 class StaticClassifier(Engine):
-    """A linear classifier over hashed words and word parts, loaded from one file."""
+    """A classifier over hashed words and word parts, loaded from one file."""
 
     tasks: frozenset[Task] = frozenset(["classify"])
 
@@ -35,11 +39,18 @@ class StaticClassifier(Engine):
         self.labels = model.labels
         self._row_of = np.zeros(1 << model.bits, np.int32)  # 0: a bucket without a row
         self._row_of[model.known] = np.arange(1, len(model.known) + 1, dtype=np.int32)
-        self._rows = _rows(model)
-        self._scales: list[float] = [float(scale) for scale in model.scales]
-        self._biases: list[float] = [float(bias) for bias in model.biases]
-        self._unseen, self._bend = model.unseen, model.bend
-        first = UNKNOWN if UNKNOWN in self.labels else self.labels[0]
+        self._weights = model.weights
+        # Of row 0, a bucket without one: weights of any other, which `_seen` multiplies by nothing
+        self._spreads = np.concatenate(([model.unseen], model.spreads)).astype(np.float32)
+        self._scales, self._biases = model.scales, model.biases
+        self._layers, self._bend = model.layers, model.bend
+        if model.layers:
+            both = np.concatenate((model.layers.out, model.layers.inner), axis=1)
+            self._first = np.ascontiguousarray(both, np.float32)
+            self._shift = np.concatenate((model.biases, model.layers.inner_biases))
+        first = model.unknown or (UNKNOWN if UNKNOWN in self.labels else self.labels[0])
+        if first not in self.labels:
+            raise ValueError(f"the label for unknown texts, {first!r}, is none of {self.labels}")
         rest = [label for label in self.labels if label != first]
         self._guess: Ranking = tuple((label, 1 / len(self.labels)) for label in (first, *rest))
 
@@ -56,19 +67,52 @@ class StaticClassifier(Engine):
     def classify(self, text: str) -> Ranking:
         """Every label with its calibrated probability, the likeliest first; they sum to 1."""
         rows = self._row_of.take(features.buckets(text))
-        known = int(np.count_nonzero(rows))
-        if not known:
+        seen = rows[rows > 0]
+        if not len(seen):
             return self._guess
-        ones = _ONES[: len(rows)] if len(rows) <= len(_ONES) else np.ones(len(rows), np.float32)
-        sums: list[float] = (ones @ self._rows.take(rows, axis=0).astype(np.float32)).tolist()
-        spread = sums[-1] + 128.0 * known + self._unseen * (len(rows) - known)
-        length = sqrt(max(spread, 1.0))
-        sharpness = (modelfile.USUAL / length) ** self._bend
-        scores = [
-            (total / length * scale + bias) * sharpness
-            for total, scale, bias in zip(sums, self._scales, self._biases, strict=False)
+        ones = _ONES[: len(seen)] if len(seen) <= len(_ONES) else np.ones(len(seen), np.float32)
+        sums = ones @ self._weights.take(seen - 1, axis=0).astype(np.float32)
+        length = sqrt(max(float(self._spreads.take(rows).sum()), 1.0))
+        scores = self._scores(sums * (self._scales / np.float32(length)))
+        scores *= (modelfile.USUAL / length) ** self._bend
+        return self._ranking(scores.tolist())
+
+    def classify_many(self, texts: Sequence[str]) -> list[Ranking]:
+        """The ranking of every text, as `classify` gives it, at less than its price for each."""
+        found: list[Ranking] = []
+        for at in range(0, len(texts), TOGETHER):
+            found += self._together(texts[at : at + TOGETHER])
+        return found
+
+    def _together(self, texts: Sequence[str]) -> list[Ranking]:
+        parts = [self._row_of.take(features.buckets(text)) for text in texts]
+        rows = np.concatenate(parts)
+        places = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        spreads = np.bincount(places, self._spreads.take(rows), len(parts))
+        known = rows > 0
+        seen, places = rows[known] - 1, places[known]
+        sums = np.zeros((len(parts), self._weights.shape[1]), np.float32)
+        if len(seen):
+            first = np.flatnonzero(np.diff(places, prepend=-1))
+            values = self._weights.take(seen, axis=0).astype(np.float32)
+            sums[places[first]] = np.add.reduceat(values, first, axis=0)
+        lengths = np.sqrt(np.maximum(spreads, 1.0)).astype(np.float32)
+        scores = self._scores(sums * self._scales / lengths[:, None])
+        scores *= ((modelfile.USUAL / lengths) ** self._bend)[:, None].astype(np.float32)
+        counts = np.bincount(places, minlength=len(parts))
+        return [
+            self._ranking(row) if count else self._guess
+            for row, count in zip(scores.tolist(), counts.tolist(), strict=True)
         ]
-        return self._ranking(scores)
+
+    def _scores(self, columns: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores before the softmax from columns, of one text or of several (texts x columns)."""
+        if self._layers is None:
+            return np.asarray(columns + self._biases, np.float32)
+        first = columns @ self._first + self._shift
+        count = len(self.labels)
+        inner = np.maximum(first[..., count:], 0)
+        return np.asarray(first[..., :count] + inner @ self._layers.top, np.float32)
 
     def _ranking(self, scores: list[float]) -> Ranking:
         top = max(scores)
@@ -79,14 +123,6 @@ class StaticClassifier(Engine):
         ]
         pairs.sort(key=_probability, reverse=True)
         return tuple([(label, probability) for probability, label in pairs])
-
-
-def _rows(model: modelfile.LinearModel) -> NDArray[np.int8]:
-    """The weights with the spread (less 128, to fit) as last column, and row 0 all zero."""
-    rows = np.zeros((len(model.known) + 1, len(model.labels) + 1), np.int8)
-    rows[1:, :-1] = model.weights
-    rows[1:, -1] = (model.spreads.astype(np.int16) - 128).astype(np.int8)
-    return rows
 
 
 def _probability(pair: tuple[float, str]) -> float:

@@ -87,18 +87,17 @@ def train(
     known = np.flatnonzero(seen >= recipe.at_least)
     if begin is not None:
         known = np.union1d(known, begin.buckets)
-    idf = (np.log(len(rows) / np.maximum(seen[known], recipe.at_least)) + 1).astype(np.float32)
     head = Head(
         labels=labels,
         known=known,
-        idf=np.sqrt(_spreads(idf).astype(np.float32)),
+        idf=values(len(rows) / np.maximum(seen[known], recipe.at_least)),
         weights=np.zeros((len(known), len(labels)), np.float32),
         biases=np.zeros(len(labels), np.float32),
         recipe=recipe,
     )
     say(f"{len(known)} features, {len(labels)} labels")
     answers = np.array([labels.index(label) for _, label in rows])
-    texts = _known_features(found, head)
+    texts = known_features(found, head)
     if begin is not None:
         begin.teach(head, texts, answers)
     _fit(head, texts, answers, say)
@@ -107,11 +106,11 @@ def train(
 
 def scores(head: Head, texts: Iterable[str]) -> Floats:
     """What the head says of each text, before the softmax: texts x labels."""
-    read = _known_features([features.buckets(text) for text in texts], head)
+    read = known_features([features.buckets(text) for text in texts], head)
     parts = []
     for at in range(0, len(read.lengths), 512):
         chosen = np.arange(at, min(at + 512, len(read.lengths)))
-        parts.append(_scores(head, *_batch(head, read, chosen), len(chosen)))
+        parts.append(_scores(head, *batch(head, read, chosen), len(chosen)))
     return np.concatenate(parts)
 
 
@@ -129,7 +128,7 @@ class Calibration:
 
 def lengths(head: Head, texts: Iterable[str]) -> Floats:
     """The length of each text's feature vector."""
-    return _known_features([features.buckets(text) for text in texts], head).lengths
+    return known_features([features.buckets(text) for text in texts], head).lengths
 
 
 def calibrate(
@@ -178,12 +177,18 @@ def softmax(scored: Floats) -> Floats:
     return np.asarray(raised / raised.sum(axis=-1, keepdims=True), np.float32)
 
 
+def values(rarity: NDArray[Any]) -> Floats:
+    """What features are worth of which one text in ``rarity`` has each."""
+    return np.sqrt(_spreads((np.log(rarity) + 1).astype(np.float32)).astype(np.float32))
+
+
 def _spreads(idf: Floats) -> NDArray[np.uint8]:
     """The squared values, rounded: what training and inference both divide by."""
     return np.clip(np.rint(idf**2), 1, 255).astype(np.uint8)
 
 
-def _known_features(found: Sequence[NDArray[np.int64]], head: Head) -> Texts:
+def known_features(found: Sequence[NDArray[np.int64]], head: Head) -> Texts:
+    """Texts as the head sees them, from the buckets of each."""
     column = np.full(1 << features.BITS, -1, np.int32)
     column[head.known] = np.arange(len(head.known), dtype=np.int32)
     spread = np.append(head.idf**2, np.float32(head.recipe.unseen))
@@ -196,7 +201,7 @@ def _known_features(found: Sequence[NDArray[np.int64]], head: Head) -> Texts:
     return Texts(np.concatenate(columns), bounds, np.array(lengths, np.float32))
 
 
-def _batch(
+def batch(
     head: Head, texts: Texts, chosen: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], Floats]:
     """Columns, their text's place in the batch, and values, of the chosen texts."""
@@ -211,10 +216,10 @@ def _scores(
     head: Head, columns: NDArray[np.int32], places: NDArray[np.int64], values: Floats, count: int
 ) -> Floats:
     """Scores of `count` texts; one of which nothing is known scores the biases."""
-    return _sums_by(head.weights[columns] * values[:, None], places, count) + head.biases
+    return sums_by(head.weights[columns] * values[:, None], places, count) + head.biases
 
 
-def _sums_by(values: Floats, places: NDArray[np.int64], count: int) -> Floats:
+def sums_by(values: Floats, places: NDArray[np.int64], count: int) -> Floats:
     """Rows of `values` summed by their place, places ascending: count x columns."""
     sums = np.zeros((count, values.shape[1]), np.float32)
     if len(places):
@@ -236,12 +241,12 @@ def _fit(head: Head, texts: Texts, answers: NDArray[np.int64], say: Say) -> None
         order, right = dice.permutation(len(answers)), 0
         for at in range(0, len(order), recipe.batch):
             chosen = order[at : at + recipe.batch]
-            columns, places, values = _batch(head, texts, chosen)
+            columns, places, values = batch(head, texts, chosen)
             kept = dice.random(len(values), np.float32) >= recipe.dropout
             columns, places = columns[kept], places[kept]
             values = values[kept] / (1 - recipe.dropout)
             scored = np.zeros((len(chosen), count), np.float32) + head.biases
-            partial = _sums_by(head.weights[columns] * values[:, None], places, len(chosen))
+            partial = sums_by(head.weights[columns] * values[:, None], places, len(chosen))
             scored += partial
             right += int((scored.argmax(axis=1) == answers[chosen]).sum())
             slopes = (softmax(scored) - wanted[chosen]) / np.float32(len(chosen))
