@@ -127,7 +127,8 @@ def domain_bars(own: Path, data: Path) -> Iterator[Bar]:
         figure = report(what, found).accuracy if found else None
         yield Bar("domain", f"accuracy, {what}", "at least", bar, figure, _on(file, len(found)))
     engine = _engine("domain")
-    took = _cost(engine, own) if engine else None
+    prompts = own / "domain/handwritten.jsonl"
+    took = _cost(engine, prompts) if engine and prompts.exists() else None
     yield Bar("domain", "µs for 250 characters", "at most", 120.0, took, "this machine, now")
     size = sum(file.stat().st_size for file in WEIGHTS.glob("*.model")) / 1e6
     yield Bar("domain", "MB of all weights in the wheel", "at most", 20.0, size, str(WEIGHTS))
@@ -298,9 +299,9 @@ def _surviving(
     return kept / len(detected)
 
 
-def _cost(engine: Engine, own: Path) -> float:
+def _cost(engine: Engine, prompts: Path) -> float:
     """Microseconds for prompts of 250 characters, all different: the least of five medians."""
-    whole = " ".join(one.text for one in rows.read(own / "domain/handwritten.jsonl"))
+    whole = " ".join(one.text for one in rows.read(prompts))
     texts = [whole[i * 251 : i * 251 + 250] for i in range(min(150, len(whole) // 251))]
     classify, medians = _plain(engine), []
     for _ in range(5):

@@ -25,7 +25,7 @@ from wayside.runtime.keys import KeyRing
 from wayside.settings import Task
 from wayside.settings.problems import suggest
 from wayside.vocab.ask import Labels, Spans
-from wayside.vocab.errors import ConfigError
+from wayside.vocab.errors import AskFailed, ConfigError
 
 Classify = Callable[[str], Labels]
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -193,7 +193,7 @@ def _engine(
     with asyncio.Runner() as runner:
         try:
             found = engines.engine(name)
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError, ImportError, AskFailed) as error:
             raise ConfigError.one(f"cannot be loaded: {error}", where=name) from error
         if task not in found.tasks:
             able = ", ".join(sorted(found.tasks))
