@@ -170,7 +170,7 @@ def _tools(configuration: Reader) -> Rule | None:
             out["top_k"] = configuration.whole("top_k", low=1, high=512) or 3
     if configuration.flag("strip_tool_history"):
         out["strip_history"] = True
-    return None if out == {"mode": "passthrough"} else out
+    return out
 
 
 def _pii(configuration: Reader) -> Rule | None:
