@@ -31,6 +31,7 @@ FOLDERS: dict[str, tuple[str, str]] = {
     "signal": ("signals", "Signals"),
     "selector": ("selection", "Selection algorithms"),
     "plugin": ("plugins", "Plugins"),
+    "engine": ("engines", "Engines"),
 }
 
 
@@ -193,6 +194,14 @@ def errors() -> str:
         "|---|---|---|---|",
     ]
     rows = {_error_row(call) for call in _request_errors()}
+    rows.add(
+        (
+            "a plugin's",
+            "`invalid_request_error`",
+            "`content_filter`",
+            "The message of the plugin that stopped the request or the answer.",
+        )
+    )
     lines += [f"| {' | '.join(row)} |" for row in sorted(rows)]
     lines += [
         "",
@@ -213,7 +222,8 @@ def _request_errors() -> Iterator[ast.Call]:
         for path in sorted((ROOT / "src" / "wayside" / package).glob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and ast.unparse(node.func) == "RequestError":
-                    yield node
+                    if not isinstance(node.args[0], ast.Attribute):  # a plugin's own words
+                        yield node
 
 
 def _error_row(call: ast.Call) -> tuple[str, str, str, str]:
