@@ -221,9 +221,9 @@ def _request_errors() -> Iterator[ast.Call]:
     for package in ("flow", "dialects"):
         for path in sorted((ROOT / "src" / "wayside" / package).glob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) == "RequestError":
-                    if not isinstance(node.args[0], ast.Attribute):  # a plugin's own words
-                        yield node
+                made = isinstance(node, ast.Call) and ast.unparse(node.func) == "RequestError"
+                if made and not isinstance(node.args[0], ast.Attribute):  # a plugin's own words
+                    yield node
 
 
 def _error_row(call: ast.Call) -> tuple[str, str, str, str]:
