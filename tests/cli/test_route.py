@@ -86,6 +86,19 @@ def test_names_that_look_like_markup_are_shown_as_they_are(wayside: Wayside, her
     assert "keyword:[bold]" in said.out and "[/x]" in said.out and said.out.startswith("[red]")
 
 
+def test_a_decision_that_answers_by_itself_has_no_model(wayside: Wayside, here: Path) -> None:
+    (here / "wayside.yaml").write_text("""
+models: {m: {endpoints: [h]}}
+routing:
+  default_model: m
+  signals: {keyword: {banned: {keywords: [falcon]}}}
+  decisions:
+    - {name: banned, when: "keyword:banned", plugins: {fast_response: {message: No.}}}
+""")
+    said = wayside("route", "project falcon")
+    assert said.out.startswith("no model") and "answers by itself" in said.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [

@@ -160,8 +160,9 @@ def test_a_decision_that_answers_by_itself_needs_no_model_at_all() -> None:
         outcome(at, post(chat("auto", "Prove it.")), judged(0.1))
 
 
-def test_people_are_told_that_no_model_answers() -> None:
-    at = policy(CONFIG.replace("default_model: small", ""))
+@pytest.mark.parametrize("default", ["default_model: small", ""])
+def test_people_are_told_that_no_model_answers(default: str) -> None:
+    at = policy(CONFIG.replace("default_model: small", default))
     prompt = Prompt(model="auto", question="falcon")
     flow = choose(at.recipes["default"], prompt, 0.0)
     try:

@@ -112,7 +112,7 @@ def _refuse_concrete(runtime: Runtime, raw: bytes) -> None:
 
 def show(told: dict[str, Any], out: Console, *, whole: bool = False) -> None:
     """The explanation for people; ``whole`` with costs, every rule and what would change it."""
-    out.print(f"[bold green]{escape(told['model'])}[/]  {escape(told['why'])}")
+    out.print(f"[bold green]{escape(told['model'] or 'no model')}[/]  {escape(told['why'])}")
     out.print(f"[dim]about {told['tokens']} tokens, recipe {escape(told['recipe'])}[/]\n")
     if told["signals"]:
         out.print(_signals(told, whole))

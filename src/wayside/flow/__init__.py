@@ -233,10 +233,10 @@ def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
     """Signals, decision, selection: which model should answer, and why."""
     verdicts, match = yield from judge(recipe, prompt)
     if match is None or not match.decision.candidates:
+        unserved = recipe.options.get((match.decision.name, NO_MODEL)) if match else None
+        if unserved is not None:
+            return Choice(recipe, verdicts, match, "default", unserved)
         if recipe.default is None:
-            unserved = recipe.options.get((match.decision.name, NO_MODEL)) if match else None
-            if unserved is not None:
-                return Choice(recipe, verdicts, match, "default", unserved)
             raise RequestError(
                 "Unable to route the request: no decision matched and there is no default model.",
                 code="no_model_selected",

@@ -124,7 +124,11 @@ class Draft:
 
 
 class Plugin(Protocol):
-    """Built once per decision from its settings."""
+    """Built once per decision from its settings.
+
+    A class attribute ``answers = True`` says that it always replies, so that a decision with it
+    needs no model.
+    """
 
     def __init__(self, rule: Any) -> None: ...
 

@@ -278,7 +278,7 @@ class _Compiler:
                 )
                 if option is not None:
                     options[d.name, candidate] = option
-            if not candidates and any(getattr(plugin, "answers", False) for plugin in plugins):
+            if not d.models and any(getattr(plugin, "answers", False) for plugin in plugins):
                 options[d.name, NO_MODEL] = Option(NOWHERE, NO_MODEL, (), plugins)
         projections = self.projections(routing, where)
         signals, every_signal, rules = self.signals(routing, projections, where)
