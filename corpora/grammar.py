@@ -12,7 +12,8 @@ A filler may hold slots itself. `{=label}` is filled with another line of that l
 language, which is how "translate this: who wrote Emma?" is made. `\\n` is a line break, `//`
 begins a comment, and ` >> ` separates turns: user, assistant, user (the last turn is the row's
 text, all of them are its `messages`). Rows made from one line have the same `group`, so that
-training can judge itself on lines it has not seen.
+training can judge itself on lines it has not seen. `#round 2` names the `source` of the lines
+below it: held-out rows written after the training rows were final say how much the others flatter.
 
 Everything follows from the files and one seed, so the same files always give the same bytes.
 """
@@ -41,6 +42,7 @@ class Row:
     lang: str
     kind: str
     group: str
+    round: str = ""
 
     @property
     def text(self) -> str:
@@ -50,6 +52,8 @@ class Row:
         """The row as a line of JSON."""
         row: dict[str, object] = {"text": self.text, "label": self.label}
         row |= {"lang": self.lang, "kind": self.kind, "group": self.group}
+        if self.round:
+            row["source"] = self.round
         if len(self.turns) > 1:
             roles = ("user", "assistant")
             row["messages"] = [
@@ -63,6 +67,7 @@ class Grammar:
     """What a file says: its lines with their section, and the fillers of its slots."""
 
     lines: list[tuple[str, str, str, int, str]] = field(default_factory=list)
+    rounds: list[str] = field(default_factory=list)  # of each line
     slots: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     by_label: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
 
@@ -89,12 +94,14 @@ class Grammar:
 
 def parse(path: Path) -> Grammar:
     """Reads a file; `ValueError` names the line that cannot be read."""
-    grammar, section = Grammar(), None
+    grammar, section, now = Grammar(), None, ""
     for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         line = raw.strip()
         if not line or line.startswith("//"):
             continue
-        if line.startswith("## "):
+        if line.startswith("#round "):
+            now = line[1:]
+        elif line.startswith("## "):
             parts = [part.strip() for part in line[3:].split(";")]
             if len(parts) not in (3, 4):
                 raise ValueError(f"{path}:{number}: a section is label ; language ; kind [; xN]")
@@ -109,6 +116,7 @@ def parse(path: Path) -> Grammar:
             raise ValueError(f"{path}:{number}: a line before any section")
         else:
             grammar.lines.append((*section, line))
+            grammar.rounds.append(now)
             grammar.by_label[section[0], section[1]].append(line)
     return grammar
 
@@ -122,7 +130,7 @@ def rows(path: Path, dice: random.Random, *, wear: bool) -> Iterator[Row]:
             full = [grammar.fill(turn, lang, dice).replace("\\n", "\n") for turn in turns]
             if wear:
                 full[-1] = worn(full[-1], dice)
-            yield Row(tuple(full), label, lang, kind, str(number))
+            yield Row(tuple(full), label, lang, kind, str(number), grammar.rounds[number - 1])
 
 
 def worn(text: str, dice: random.Random) -> str:

@@ -122,7 +122,7 @@ def _figures(told: Training, held_out: Sequence[tuple[str, Report]]) -> list[str
         ),
     ]
     for what, some in main.parts:
-        if what != "source":
+        if what != "source" or len(some) > 1:
             cells = [(p.name, str(p.rows), f"{p.accuracy:.2f}") for p in some]
             sections += [f"By {what}:", _table((what, "rows", "accuracy"), cells)]
     sections += [
