@@ -435,6 +435,24 @@ async def test_answers_are_counted_by_head(api: Api) -> None:
 # the later paths, and the description
 
 
+async def test_a_decision_that_answers_by_itself_selects_no_model() -> None:
+    config = """
+models: {m: {endpoints: [http://h]}}
+routing:
+  default_model: m
+  signals: {keyword: {banned: {keywords: [falcon]}}}
+  decisions:
+    - {name: banned, when: "keyword:banned", plugins: {fast_response: {message: No.}}}
+"""
+    async with listening(models(), config) as api:
+        for path in ("/api/v1/eval", "/api/v1/routing/preview?trace=true"):
+            found = await good(api, path, text="project falcon")
+            assert found["selection_status"] == "planned_final"
+            assert found["selected_model"] == "" and found["recommended_models"] == []
+        found = await good(api, "/api/v1/classify/intent", text="project falcon")
+        assert found["recommended_model"] == "" and found["routing_decision"] == "banned"
+
+
 async def test_every_path_has_its_later_name(api: Api) -> None:
     _, document = await api.get("/openapi.json")
     for path in (PII, SECURITY, FACTS, FEEDBACK, COMBINED, BATCH, NLI, EMBED, LIKE):

@@ -210,9 +210,9 @@ class RoutingApi:
                 "matched_signals": _matched(choice),
                 "unmatched_signals": sorted(str(ref) for ref in refs if not _held(choice, ref)),
             },
-            "recommended_models": told["candidates"] or [told["model"]],
+            "recommended_models": told["candidates"] or list(filter(None, [told["model"]])),
             "selected_model": told["model"],
-            "selection_status": "selected" if choice.match else "fallback",
+            "selection_status": _status(choice),
             "selection_method": choice.algorithm,
             "selection_reason": told["why"],
             "routing_decision": _routing(choice, labels[0][1] if labels else 0.0, body.options),
@@ -290,6 +290,13 @@ def _routing(choice: Choice, confidence: float, options: Options) -> str:
     if confidence >= options.confidence_threshold:
         return "high_confidence_specialized"
     return "low_confidence_general"
+
+
+def _status(choice: Choice) -> str:
+    """vSR's word; ``planned_final`` where the decision answers by itself, without a model."""
+    if choice.match is None:
+        return "fallback"
+    return "selected" if choice.option.served.target.name else "planned_final"
 
 
 _TRACED = ("why", "signals", "costs", "decisions", "would_change")
