@@ -171,7 +171,7 @@ class RoutingApi:
                 "confidence": round(confidence, 4),
                 "processing_time_ms": since(began),
             },
-            "recommended_model": told["lora"] or told["model"],
+            "recommended_model": told["lora"] or told["model"] or "",
             "routing_decision": routing,
             "matched_signals": _matched(choice),
             "decision_result": {
@@ -211,7 +211,7 @@ class RoutingApi:
                 "unmatched_signals": sorted(str(ref) for ref in refs if not _held(choice, ref)),
             },
             "recommended_models": told["candidates"] or list(filter(None, [told["model"]])),
-            "selected_model": told["model"],
+            "selected_model": told["model"] or "",
             "selection_status": _status(choice),
             "selection_method": choice.algorithm,
             "selection_reason": told["why"],
