@@ -19,10 +19,24 @@ def test_an_edit_changes_the_model_and_no_other_byte() -> None:
 
 
 def test_asking_the_router_to_choose_is_refused_with_the_reason() -> None:
-    with pytest.raises(RequestError, match="cannot be compared") as caught:
-        EmbeddingBody(b'{"model":"auto","input":"x"}').prompt({})
-    assert caught.value.param == "model"
-    assert caught.value.status == 400
+    body = EmbeddingBody(b'{"model":"auto","input":"x"}')
+    assert "cannot be compared" in body.needs_model and "'auto'" in body.needs_model
+
+
+@pytest.mark.parametrize(
+    ("given", "texts"),
+    [
+        ('"a falcon"', ["a falcon"]),
+        ('["one", "two"]', ["one", "two"]),
+        ("[[1, 2], [3]]", []),
+        ("[1, 2]", []),
+        ("null", []),
+    ],
+)
+def test_guards_read_its_texts(given: str, texts: list[str]) -> None:
+    prompt = EmbeddingBody(f'{{"model":"e5","input":{given}}}'.encode()).prompt({})
+    assert [m.text for m in prompt.messages] == texts
+    assert prompt.question == "\n".join(texts)
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b'{"model":1}', b'{"model":"\xff"}', b"[" * 100_000])

@@ -8,6 +8,7 @@ import pytest
 
 from tests.flow.driving import chat, forwarded, outcome, policy, post
 from wayside.vocab.errors import ConfigError
+from wayside.vocab.outcome import Reply
 
 GUARDED = """
 models:
@@ -60,3 +61,15 @@ def test_the_recipe_must_be_there() -> None:
         ConfigError, match="guard_recipe: no recipe 'guard'; did you mean 'guards'"
     ):
         policy(GUARDED.replace("guard_recipe: guards", "guard_recipe: guard"))
+
+
+def test_embeddings_are_judged_too() -> None:
+    blocking = GUARDED.replace(
+        "system_prompt: {prompt: Keep it internal.}", "fast_response: {message: No.}"
+    )
+    asked = {"model": "big", "input": ["a falcon", "about project falcon"]}
+    found = outcome(policy(blocking), post(asked, path="/v1/embeddings"), lambda _: 0.0)
+    assert isinstance(found, Reply)
+    assert found.status == 403 and json.loads(found.body)["error"]["message"] == "No."
+    sent = forwarded(policy(blocking), post({"model": "big", "input": "x"}, path="/v1/embeddings"))
+    assert sent.target.name == "big"

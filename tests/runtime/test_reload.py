@@ -19,15 +19,19 @@ class Watch:
         self.applied: list[str] = []
         self.refused: list[str] = []
         self.watcher = Watcher(
-            path, self._apply, lambda error: self.refused.append(str(error)), interval_s=0.001
+            path,
+            self._prepare,
+            self.applied.append,
+            lambda error: self.refused.append(str(error)),
+            interval_s=0.001,
         )
 
-    def _apply(self, text: bytes) -> None:
+    def _prepare(self, text: bytes) -> str:
         if text == b"bad":
             raise ConfigError.one("not good")
         if text == b"bug":
             raise KeyError("oops")
-        self.applied.append(text.decode())
+        return text.decode()
 
     def look(self) -> list[str]:
         """What one look applies."""
@@ -138,13 +142,13 @@ def test_a_file_that_is_not_there_yet_is_applied_when_it_comes(tmp_path: Path) -
 
 async def test_the_watch_looks_by_itself(watch: Watch) -> None:
     seen = asyncio.Event()
-    applied = watch.watcher._apply
+    adopt = watch.watcher._adopt
 
-    def apply(text: bytes) -> None:
-        applied(text)
+    def adopted(text: str) -> None:
+        adopt(text)
         seen.set()
 
-    watch.watcher._apply = apply
+    watch.watcher._adopt = adopted
     running = asyncio.ensure_future(watch.watcher.run())
     rewrite(watch.path, "two")
     await asyncio.wait_for(seen.wait(), 10)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from wayside.cli.files import Loaded, read
 from wayside.dialects import encode
@@ -30,6 +30,14 @@ _RETIRE_S = 120.0
 """How long an engine that a reload left out still answers requests that began before."""
 _FIXED = ("listen", "management", "limits", "log", "extproc", "envoy")
 """Parts of the settings that are read at start only; a change there asks for a restart."""
+
+
+class Prepared(NamedTuple):
+    """A configuration that is ready to be put in force."""
+
+    loaded: Loaded
+    policy: Policy
+    engines: Engines
 
 
 class App:
@@ -93,11 +101,17 @@ class App:
             return True, "serving the last good configuration; the newest was refused"
         return True, "serving"
 
-    def watcher(self, interval_s: float = 1.0) -> Watcher:
-        return Watcher(Path(self.state.path), self.apply, self.refuse, interval_s=interval_s)
+    def watcher(self, interval_s: float = 1.0) -> Watcher[Prepared]:
+        return Watcher(
+            Path(self.state.path), self.prepare, self.adopt, self.refuse, interval_s=interval_s
+        )
 
     def apply(self, text: bytes) -> None:
         """Put a new configuration in force. Raises :class:`ConfigError`, changing nothing."""
+        self.adopt(self.prepare(text))
+
+    def prepare(self, text: bytes) -> Prepared:
+        """Everything about a new configuration that takes time; changes nothing yet."""
         loaded = read(text, self.state.path, env=self._env)
         policy = compile_policy(
             loaded.settings,
@@ -107,6 +121,12 @@ class App:
         )
         engines = Engines(loaded.settings.engines, self.keys.resolve, reuse=self.engines)
         load_engines(engines, policy)
+        return Prepared(loaded, policy, engines)
+
+    def adopt(self, prepared: Prepared) -> None:
+        """Put it in force, at once."""
+        loaded, policy, engines = prepared
+        text = loaded.text
         self.fleet.replace(loaded.settings.models)
         self.runtime.replace(policy, engines.answerers())
         asyncio.get_running_loop().call_later(_RETIRE_S, self.engines.close, engines)
@@ -183,7 +203,7 @@ def load_engines(engines: Engines, policy: Policy) -> None:
     problems = []
     for name in sorted(policy.engines):
         try:
-            engines.load([name])
+            engines.load([name], [bank for bank in policy.banks if bank.engine == name])
         except (OSError, ValueError, ImportError, WaysideError) as error:
             problems.append(Problem(f"cannot be loaded: {error}", f"engines.{name}"))
     if problems:

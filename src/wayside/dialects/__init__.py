@@ -60,6 +60,11 @@ class Body(Protocol):
 
     def __init__(self, raw: bytes) -> None: ...
 
+    @property
+    def needs_model(self) -> str:
+        """Why no model can be chosen for it, for the client; ``""`` where one can."""
+        ...
+
     def prompt(self, headers: Mapping[str, str]) -> Prompt:
         """What signals read."""
         ...

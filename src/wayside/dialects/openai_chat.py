@@ -84,6 +84,10 @@ class ChatBody:
         self._raw, self._request = raw, request
         self.model, self.stream = request.model, bool(request.stream)
 
+    @property
+    def needs_model(self) -> str:
+        return ""
+
     def prompt(self, headers: Mapping[str, str]) -> Prompt:
         request = self._request
         inside = ""

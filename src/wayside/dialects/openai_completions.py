@@ -37,6 +37,10 @@ class CompletionBody:
         self._raw, self._request = raw, request
         self.model, self.stream = request.model, bool(request.stream)
 
+    @property
+    def needs_model(self) -> str:
+        return ""
+
     def prompt(self, headers: Mapping[str, str]) -> Prompt:
         asked = self._request.prompt
         items = asked if isinstance(asked, list) else [asked]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from wayside.dialects import UNREADABLE, Edit, bad_body, decode
-from wayside.vocab.errors import RequestError
-from wayside.vocab.prompt import Prompt
+from wayside.vocab.prompt import Message, Prompt
+from wayside.vocab.tokens import estimate_tokens
 
 PATH = "/v1/embeddings"
 
 
 class _Request(msgspec.Struct, gc=False):
     model: str
+    input: msgspec.Raw = msgspec.Raw()
 
 
 _request = msgspec.json.Decoder(_Request)
@@ -23,7 +25,7 @@ _request = msgspec.json.Decoder(_Request)
 class EmbeddingBody:
     """Vectors of different models do not compare, so ``auto`` is refused."""
 
-    __slots__ = ("_raw", "model", "stream")
+    __slots__ = ("_input", "_raw", "model", "stream")
 
     def __init__(self, raw: bytes) -> None:
         try:
@@ -31,12 +33,29 @@ class EmbeddingBody:
         except UNREADABLE as error:
             raise bad_body(error) from None
         self._raw, self.model, self.stream = raw, request.model, False
+        self._input = request.input
+
+    @property
+    def needs_model(self) -> str:
+        return (
+            f"Embeddings need a concrete model, not {self.model!r}: vectors of different models "
+            "cannot be compared. GET /v1/models lists the names."
+        )
 
     def prompt(self, headers: Mapping[str, str]) -> Prompt:
-        raise RequestError(
-            f"Embeddings need a concrete model, not {self.model!r}: vectors of different models "
-            "cannot be compared. GET /v1/models lists the names.",
-            param="model",
+        """For guards, which judge requests that name a model, too: each text is a turn."""
+        try:
+            found: Any = msgspec.json.decode(self._input) if len(self._input) else ""
+        except UNREADABLE as error:
+            raise bad_body(error, "input") from None
+        given = found if isinstance(found, list) else [found]
+        texts = [text for text in given if isinstance(text, str)]
+        return Prompt(
+            model=self.model,
+            messages=tuple([Message("user", text) for text in texts]),
+            question="\n".join(texts),
+            tokens=estimate_tokens(texts),
+            headers=headers,
         )
 
     def edit(self) -> EmbeddingEdit:

@@ -79,10 +79,17 @@ class Engines:
             Language: self.language,
         }
 
-    def load(self, names: Iterable[str]) -> None:
-        """Make these engines now, so that no request waits for it. Raises what making raises."""
+    def load(self, names: Iterable[str], banks: Iterable[Bank] = ()) -> None:
+        """Make these engines now, so that no request waits for it. Raises what making raises.
+
+        Examples are embedded now too, where the engine does that at once; another embeds them
+        when it is first asked.
+        """
         for name in names:
             self.engine(name)
+        for bank in banks:
+            if not inspect.iscoroutinefunction(self.engine(bank.engine).embed):
+                self._bank(bank)
 
     def made(self, name: str) -> bool:
         """Whether an ask of ``name`` finds it made already."""

@@ -25,7 +25,7 @@ from wayside.plugins import Draft, Early, Plugin
 from wayside.selection import Candidate, Selector
 from wayside.settings import ReasoningFamily
 from wayside.signals import Reading, Signal
-from wayside.vocab.ask import Flow, Now, ask, gather
+from wayside.vocab.ask import Bank, Flow, Now, ask, gather
 from wayside.vocab.errors import AskFailed, RequestError
 from wayside.vocab.headers import CREDENTIALS, DEBUG, SELECTED_MODEL
 from wayside.vocab.identity import NOBODY, Identity
@@ -119,6 +119,8 @@ class Policy:
     targets: tuple[Target, ...] = field(default=())
     guard: Recipe | None = None
     """Judges requests that name a model, too: its plugins run, the model stays."""
+    banks: tuple[Bank, ...] = ()
+    """The examples that its signals compare prompts with."""
     engines: frozenset[str] = frozenset()
     """The names of the engines that its signals and plugins ask."""
 
@@ -134,6 +136,8 @@ def answer(policy: Policy, request: Request, dice: float) -> Outcome | Flow[Outc
     body = parse(request.body)
     recipe = policy.virtual.get(body.model)
     if recipe is not None:
+        if body.needs_model:
+            raise RequestError(body.needs_model, param="model")
         return route(recipe, request, body, dice)
     served = policy.concrete.get(body.model)
     if served is None:

@@ -141,6 +141,8 @@ class Runtime:
                 f"{body.model!r} names a model: it goes straight through, nothing is decided.",
                 param="model",
             )
+        if body.needs_model:
+            raise RequestError(body.needs_model, param="model")
         if every_signal:
             recipe = dataclasses.replace(recipe, signals=recipe.every_signal)
         prompt = recipe.prompt(body, request.headers)

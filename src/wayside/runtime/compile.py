@@ -34,6 +34,7 @@ from wayside.settings.address import strict_ip_problem
 from wayside.settings.problems import problems_from, suggest
 from wayside.settings.projections import PROJECTION
 from wayside.signals import Signal
+from wayside.vocab.ask import Bank
 from wayside.vocab.errors import ConfigError, Problem
 from wayside.vocab.headers import CREDENTIALS, header_name, header_value
 from wayside.vocab.identity import Identity
@@ -87,6 +88,7 @@ class _Compiler:
         """Where each configured engine's settings stand, and those settings."""
         self.engine_tasks = self.engines()
         self.engines_used: set[str] = set()
+        self.banks: list[Bank] = []
         self.engine_links()
 
     def policy(self) -> Policy:
@@ -110,6 +112,7 @@ class _Compiler:
             listing=self.listing(virtual, concrete),
             targets=tuple(self.targets.values()),
             guard=guard,
+            banks=tuple(self.banks),
             engines=frozenset(self.engines_used),
         )
 
@@ -386,6 +389,7 @@ class _Compiler:
                 every[kind_name] = (kind.build(valid), tuple(valid))
                 if wanted:
                     built[kind_name] = (kind.build(wanted), tuple(wanted))
+                    self.banks.extend(getattr(built[kind_name][0], "banks", {}).values())
             except ConfigError as error:
                 at = f"{where}.signals.{kind_name}"
                 self.problems.extend(

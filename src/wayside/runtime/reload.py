@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from wayside.vocab.errors import ConfigError
 
@@ -48,18 +50,26 @@ def digest(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-class Watcher:
-    """Calls ``apply(text)`` when the file's content changes; never lets an error escape."""
+T = TypeVar("T")
+
+
+class Watcher(Generic[T]):
+    """Puts the file's content in force when it changes; never lets an error escape.
+
+    ``prepare`` does the long part on another thread (reading, compiling, loading models),
+    ``adopt`` the short one on the event loop.
+    """
 
     def __init__(
         self,
         path: Path,
-        apply: Callable[[bytes], None],
+        prepare: Callable[[bytes], T],
+        adopt: Callable[[T], None],
         refused: Callable[[ConfigError], None],
         *,
         interval_s: float = 1.0,
     ) -> None:
-        self._path, self._apply, self._refused = path, apply, refused
+        self._path, self._prepare, self._adopt, self._refused = path, prepare, adopt, refused
         self._interval = interval_s
         self._stamp = self._signature()
         self._seen = self._content()
@@ -67,23 +77,37 @@ class Watcher:
     async def run(self) -> None:
         while True:
             await asyncio.sleep(self._interval)
-            self.look()
+            text = self._changed()
+            if text is not None:
+                with self._refusing():
+                    self._adopt(await asyncio.to_thread(self._prepare, text))
 
     def look(self) -> None:
-        """One look at the file."""
+        """One look at the file, all on this thread."""
+        text = self._changed()
+        if text is not None:
+            with self._refusing():
+                self._adopt(self._prepare(text))
+
+    def _changed(self) -> bytes | None:
+        """The content, if it is new."""
         stamp = self._signature()
         if stamp == self._stamp:
-            return
+            return None
         text = self._content()
         self._stamp = stamp
         if text is None or digest(text) == (self._seen and digest(self._seen)):
-            return
+            return None
         self._seen = text
+        return text
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
         try:
-            self._apply(text)
+            yield
         except ConfigError as error:
             self._refused(error)
-        except Exception as bug:  # noqa: BLE001  # a bug in apply must not end the watch
+        except Exception as bug:  # noqa: BLE001  # a bug in applying must not end the watch
             self._refused(ConfigError.one(f"{type(bug).__name__} while applying: {bug}"))
 
     def _signature(self) -> tuple[int, ...]:

@@ -29,7 +29,11 @@ Reading = Mapping[str, Verdict]
 
 
 class Signal(Protocol):
-    """Built once per policy from ``{rule name: settings}``."""
+    """Built once per policy from ``{rule name: settings}``.
+
+    One that compares prompts with examples may say which in an attribute ``banks``
+    (:class:`~wayside.vocab.ask.Bank` by engine), so that they are embedded before a request comes.
+    """
 
     def __init__(self, rules: Mapping[str, Any]) -> None: ...
 

@@ -103,14 +103,14 @@ class ComplexitySignal:
                 self._contrasted.append((name, rule, engine, hard, easy))
             else:
                 self._classified.append((name, rule, rule.engine or "complexity"))
-        self._banks = texts.banks()
+        self.banks = texts.banks()
 
     def read(self, prompt: Prompt) -> Flow[Reading]:
         text = prompt.question
         if not text.strip():
             return {}
         questions: dict[tuple[str, str], Ask[Any]] = {
-            ("like", engine): Similar(text, bank) for engine, bank in self._banks.items()
+            ("like", engine): Similar(text, bank) for engine, bank in self.banks.items()
         }
         for _, _, engine in self._classified:
             questions["level", engine] = Classify(text, engine)
@@ -127,7 +127,7 @@ class ComplexitySignal:
             if isinstance(cosines, Failure):
                 reading[name] = unknown(cosines)
             else:
-                texts = self._banks[engine].texts
+                texts = self.banks[engine].texts
                 reading[name] = _contrasted(rule, cosines, texts, hard, easy)
         return reading
 

@@ -99,12 +99,12 @@ class EmbeddingSignal:
             )
             for name, rule in rules.items()
         ]
-        self._banks = texts.banks()
+        self.banks = texts.banks()
 
     def read(self, prompt: Prompt) -> Flow[Reading]:
         if not prompt.question.strip():
             return {}
-        found = yield from compare(prompt.question, self._banks)
+        found = yield from compare(prompt.question, self.banks)
         reading: dict[str, Verdict] = {}
         scores = []
         for one in self._rules:
@@ -112,7 +112,7 @@ class EmbeddingSignal:
             if isinstance(cosines, Failure):
                 reading[one.name] = unknown(cosines)
             else:
-                scores.append(_score(one, cosines, self._banks[one.rule.engine]))
+                scores.append(_score(one, cosines, self.banks[one.rule.engine]))
         reading.update(_judge(scores))
         return reading
 

@@ -127,7 +127,7 @@ class JailbreakSignal:
             attacks = texts.add(rule.patterns or ATTACKS, rule.embedder)
             ordinary = texts.add(rule.benign_patterns or ORDINARY, rule.embedder)
             self._rules.append(_Rule(name, rule, attacks, ordinary))
-        self._banks = texts.banks()
+        self.banks = texts.banks()
 
     def read(self, prompt: Prompt) -> Flow[Reading]:
         asked = [(rule, _texts(prompt, rule.settings)) for rule in self._rules]
@@ -157,7 +157,7 @@ class JailbreakSignal:
         if rule.method != "contrastive":
             questions.append(Classify(text, rule.engine))
         if rule.method != "classifier":
-            questions.append(Similar(text, self._banks[rule.embedder]))
+            questions.append(Similar(text, self.banks[rule.embedder]))
         return questions
 
     def _judge(
@@ -200,7 +200,7 @@ class JailbreakSignal:
             attack, ordinary = best(cosines, rule.attacks), best(cosines, rule.ordinary)
             nearer = cosines[attack] - cosines[ordinary]
             nearest = attack if nearer > 0 else ordinary
-            pattern = self._banks[settings.embedder].texts[nearest]
+            pattern = self.banks[settings.embedder].texts[nearest]
             parts.append(f"{nearer:+.2f} nearer to attacks (most like {shown(pattern)!r})")
             hybrid = settings.method == "hybrid"
             value = share(value + 0.25 * nearer / settings.margin) if hybrid else nearer

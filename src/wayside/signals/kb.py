@@ -129,12 +129,12 @@ class KbSignal:
             name: {label: texts.add(of, rule.engine) for label, of in rule.base.labels.items()}
             for name, rule in rules.items()
         }
-        self._banks = texts.banks()
+        self.banks = texts.banks()
 
     def read(self, prompt: Prompt) -> Flow[Reading]:
         if not prompt.question.strip():
             return {}
-        found = yield from compare(prompt.question, self._banks)
+        found = yield from compare(prompt.question, self.banks)
         reading = {}
         for name, rule in self._rules.items():
             cosines = found[rule.engine]

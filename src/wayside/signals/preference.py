@@ -67,19 +67,19 @@ class PreferenceSignal:
                 engine = rule.embedder or "embedding"
                 places = texts.add(rule.examples, engine)
                 self._compared.append((name, rule, engine, places))
-        self._banks = texts.banks()
+        self.banks = texts.banks()
 
     def read(self, prompt: Prompt) -> Flow[Reading]:
         text = prompt.question
         if not text.strip():
             return {}
         questions: dict[tuple[str, str], Ask[Any]] = {
-            ("like", engine): Similar(text, bank) for engine, bank in self._banks.items()
+            ("like", engine): Similar(text, bank) for engine, bank in self.banks.items()
         }
         for _, _, engine in self._named:
             questions["named", engine] = Classify(text, engine)
         found = yield from ask_each(questions)
-        reading = self._contrast({e: found["like", e] for e in self._banks})
+        reading = self._contrast({e: found["like", e] for e in self.banks})
         for name, rule, engine in self._named:
             ranked = found["named", engine]
             if isinstance(ranked, Failure):
@@ -96,7 +96,7 @@ class PreferenceSignal:
             if isinstance(cosines, Failure):
                 reading[name] = unanswered(cosines)
             else:
-                nearest = self._banks[engine].texts[best(cosines, places)]
+                nearest = self.banks[engine].texts[best(cosines, places)]
                 scored.append((name, rule, prototype(cosines, places), nearest))
         for i, (name, rule, score, nearest) in enumerate(scored):
             others = [other for j, (_, _, other, _) in enumerate(scored) if j != i]
