@@ -18,11 +18,11 @@ CORPORA = ROOT / "corpora"
 SMALL = ("fact_check", "feedback", "complexity", "modality", "safety")
 
 FLOORS = {
-    "fact_check": (0.76, 0.76),
-    "feedback": (0.58, 0.66),
-    "complexity": (0.63, 0.67),
-    "modality": (0.73, 0.80),
-    "safety": (0.62, 0.58),
+    "fact_check": (0.79, 0.78),
+    "feedback": (0.60, 0.69),
+    "complexity": (0.69, 0.73),
+    "modality": (0.77, 0.81),
+    "safety": (0.70, 0.69),
 }
 """Accuracy on all held-out rows and on the English ones: a little below the cards' figures."""
 
@@ -69,16 +69,17 @@ def test_the_shipped_model_keeps_its_figures(family: str) -> None:
     assert shipped(family, english=True).accuracy >= english
 
 
-def test_most_everyday_prompts_are_safe_and_ask_for_text() -> None:
-    """Whatever is not marked must be left alone: prompts of the domain corpus, all harmless."""
-    rows = families.rows.read(CORPORA / "domain/heldout.jsonl")
-    for family, label, share in (("safety", "safe", 0.03), ("modality", "text", 0.15)):
-        model = StaticClassifier.load(WEIGHTS / f"{family}.model")
-        wrong = 0
-        for row in rows:
-            given, sure = model.classify(row.text)[0]
-            wrong += given != label and sure >= 0.5
-        assert wrong / len(rows) <= share, family
+@pytest.mark.parametrize(
+    ("family", "label", "share"),
+    [("safety", "safe", 0.03), ("modality", "text", 0.05), ("feedback", "none", 0.10)],
+)
+def test_everyday_prompts_are_left_alone(family: str, label: str, share: float) -> None:
+    """Prompts of the domain corpus: harmless, for text, and no judgement of an answer."""
+    found = families.rows.read(CORPORA / "domain/heldout.jsonl")
+    model = StaticClassifier.load(WEIGHTS / f"{family}.model")
+    given = [model.classify(row.text)[0] for row in found]
+    wrong = sum(said != label and sure >= 0.5 for said, sure in given)
+    assert wrong / len(found) <= share
 
 
 def test_corpora_are_found_around_the_code_or_where_told(

@@ -168,8 +168,9 @@ def _recipe(told: Training) -> str:
         "neighbouring words and pieces of 3 to 5 characters inside words, weighted by inverse "
         f"document frequency, int8 weights with one scale a label. Words of the embedder's table "
         "begin with what their vectors say (`wayside.engines.meaning`). "
-        f"{recipe.epochs} epochs of RMSprop, {recipe.dropout:.0%} feature dropout, label smoothing {recipe.smoothing}, seed "
-        f"{recipe.seed}; temperature {learnt.calibration.divisor:.2f}, times the length of the "
+        f"{recipe.epochs} epochs of RMSprop, {recipe.dropout:.0%} feature dropout, label "
+        f"smoothing {recipe.smoothing}, seed {recipe.seed}; temperature "
+        f"{learnt.calibration.divisor:.2f}, times the length of the "
         f"feature vector (in hundreds) to the power of {learnt.calibration.bend:.2f}. The same "
         "rows and seed give the same bytes."
     )

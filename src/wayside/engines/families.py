@@ -29,6 +29,8 @@ class Source:
     """Its labels and what they are called in this family; others are left out. None: the same."""
     times: int = 1
     """How often each row counts."""
+    every: int = 1
+    """Only one row in so many is taken, so that one source does not drown the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,10 @@ _AUTHORS: Final = (
 )
 
 
-def _everyday(label: str, *without: str) -> Source:
+def _everyday(label: str, *without: str, every: int = 1) -> Source:
     """The everyday prompts of the domain corpus, all under one label."""
-    return Source(_EVERYDAY, {name: label for name in _DOMAINS if name not in without})
+    names = {name: label for name in _DOMAINS if name not in without}
+    return Source(_EVERYDAY, names, every=every)
 
 
 FAMILIES: Final[Mapping[str, Family]] = {
@@ -101,7 +104,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "feedback": Family(
         "what a user's turn says about the answer before it",
         ("need_clarification", "none", "satisfied", "want_different", "wrong_answer"),
-        (Source("feedback/train.jsonl"),),
+        (Source("feedback/train.jsonl"), _everyday("none", every=4)),
         "feedback/heldout.jsonl",
         limits=(
             "It reads only the user's turn, not the answer it is about: \"it's 51\" is a "
@@ -125,7 +128,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "modality": Family(
         "whether text, an image or both are asked for",
         ("both", "image", "text"),
-        (Source("modality/train.jsonl"),),
+        (Source("modality/train.jsonl", times=2), _everyday("text")),
         "modality/heldout.jsonl",
         limits=(_WORDS, _AUTHORS),
     ),
@@ -172,7 +175,7 @@ def examples(family: Family, folder: Path) -> list[Example]:
             some = rows.read(path, family.labels, source.file)
         else:
             some = rows.relabelled(rows.read(path, None, source.file), source.labels)
-        found += some * source.times
+        found += some[:: source.every] * source.times
     return found
 
 
