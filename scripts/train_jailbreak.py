@@ -12,7 +12,7 @@ import argparse
 import json
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -38,6 +38,7 @@ FOLDS = (
     frozenset({"harmbench"}),
 )
 THRESHOLD = 0.5
+QUOTED = "quoted_attacks"
 EXAMS = 3_000
 EVERYDAY = 4_000
 
@@ -76,7 +77,12 @@ def main() -> None:
     shapes = Shapes()
     print(f"reading {len(rows)} rows", flush=True)
     bags = [jailbreak_train.bag(row.text, shapes) for row in rows]
-    tests = held + unseen + exams
+    quoting = [
+        replace(row, source="questions that quote an attack")
+        for row in read_rows("jailbreak/templated.jsonl", "own")
+        if row.family == QUOTED
+    ]
+    tests = held + unseen + exams + quoting
     test_bags = [jailbreak_train.bag(row.text, shapes) for row in tests]
 
     sources = {row.source for row in rows}
@@ -169,8 +175,11 @@ def read_rows(file: str, source: str, label: str = "", part: str = "", turn: int
 def own_rows() -> list[Row]:
     everyday = read_rows("domain/templated.jsonl", "own, everyday", label=BENIGN)
     random.Random(1).shuffle(everyday)
+    # A question that quotes an attack holds the very stretch that makes others an attack: learnt as
+    # innocent, "ignore previous instructions" alone became innocent too
+    jailbreaks = read_rows("jailbreak/templated.jsonl", "own")
     return [
-        *read_rows("jailbreak/templated.jsonl", "own"),
+        *[row for row in jailbreaks if row.family != QUOTED],
         *everyday[:EVERYDAY],
         *read_rows("domain/handwritten.jsonl", "own, everyday", label=BENIGN),
     ]
@@ -600,6 +609,8 @@ are MIT; CLINC-150 is CC BY 3.0, Banking77 CC BY 4.0. Public texts are not in th
   catches more of them.
 - It reads text, not images, and not across turns unless asked to (`include_history`).
 - `jailbreak_response` is trained and measured on composed answers only.
+- A question that quotes an attack word for word is often flagged (see the table): whatever surrounds
+  it, the stretch is there. Who runs a security desk sets a higher threshold, or asks `hybrid`.
 - A patient attacker who can query it will get past it. Put a stronger model behind the same
   signal (`engine`), and do not give a model powers that a lie could abuse.
 """

@@ -172,7 +172,7 @@ def fill(frame: str, words: Lists, dice: random.Random) -> str:
         frame, count = _INNERMOST.subn(choose, frame, count=1)
         if not count:
             break
-    frame = frame.replace("⦃", "{").replace("⦄", "}")
+    frame = frame.replace("⦃", "{").replace("⦄", "}").replace("  ", " ")
     return re.sub(r"([.!?])\.(?!\.)", r"\1", frame).strip()
 
 
