@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.engines.test_train_domain import made_up
-from wayside.engines import deep, modelfile, train
+from wayside.engines import deep, features, modelfile, train
 from wayside.engines.evaluate import evaluate
 from wayside.engines.static import StaticClassifier
 
@@ -98,12 +98,14 @@ def test_the_same_seed_gives_the_same_model() -> None:
     assert (one.layers.top == two.layers.top).all()
 
 
-def test_features_beyond_the_limit_are_left_out(head: deep.Head) -> None:
-    small = deep.pruned(head, 50)
+def test_features_beyond_the_limit_are_left_out_the_rarest_first() -> None:
+    rows = [*made_up(), ("a lemon", "fruit"), ("a lemon pie", "fruit")]
+    small = deep.learn(rows, dataclasses.replace(TINY, rows=50))
     assert len(small.table.known) == len(small.table.weights) == 50
     assert (np.diff(small.table.known) > 0).all()
-    least = np.linalg.norm(small.table.weights, axis=1) * small.table.idf
-    assert least.min() >= np.median(np.linalg.norm(head.table.weights, axis=1) * head.table.idf)
+    counts = np.bincount(np.concatenate([features.buckets(text) for text, _ in rows]))
+    left = np.setdiff1d(np.flatnonzero(counts), small.table.known)
+    assert counts[small.table.known].min() >= counts[left].max()
 
 
 def test_many_texts_get_what_each_gets_alone(tiny: StaticClassifier) -> None:

@@ -3,8 +3,8 @@
 The only module that needs PyTorch and `transformers`, and they are imported when it is used: none
 of it runs in the router. `finetune` learns from (text, label) rows, starting from a folder in
 Hugging Face's format (all-MiniLM-L6-v2, say); `Finetuned.load` reads what it wrote, answers with
-probabilities (which `distil` teaches the built-in model with) and exports an int8 ONNX file that
-the `onnx` engine serves.
+probabilities (which `distil` teaches the built-in model with) and exports an ONNX graph that the
+`onnx` engine serves.
 
 A text is cut at `Recipe.longest` tokens. The classifier is one linear layer over the mean of the
 last hidden states, the pooling that sentence encoders are trained with.
@@ -27,6 +27,7 @@ Row = tuple[str, str]  # text, label
 Say = Callable[[str], None]
 FACTS: Final = "wayside.json"  # what `Finetuned` needs to know, beside the weights
 HEAD: Final = "head.pt"
+GRAPH_INPUTS: Final = ("input_ids", "attention_mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,40 @@ class Finetuned:
         self.reader.save(str(folder / "tokenizer.json"))
         text = json.dumps({"labels": list(self.labels), **facts}, indent=1, sort_keys=True)
         (folder / FACTS).write_text(text + "\n", "utf-8")
+
+    def export(self, folder: Path) -> None:
+        """Writes a folder that the engine kind ``onnx`` serves."""
+        torch, _ = _libraries()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.encoder.eval()
+        owner = self
+
+        class Scores(torch.nn.Module):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                super().__init__()
+                self.encoder, self.head = owner.encoder, owner.head
+
+            def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+                return owner.scores(input_ids, attention_mask)
+
+        ids = torch.ones((2, 8), dtype=torch.long)
+        torch.onnx.export(
+            Scores().eval(),
+            (ids, ids),
+            str(folder / "model.onnx"),
+            input_names=list(GRAPH_INPUTS),
+            output_names=["logits"],
+            dynamic_axes={name: {0: "texts", 1: "tokens"} for name in GRAPH_INPUTS}
+            | {"logits": {0: "texts"}},
+            dynamo=False,  # the other exporter needs a further package
+        )
+        self.reader.save(str(folder / "tokenizer.json"))
+        config = self.encoder.config.to_dict() | {
+            "architectures": ["BertForSequenceClassification"],
+            "id2label": dict(enumerate(self.labels)),
+            "label2id": {label: i for i, label in enumerate(self.labels)},
+        }
+        (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", "utf-8")
 
     def scores(self, ids: Any, mask: Any) -> Any:
         """What the head says of texts as token numbers (texts x tokens), before the softmax."""
