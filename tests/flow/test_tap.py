@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -222,3 +223,167 @@ def test_an_answer_without_choices_is_as_it_came() -> None:
 
 def test_errors_are_not_looked_at() -> None:
     assert tap().begin(404, SSE) == "pass"
+
+
+EVERY = ("text", "reasoning", "arguments", "other")
+
+
+def streamed(raw: bytes, made: Any = Mask, kinds: tuple[str, ...] = EVERY) -> bytes:
+    watch = tap(made, kinds)
+    assert watch.begin(200, SSE) == "stream"
+    return through(watch, raw, [])[0]
+
+
+def whole(answer: Any, made: Any = Mask, kinds: tuple[str, ...] = EVERY) -> Any:
+    watch = tap(made, kinds)
+    assert watch.begin(200, "application/json") == "whole"
+    return json.loads(through(watch, json.dumps(answer).encode(), [])[0])
+
+
+def one_event(choice: dict[str, Any], **more: Any) -> bytes:
+    said = {"object": "chat.completion.chunk", "choices": [{"index": 0, **choice}], **more}
+    return b"data: " + json.dumps(said).encode() + b"\n\n"
+
+
+CAT_TOKENS = {"content": [{"token": "cat", "logprob": -0.1, "bytes": [99, 97, 116]}]}
+
+
+def test_tokens_of_a_watched_text_do_not_leave() -> None:
+    """Log-probabilities and token ids are the answer once more, unfiltered."""
+    choice = {"message": {"content": "cat"}, "logprobs": CAT_TOKENS, "token_ids": [4937]}
+    said = whole({"choices": [choice], "prompt_logprobs": [{"1": {"decoded_token": "cat"}}]})
+    assert "cat" not in json.dumps(said) and "4937" not in json.dumps(said)
+    assert said["choices"][0]["message"]["content"] == "dog"
+    out = streamed(one_event({"delta": {"content": "cat"}, "logprobs": CAT_TOKENS}))
+    assert b"cat" not in out and text_of(out) == "dog"
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {"reasoning_details": [{"type": "reasoning.text", "text": "cat"}]},
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "cat"}]}]},
+        {"content": ["cat"]},
+        {"tool_calls": [{"index": 0, "custom": {"name": "f", "input": "cat"}}]},
+        {"tool_calls": [{"index": 0, "function": {"name": "cat", "arguments": ""}}]},
+        {"thinking": "cat"},
+        {"content": {"text": "cat"}},
+    ],
+)
+@pytest.mark.parametrize("where", ["message", "delta"])
+def test_text_in_fields_of_some_servers_is_watched(turn: Any, where: str) -> None:
+    assert "cat" not in json.dumps(whole({"choices": [{"index": 0, where: turn}]}))
+    assert b"cat" not in streamed(one_event({where: turn}))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"choices": [{"delta": {}, "message": {"content": "cat"}}]},
+        {"choices": [{"delta": None, "message": {"content": "cat"}}]},
+        {"choices": ["cat"]},
+        {"choices": {"0": {"message": {"content": "cat"}}}},
+        {"message": {"role": "assistant", "content": "cat"}},
+        {"choices": [], "citations": ["cat"]},
+    ],
+)
+def test_answers_of_another_shape_are_watched(answer: Any) -> None:
+    assert "cat" not in json.dumps(whole(answer))
+    assert b"cat" not in streamed(b"data: " + json.dumps(answer).encode() + b"\n\n")
+
+
+@pytest.mark.parametrize("raw", [b'"cat"', b'["cat"]', b"cat"])
+def test_what_is_no_object_does_not_pass(raw: bytes) -> None:
+    assert b"cat" not in streamed(b"data: " + raw + b"\n\n")
+    watch = tap()
+    watch.begin(200, "application/json")
+    out, ended = through(watch, raw, [])
+    assert b"cat" not in out and ended.status == 502
+
+
+def test_a_stream_that_is_none_does_not_pass() -> None:
+    """The content type says stream, the body is JSON: it has no events, and no client's reader
+    of events sees it, but other readers do."""
+    raw = json.dumps({"choices": [{"message": {"content": "cat"}}]}).encode()
+    assert b"cat" not in streamed(raw)
+    assert b"cat" not in streamed(raw + b"\n\n")
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [2, 3, 5]])
+def test_a_byte_order_mark_hides_no_event(cuts: list[int]) -> None:
+    watch = tap()
+    watch.begin(200, SSE)
+    out, _ = through(watch, b"\xef\xbb\xbf" + events({"content": "cat"}), cuts)
+    assert b"cat" not in out and text_of(out) == "dog"
+
+
+def test_reasoning_under_two_names_is_read_once_each() -> None:
+    raw = events(*({"reasoning": c, "reasoning_content": c} for c in "the cat"))
+    out = streamed(raw)
+    assert text_of(out, "reasoning") == text_of(out, "reasoning_content") == "the dog"
+
+
+def test_an_empty_finish_reason_ends_nothing() -> None:
+    raw = b"".join(one_event({"delta": {"content": c}, "finish_reason": ""}) for c in "cat")
+    assert text_of(streamed(raw)) == "dog"
+
+
+def test_an_event_without_its_blank_line_does_not_swallow_what_is_held() -> None:
+    raw = events({"content": "a"}, {"content": "ca"}, end=None, done=False).rstrip(b"\n")
+    assert text_of(streamed(raw)) == "aca"
+
+
+def test_held_arguments_of_an_old_function_call_stay_its_own() -> None:
+    raw = events({"function_call": {"name": "f", "arguments": "{ca"}}, end=None, done=False)
+    out = streamed(raw)
+    said = [json.loads(line[6:])["choices"][0]["delta"] for line in out.splitlines() if line]
+    assert "".join(d["function_call"]["arguments"] for d in said) == "{ca"
+
+
+def test_a_stop_repeats_nothing_that_was_not_watched() -> None:
+    first = one_event({"delta": {"content": "cat"}, "note": "tiger"}, citations=["lion"])
+    out = streamed(first, Stop)
+    assert text_of(out) == "no cats" and b"tiger" not in out and b"lion" not in out
+    choice = {"message": {"content": "cat"}, "note": "tiger"}
+    said = whole({"id": "c", "choices": [choice], "citations": ["lion"]}, Stop)
+    assert said["choices"][0]["message"]["content"] == "no cats" and said["id"] == "c"
+    assert "tiger" not in json.dumps(said) and "lion" not in json.dumps(said)
+
+
+def test_what_is_spoken_cannot_be_watched() -> None:
+    turn = {"content": None, "audio": {"id": "a", "data": "AAAA", "transcript": "cat"}}
+    watch = tap()
+    watch.begin(200, "application/json")
+    out, ended = through(watch, json.dumps({"choices": [{"message": turn}]}).encode(), [])
+    assert ended.status == 502 and b"AAAA" not in out
+    assert b"AAAA" not in streamed(one_event({"delta": turn}))
+
+
+def test_half_an_emoji_stops_no_answer() -> None:
+    raw = b'data: {"choices": [{"index": 0, "delta": {"content": "\\ud83d a dog"}}]}\n\n'
+    assert "a d" in text_of(streamed(raw, kinds=("text",)))
+
+
+def test_opaque_fields_keep_their_bytes() -> None:
+    call = {"index": 0, "function": {"name": "f", "arguments": "{}"}}
+    signed = {**call, "extra_content": {"google": {"thought_signature": "cat"}}}
+    assert "cat" in json.dumps(whole({"choices": [{"message": {"tool_calls": [signed]}}]}))
+    assert b"cat" in streamed(one_event({"delta": {"tool_calls": [signed]}}))
+
+
+def test_nesting_without_end_is_no_crash() -> None:
+    deep = b'{"choices": [{"message": ' + b'{"a":' * 900 + b'"cat"' + b"}" * 900 + b"}]}"
+    watch = tap(kinds=EVERY)
+    watch.begin(200, "application/json")
+    assert b"cat" not in through(watch, deep, [])[0]
+
+
+def test_an_event_in_many_pieces_is_searched_once() -> None:
+    """Each piece must not search all that is held: 3 MB in 3,000 pieces took a minute."""
+    watch = tap()
+    watch.begin(200, SSE)
+    run(watch.feed(b"data: "))
+    began = time.process_time()
+    for _ in range(3_000):
+        run(watch.feed(b"x" * 1_000))
+    assert time.process_time() - began < 5

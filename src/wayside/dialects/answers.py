@@ -5,7 +5,7 @@ Sources: the OpenAI API reference for chat completions and completions, streamed
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from wayside.dialects import encode
@@ -14,74 +14,151 @@ DONE = b"data: [DONE]\n\n"
 STREAM = "text/event-stream"
 JSON = "application/json"
 
+Kind = Literal["text", "reasoning", "arguments", "other"]
+
 
 class Channel(NamedTuple):
-    """One text inside an answer: a choice's words, its reasoning, or a tool call's arguments."""
+    """One text inside an answer: a choice's words, its reasoning, a tool call's arguments (which
+    are JSON), or any ``other`` text that a server puts there."""
 
-    kind: Literal["text", "reasoning", "arguments"]
+    kind: Kind
     choice: int = 0
     call: int = 0
+    field: str = ""
+    """What the server calls it. Some send their reasoning under two names at once: read as one
+    text, its pieces would come twice and nothing in it would be found."""
 
 
 class Slot(NamedTuple):
     """Where a piece of a channel's text stands in a decoded answer: ``holder[key]``."""
 
     channel: Channel
-    holder: dict[str, Any]
-    key: str
+    holder: Any
+    key: Any
 
 
-_WORDS: tuple[tuple[str, Literal["text", "reasoning"]], ...] = (
+_WORDS: tuple[tuple[str, Kind], ...] = (
     ("content", "text"),
     ("refusal", "text"),
     ("reasoning_content", "reasoning"),
     ("reasoning", "reasoning"),
 )
+_HEAD = (
+    "id", "object", "created", "model", "service_tier", "system_fingerprint", "provider",
+)  # fmt: skip
+_NO_TEXT = frozenset(_HEAD) | {
+    "role", "type", "index", "finish_reason", "native_finish_reason", "stop_reason",
+    "matched_stop", "tool_call_id", "code", "param", "obfuscation", "format", "embedding",
+    "signature", "thought_signature", "encrypted_content", "b64_json",
+}  # fmt: skip
+"""Fields whose strings are not the model's words: names of the protocol, and opaque bytes."""
+_AT_ONCE = frozenset({"name", "message"})
+"""Texts that a stream says in one piece: the name of a tool, the message of an error."""
+_ENCODED = frozenset({
+    "logprobs", "top_logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "tokens",
+})  # fmt: skip
+"""Fields that repeat the text as tokens, which no filter reads."""
 
 
 def slots(answer: dict[str, Any]) -> Iterator[Slot]:
-    """Every piece of text in a whole answer or in one event of a stream."""
+    """Every piece of text in a whole answer or in one event of a stream, where we know it."""
     for place, choice in enumerate(_dicts(answer.get("choices"))):
         number = _index(choice, place)
         if isinstance(choice.get("text"), str):
             yield Slot(Channel("text", number), choice, "text")
-        turn = choice.get("delta", choice.get("message"))
-        if not isinstance(turn, dict):
-            continue
-        for key, kind in _WORDS:
-            if isinstance(turn.get(key), str):
-                yield Slot(Channel(kind, number), turn, key)
-        for part in _dicts(turn.get("content")):
-            if isinstance(part.get("text"), str):
-                yield Slot(Channel("text", number), part, "text")
-        for at, call in enumerate(_dicts(turn.get("tool_calls"))):
-            asked = call.get("function")
-            if isinstance(asked, dict) and isinstance(asked.get("arguments"), str):
-                channel = Channel("arguments", number, _index(call, at))
-                yield Slot(channel, asked, "arguments")
-        asked = turn.get("function_call")
+        for turn in (choice.get("delta"), choice.get("message")):
+            if isinstance(turn, dict):
+                yield from _of_turn(turn, number)
+
+
+def _of_turn(turn: dict[str, Any], choice: int) -> Iterator[Slot]:
+    for key, kind in _WORDS:
+        if isinstance(turn.get(key), str):
+            yield Slot(Channel(kind, choice, field=key), turn, key)
+    parts = turn.get("content")
+    for at, part in enumerate(parts if isinstance(parts, list) else ()):
+        if isinstance(part, str):
+            yield Slot(Channel("text", choice, field="content"), parts, at)
+        elif isinstance(part, dict) and isinstance(part.get("text"), str):
+            yield Slot(Channel("text", choice, field="content"), part, "text")
+    for at, call in enumerate(_dicts(turn.get("tool_calls"))):
+        asked, custom, number = call.get("function"), call.get("custom"), _index(call, at)
         if isinstance(asked, dict) and isinstance(asked.get("arguments"), str):
-            yield Slot(Channel("arguments", number), asked, "arguments")
+            yield Slot(Channel("arguments", choice, number), asked, "arguments")
+        if isinstance(custom, dict) and isinstance(custom.get("input"), str):
+            yield Slot(Channel("other", choice, number, "input"), custom, "input")
+    asked = turn.get("function_call")
+    if isinstance(asked, dict) and isinstance(asked.get("arguments"), str):
+        yield Slot(Channel("arguments", choice, field="function_call"), asked, "arguments")
+
+
+def strays(answer: dict[str, Any], known: Iterable[Slot]) -> Iterator[Slot]:
+    """Every other string of an answer that may be text: fields that only some servers have.
+
+    Pictures as ``data:`` URLs are left out; nobody reads them here.
+    """
+    found = {(id(slot.holder), slot.key) for slot in known}
+    choices = {id(c): _index(c, at) for at, c in enumerate(_dicts(answer.get("choices")))}
+    waiting: list[tuple[Any, int]] = [(answer, 0)]
+    while waiting:
+        holder, choice = waiting.pop()
+        items = list(holder.items() if isinstance(holder, dict) else enumerate(holder))
+        opaque = isinstance(holder, dict) and str(holder.get("type")).endswith("encrypted")
+        for key, value in items:
+            if isinstance(value, dict | list):
+                waiting.append((value, choices.get(id(value), choice)))
+            elif not isinstance(value, str) or not value or key in _NO_TEXT or opaque:
+                continue
+            elif (id(holder), key) not in found and not value.startswith("data:image/"):
+                yield Slot(Channel("other", choice, field=str(key)), holder, key)
+
+
+def comes_whole(slot: Slot) -> bool:
+    """Whether a stream says this stray text in one piece."""
+    return slot.channel.field in _AT_ONCE
+
+
+def drop_encoded(answer: dict[str, Any]) -> bool:
+    """Take out what repeats the text as tokens; whether there was any."""
+    found = False
+    waiting: list[Any] = [answer]
+    while waiting:
+        holder = waiting.pop()
+        if isinstance(holder, dict):
+            for key in _ENCODED.intersection(holder):
+                if isinstance(holder[key], dict | list):
+                    holder[key], found = None, True
+        items = holder.values() if isinstance(holder, dict) else holder
+        waiting += [item for item in items if isinstance(item, dict | list)]
+    return found
+
+
+def spoken(answer: dict[str, Any]) -> bool:
+    """Whether it holds sound, which no filter hears."""
+    turns = [
+        choice.get(key) for choice in _dicts(answer.get("choices")) for key in ("delta", "message")
+    ]
+    return any([isinstance(turn, dict) and bool(turn.get("audio")) for turn in turns])
 
 
 def finished(event: dict[str, Any]) -> list[int]:
-    """The choices that end with this event."""
+    """The choices that end with this event. Some servers write ``""`` until then."""
     return [
         _index(choice, place)
         for place, choice in enumerate(_dicts(event.get("choices")))
-        if choice.get("finish_reason") is not None
+        if choice.get("finish_reason")
     ]
 
 
 def carries_nothing(event: dict[str, Any]) -> bool:
     """Whether an event whose texts were held back has nothing else to say."""
-    if event.get("usage") is not None:
+    if event.get("usage") is not None or not event.get("choices"):
         return False
-    for choice in _dicts(event.get("choices")):
-        if choice.get("finish_reason") is not None or choice.get("text"):
+    for choice in event["choices"]:
+        if not isinstance(choice, dict) or choice.get("finish_reason") or choice.get("text"):
             return False
         delta = choice.get("delta") or {}
-        if any(value not in ("", None) for value in delta.values()):
+        if not isinstance(delta, dict) or any(v not in ("", None) for v in delta.values()):
             return False
     return True
 
@@ -91,13 +168,36 @@ def event_with(template: dict[str, Any], channel: Channel, text: str) -> bytes:
     choice: dict[str, Any] = {"index": channel.choice, "finish_reason": None}
     if template.get("object") == "text_completion":
         choice["text"] = text
-    elif channel.kind == "arguments":
-        call = {"index": channel.call, "function": {"arguments": text}}
-        choice["delta"] = {"tool_calls": [call]}
     else:
-        key = "content" if channel.kind == "text" else "reasoning_content"
-        choice["delta"] = {key: text}
+        choice["delta"] = _delta(channel, text)
     return event({**_head(template), "choices": [choice]})
+
+
+def _delta(channel: Channel, text: str) -> dict[str, Any]:
+    if channel.field == "function_call":
+        return {"function_call": {"arguments": text}}
+    if channel.kind == "arguments":
+        return {"tool_calls": [{"index": channel.call, "function": {"arguments": text}}]}
+    if channel.kind == "other":
+        return {"tool_calls": [{"index": channel.call, "custom": {"input": text}}]}
+    return {channel.field or "content": text}
+
+
+def instead(answer: dict[str, Any], message: str) -> bytes:
+    """A whole answer that says ``message`` in the place of all that its choices said."""
+    choices: list[dict[str, Any]] = []
+    for place, choice in enumerate(_dicts(answer.get("choices")) or [{}]):
+        said: dict[str, Any] = {
+            "index": _index(choice, place),
+            "finish_reason": "content_filter",
+        }
+        if "text" in choice:
+            said["text"] = message
+        else:
+            said["message"] = {"role": "assistant", "content": message}
+        choices.append(said)
+    usage = {"usage": answer["usage"]} if isinstance(answer.get("usage"), dict) else {}
+    return encode({**_head(answer), "choices": choices, **usage})
 
 
 def ending(template: dict[str, Any], message: str, choices: list[int], reason: str) -> bytes:
@@ -186,9 +286,7 @@ def _usage_event(each: dict[str, Any], canned: Canned) -> list[bytes]:
 
 
 def _head(template: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: value for key, value in template.items() if key not in ("choices", "usage", "error")
-    }
+    return {key: template[key] for key in _HEAD if key in template}
 
 
 def _dicts(items: Any) -> list[dict[str, Any]]:
@@ -197,4 +295,4 @@ def _dicts(items: Any) -> list[dict[str, Any]]:
 
 def _index(item: dict[str, Any], place: int) -> int:
     index = item.get("index")
-    return index if isinstance(index, int) else place
+    return index if isinstance(index, int) and not isinstance(index, bool) else place

@@ -14,17 +14,24 @@ from typing import Any
 
 import msgspec
 
-from wayside.dialects import UNREADABLE, encode
+from wayside.dialects import UNREADABLE, decode, encode
 from wayside.dialects.answers import (
     DONE,
     STREAM,
     Channel,
+    Kind,
+    Slot,
     carries_nothing,
+    comes_whole,
+    drop_encoded,
     ending,
     event,
     event_with,
     finished,
+    instead,
     slots,
+    spoken,
+    strays,
 )
 from wayside.flow import report
 from wayside.plugins import Blocked, MakeFilter, ReplyFilter
@@ -37,7 +44,10 @@ MAX_EVENT = 4 << 20
 """Bytes of a whole answer and of one event that are held; a longer one is stopped, not passed
 unseen."""
 _BOUNDARY = re.compile(rb"\r?\n\r?\n|\r\r")
-_decode = msgspec.json.Decoder().decode
+_BOM = b"\xef\xbb\xbf"
+_KINDS: tuple[Kind, ...] = ("text", "reasoning", "arguments", "other")
+_FIELDS = frozenset({b"data", b"event", b"id", b"retry"})
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 class ReplyTap:
@@ -49,8 +59,11 @@ class ReplyTap:
         "_ended",
         "_held",
         "_makers",
+        "_searched",
+        "_started",
         "_taken",
         "_template",
+        "_wanted",
         "reason",
         "warnings",
     )
@@ -59,7 +72,11 @@ class ReplyTap:
         self._makers = tuple(makers)
         self._chains: dict[Channel, list[ReplyFilter]] = {}
         self._choices: dict[int, None] = {}
+        self._wanted: dict[tuple[Kind, int], bool] = {}
         self._held = bytearray()
+        self._searched = 0
+        """Bytes of what is held in which no event ends."""
+        self._started = False
         self._template: dict[str, Any] = {"object": "chat.completion.chunk"}
         self._taken: Taken = "pass"
         self._ended = False
@@ -87,14 +104,15 @@ class ReplyTap:
                 self._ended, self.reason = True, "too_large"
             return b""
         out: list[bytes] = []
-        at = 0
-        while not self._ended and (found := _BOUNDARY.search(self._held, at)):
+        at, search = 0, self._searched
+        while not self._ended and (found := _BOUNDARY.search(self._held, search)):
             raw = bytes(self._held[at : found.end()])
-            at = found.end()
+            at = search = found.end()
             out.append((yield from self._event(raw)))
         del self._held[:at]
+        self._searched = max(0, len(self._held) - 3)
         if len(self._held) > MAX_EVENT and not self._ended:
-            out.append(self._stop(Blocked("The answer could not be checked.", reason="too_large")))
+            out.append(self._stop(_unreadable("too_large")))
         return b"".join(out)
 
     def finish(self) -> Flow[Ended]:
@@ -104,15 +122,21 @@ class ReplyTap:
         rest = b""
         if self._taken == "stream" and not self._ended:
             tail = bytes(self._held)
-            rest = yield from self._event(tail) if tail.strip() else self._flush()
-            if tail.strip() and not self._ended:
+            if tail.strip():  # an event that the end of the stream ends
+                rest = yield from self._event(tail + b"\n\n")
+            if not self._ended:
                 rest += yield from self._flush()
         return Ended(body=rest, reason=self.reason)
 
     # streams
 
     def _event(self, raw: bytes) -> Flow[bytes]:
+        if not self._started:
+            self._started = True
+            raw = raw.removeprefix(_BOM)
         data = _data(raw)
+        if data is None:
+            return self._stop(_unreadable())
         if not data:
             return raw
         if data.strip() == b"[DONE]":
@@ -121,31 +145,16 @@ class ReplyTap:
                 return rest
             return rest + self._told() + raw
         try:
-            said = _decode(data)
+            said, _ = decode(_decoder, data)
         except UNREADABLE:
-            return self._stop(Blocked("The answer could not be checked.", reason="unreadable"))
-        if not isinstance(said, dict) or not said.get("choices"):
-            return raw
-        self._template = said
-        ends = finished(said)
-        found = list(slots(said))
+            return self._stop(_unreadable())
+        if not isinstance(said, dict):
+            return self._stop(_unreadable())
+        if said.get("choices"):
+            self._template = said
         out: list[bytes] = []
-        touched = False
         try:
-            for channel, holder, key in found:
-                self._choices[channel.choice] = None
-                before = holder[key]
-                holder[key] = yield from self._through(channel, before, False)
-                touched = touched or holder[key] != before
-            for channel in list(self._chains):
-                if channel.choice in ends:
-                    held = yield from self._through(channel, "", True)
-                    last = [slot for slot in found if slot.channel == channel]
-                    if held and last:
-                        last[-1].holder[last[-1].key] += held
-                        touched = True
-                    elif held:
-                        out.append(event_with(said, channel, held))
+            touched = yield from self._filter_event(said, out)
         except Blocked as blocked:
             return b"".join([*out, self._stop(blocked)])
         except AskFailed as failed:
@@ -155,6 +164,55 @@ class ReplyTap:
         if carries_nothing(said):
             return b"".join(out)
         return b"".join([*out, event(said)])
+
+    def _filter_event(self, said: dict[str, Any], out: list[bytes]) -> Flow[bool]:
+        """Put every text of an event through its filters; whether the event changed. ``out``
+        takes events that go before it."""
+        ends = finished(said)
+        found = list(slots(said))
+        touched = yield from self._filter_strays(said, found, whole=False)
+        for channel, holder, key in found:
+            self._choices[channel.choice] = None
+            before = holder[key]
+            holder[key] = yield from self._through(channel, before, False)
+            touched = touched or holder[key] != before
+        for channel in list(self._chains):
+            if channel.choice in ends:
+                held = yield from self._through(channel, "", True)
+                last = [slot for slot in found if slot.channel == channel]
+                if held and last:
+                    last[-1].holder[last[-1].key] += held
+                    touched = True
+                elif held:
+                    out.append(event_with(said, channel, held))
+        return touched
+
+    def _filter_strays(
+        self, said: dict[str, Any], found: list[Slot], *, whole: bool
+    ) -> Flow[bool]:
+        """What stands in an answer beside the texts that we know; whether any of it changed.
+
+        A whole answer's is filtered, each text on its own. In a stream nobody knows which pieces
+        make one text, so what may be a piece of one does not go out.
+        """
+        numbers = {slot.channel.choice for slot in found} or {0}
+        watched = any([self._watches(kind, n) for kind in _KINDS for n in numbers])
+        if not watched:
+            return False
+        if spoken(said):
+            raise AskFailed("it is spoken")
+        touched = drop_encoded(said)
+        for slot in list(strays(said, found)):
+            channel, holder, key = slot
+            if not self._watches("other", channel.choice):
+                continue
+            before, after = holder[key], ""
+            if whole or comes_whole(slot):
+                chain = self._made(channel)
+                after = yield from self._run(chain, before, True)
+            holder[key] = after
+            touched = touched or after != before
+        return touched
 
     def _flush(self) -> Flow[bytes]:
         """What is still held when the stream ends without having said that a choice is over."""
@@ -193,18 +251,19 @@ class ReplyTap:
             return _refused(_unchecked("it is too large"))
         raw = bytes(self._held)
         try:
-            said = _decode(raw)
+            said, _ = decode(_decoder, raw)
         except UNREADABLE:
+            said = None
+        if not isinstance(said, dict):
             self.reason = "unreadable"
-            return _refused(_unchecked("it is not JSON"))
-        if not isinstance(said, dict) or not said.get("choices"):
-            return Ended(body=raw)
-        touched = False
+            return _refused(_unchecked("it is no JSON object"))
         try:
-            for channel, holder, key in list(slots(said)):
+            found = list(slots(said))
+            touched = yield from self._filter_strays(said, found, whole=True)
+            for channel, holder, key in found:
                 before = holder[key]
-                self._chains.pop(channel, None)  # each text of a whole answer stands alone
-                holder[key] = yield from self._through(channel, before, True)
+                # Each text of a whole answer stands alone.
+                holder[key] = yield from self._run(self._made(channel), before, True)
                 touched = touched or holder[key] != before
         except Blocked as blocked:
             self.reason = blocked.reason
@@ -222,8 +281,13 @@ class ReplyTap:
     def _through(self, channel: Channel, text: str, final: bool) -> Flow[str]:
         chain = self._chains.get(channel)
         if chain is None:
-            chain = [made for make in self._makers if (made := make(channel)) is not None]
-            self._chains[channel] = chain
+            chain = self._chains[channel] = self._made(channel)
+        text = yield from self._run(chain, text, final)
+        if final:
+            del self._chains[channel]
+        return text
+
+    def _run(self, chain: list[ReplyFilter], text: str, final: bool) -> Flow[str]:
         for watcher in chain:
             released = watcher.feed(text, final)
             if isinstance(released, str):
@@ -232,16 +296,33 @@ class ReplyTap:
                 text = yield from released
             for warning in watcher.warnings:
                 self.warnings[warning] = None
-        if final:
-            del self._chains[channel]
         return text
 
+    def _made(self, channel: Channel) -> list[ReplyFilter]:
+        return [made for make in self._makers if (made := make(channel)) is not None]
 
-def _data(raw: bytes) -> bytes:
-    """The data of one event, its lines joined."""
-    lines = raw.splitlines()
-    found = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
+    def _watches(self, kind: Kind, choice: int) -> bool:
+        """Whether any filter wants texts of this kind."""
+        found = self._wanted.get((kind, choice))
+        if found is None:
+            found = self._wanted[kind, choice] = bool(self._made(Channel(kind, choice)))
+        return found
+
+
+def _data(raw: bytes) -> bytes | None:
+    """The data of one event, its lines joined; ``None`` where it is no event."""
+    found = []
+    for line in raw.splitlines():
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            found.append(value.removeprefix(b" "))
+        elif name and name not in _FIELDS:
+            return None
     return b"\n".join(found)
+
+
+def _unreadable(reason: str = "unreadable") -> Blocked:
+    return Blocked("The answer could not be checked.", reason=reason)
 
 
 def _unchecked(why: object) -> Blocked:
@@ -273,13 +354,4 @@ def _refused(blocked: Blocked) -> Ended:
 
 def _instead(said: dict[str, Any], blocked: Blocked) -> Ended:
     """The same answer with the message in the place of every choice's words."""
-    for choice in said["choices"]:
-        if not isinstance(choice, dict):
-            continue
-        choice["finish_reason"] = "content_filter"
-        choice.pop("logprobs", None)
-        if "text" in choice:
-            choice["text"] = blocked.message
-        else:
-            choice["message"] = {"role": "assistant", "content": blocked.message}
-    return Ended(body=encode(said), report=report.BLOCKED, reason=blocked.reason)
+    return Ended(body=instead(said, blocked.message), report=report.BLOCKED, reason=blocked.reason)

@@ -74,7 +74,8 @@ class ReplyFilter(Protocol):
 
 
 MakeFilter = Callable[[Channel], ReplyFilter | None]
-"""Gives a filter for a channel, or None to let it pass. Called once per channel."""
+"""Gives a new filter for a channel, or None to let it pass. It is also called to learn whether
+texts of a kind are watched."""
 
 
 class Draft:
