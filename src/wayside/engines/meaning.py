@@ -13,7 +13,7 @@ Words of other languages are in the table only as far as English borrowed them.
 
 from __future__ import annotations
 
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,11 @@ from wayside.engines.embedding import EMBEDDING_MODEL, Table, read
 _STEPS: Final = 300
 _RATE: Final = 0.02
 _DECAY: Final = 0.02  # pull of the slope to zero; .001 overfits, .1 teaches little
+_DIGITS: Final = 6  # of what is kept
 _SHORTEST: Final = 2  # letters of a word worth knowing
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 
 class Words:
@@ -55,8 +57,8 @@ class Words:
         mine = np.searchsorted(head.known, self.buckets)
         place[mine] = np.arange(len(self.buckets))
         sums = self._sums(head, texts, place)
-        slope, biases = _fitted(sums, answers, len(head.labels))
-        head.weights[mine] = self._vectors @ slope
+        slope, biases = _fitted(sums.astype(np.float64), answers, len(head.labels))
+        head.weights[mine] = np.round(self._vectors.astype(np.float64) @ slope, _DIGITS)
         head.biases[:] = biases
 
     def _sums(self, head: train.Head, texts: train.Texts, place: NDArray[np.int64]) -> Floats:
@@ -71,18 +73,22 @@ class Words:
         return found
 
 
-def _fitted(sums: Floats, answers: NDArray[np.int64], count: int) -> tuple[Floats, Floats]:
-    """The slope and biases of a softmax over the sums, by Adam on all rows at once."""
-    slope = np.zeros((sums.shape[1], count), np.float32)
-    biases = np.zeros(count, np.float32)
-    wanted = np.eye(count, dtype=np.float32)[answers]
+def _fitted(sums: Doubles, answers: NDArray[np.int64], count: int) -> tuple[Doubles, Doubles]:
+    """The slope and biases of a softmax over the sums, by Adam on all rows at once.
+
+    In double precision and rounded: how many threads multiply matrices must not show in a model.
+    """
+    slope = np.zeros((sums.shape[1], count))
+    biases = np.zeros(count)
+    wanted = np.eye(count)[answers]
     first, second = np.zeros_like(slope), np.zeros_like(slope)
     for step in range(1, _STEPS + 1):
-        off = train.softmax(np.asarray(sums @ slope + biases, np.float32)) - wanted
-        pull: Any = sums.T @ off / np.float32(len(answers)) + np.float32(_DECAY) * slope
+        scored = sums @ slope + biases
+        raised = np.exp(scored - scored.max(axis=1, keepdims=True))
+        off = raised / raised.sum(axis=1, keepdims=True) - wanted
+        pull = sums.T @ off / len(answers) + _DECAY * slope
         first = 0.9 * first + 0.1 * pull
         second = 0.999 * second + 0.001 * pull * pull
-        size = np.sqrt(second / (1 - 0.999**step)) + 1e-8
-        slope -= np.asarray(_RATE * first / (1 - 0.9**step) / size, np.float32)
+        slope -= _RATE * first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
         biases -= 0.1 * off.mean(axis=0)
-    return slope, biases
+    return np.round(slope, _DIGITS), np.round(biases, _DIGITS)
