@@ -12,8 +12,6 @@ from wayside.vocab.prompt import Message
     [
         ('"2+2 is"', "2+2 is"),
         ('["a","b"]', "a\nb"),
-        ("[1,2,3]", ""),
-        ("[[1,2],[3]]", ""),
         ("null", ""),
     ],
 )
@@ -24,6 +22,25 @@ def test_the_prompt_is_what_the_user_says(prompt: str, text: str) -> None:
     assert read.messages == (Message("user", text),)
     assert read.question == text
     assert read.headers == {"x-team": "blue"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['"prompt":[1,2,3]', '"prompt":["a",[1,2]]', '"prompt":{"a":1}', '"prompt_embeds":"AAAA"'],
+)
+def test_what_no_signal_could_read_is_not_judged(body: str) -> None:
+    with pytest.raises(RequestError, match="Only text can be judged"):
+        CompletionBody(f'{{"model":"m",{body}}}'.encode()).prompt({})
+
+
+def test_the_suffix_is_read_too() -> None:
+    body = CompletionBody(b'{"model":"m","prompt":"a","suffix":"b"}')
+    assert body.prompt({}).question == "a\nb"
+
+
+def test_a_field_in_another_case_is_refused() -> None:
+    with pytest.raises(RequestError, match="Did you mean 'prompt'"):
+        CompletionBody(b'{"model":"m","prompt":"a","Prompt":"b"}').prompt({})
 
 
 def test_a_missing_prompt_is_an_empty_one_as_openai_has_it() -> None:

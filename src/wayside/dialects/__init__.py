@@ -7,7 +7,7 @@ is not edited is forwarded as the very bytes that came.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -50,6 +50,47 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> tuple[T, bytes]:
 
 def _mend(escape: re.Match[bytes]) -> bytes:
     return b"\\ufffd" if len(escape[0]) == 6 else escape[0]
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Refuse a body that its server would read otherwise than we did: as UTF-7, say, or as
+    compressed. Raises :class:`RequestError`."""
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise RequestError(
+            f"The request says content-encoding {encoding[:64]!r}; send it as plain JSON.",
+            status=415,
+            code="unsupported_media_type",
+        )
+    said = headers.get("content-type", "").lower()
+    if "charset" in said and not _UTF8.issuperset(_CHARSET.findall(said)):
+        raise RequestError(
+            "The request's content-type names another charset than utf-8; send it as UTF-8.",
+            status=415,
+            code="unsupported_media_type",
+        )
+
+
+_CHARSET = re.compile(r'charset[^=]*=\s*"?([^";,\s]*)')
+_UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+
+
+def check_keys(keys: Iterable[str], known: frozenset[str], inside: str = "") -> None:
+    """Refuse ``Messages`` for ``messages``: servers written in Go take the one for the other
+    (encoding/json matches names whatever their case), and would read what no signal has.
+
+    Raises :class:`RequestError`.
+    """
+    if known.issuperset(keys):
+        return
+    for key in keys:
+        if key not in known and key.casefold() in known:
+            where = f"{inside}.{key}".strip(".")
+            raise RequestError(
+                f"Unknown parameter: {where[:256]!r}. Did you mean {key.casefold()!r}?",
+                param=where[:256],
+                code="unknown_parameter",
+            )
 
 
 class Body(Protocol):

@@ -14,6 +14,7 @@ from wayside.dialects import (
     Rewrite,
     answers,
     bad_body,
+    check_keys,
     decode,
     encode,
     fields_of,
@@ -29,6 +30,8 @@ PATH = "/v1/chat/completions"
 class _Part(msgspec.Struct, gc=False):
     type: str = "text"
     text: str | None = None
+    refusal: str | None = None
+    thinking: Any = None
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -68,7 +71,20 @@ _metadata = msgspec.json.Decoder(dict[str, Any] | None)
 _turns = msgspec.json.Decoder(list[msgspec.Raw])
 _content = msgspec.json.Decoder(str | list[msgspec.Raw] | None)
 _role = msgspec.json.Decoder(_Role)
+_keys = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_each_keys = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _SYSTEM = frozenset({"system", "developer"})
+_ROLES = _SYSTEM | {"user", "assistant", "tool", "function"}
+_FIELDS = frozenset({
+    "model", "messages", "stream", "stream_options", "tools", "tool_choice", "functions",
+    "function_call", "metadata", "n", "max_tokens", "max_completion_tokens", "logprobs",
+    "top_logprobs", "response_format", "prediction", "user",
+})  # fmt: skip
+_OF_TURN = frozenset({
+    "role", "content", "name", "tool_calls", "function_call", "refusal", "reasoning_content",
+    "reasoning",
+})  # fmt: skip
+_OF_PART = frozenset({"type", "text", "refusal", "thinking"})
 
 
 class ChatBody:
@@ -94,8 +110,10 @@ class ChatBody:
         try:
             if not len(request.messages):
                 raise msgspec.ValidationError("Object missing required field `messages`")
+            check_keys(_keys.decode(self._raw), _FIELDS)
             inside = "messages"
             turns = _messages.decode(request.messages)
+            _check_turns(request.messages)
             inside = "tools"
             tools = _tools.decode(request.tools) if len(request.tools) else None
             inside = "metadata"
@@ -150,35 +168,49 @@ class ChatEdit(Edit):
         return True
 
     def rewrite_texts(self, rewrite: Rewrite) -> bool:
-        """Contents of every role, and the strings inside the arguments of earlier tool calls."""
+        """Contents of every role, earlier reasoning and refusals, the strings inside the arguments
+        of earlier tool calls, and the answer that the client predicts."""
         turns = _turns.decode(self.fields["messages"])
         changed = False
         for i, raw in enumerate(turns):
             turn = fields_of(raw)
-            if any([_rewrite_content(turn, rewrite), _rewrite_calls(turn, rewrite)]):
+            said = [_rewrite_content(turn, name, rewrite) for name in _SAID]
+            if any([*said, _rewrite_calls(turn, rewrite)]):
                 turns[i] = msgspec.Raw(encode(turn))
                 changed = True
         if changed:
             self.fields["messages"] = msgspec.Raw(encode(turns))
-        return changed
+        foretold = _within(
+            self.fields, "prediction", lambda said: _rewrite_content(said, "content", rewrite)
+        )
+        return changed or foretold
 
 
 Fields = dict[str, msgspec.Raw]
 
 
-def _rewrite_content(turn: Fields, rewrite: Rewrite) -> bool:
-    raw = turn.get("content")
+_SAID = ("content", "refusal", "reasoning_content", "reasoning")
+_SAID_IN_PART = ("text", "refusal", "thinking")
+
+
+def _rewrite_content(turn: Fields, name: str, rewrite: Rewrite) -> bool:
+    """Rewrite a text, or the texts of its parts."""
+    raw = turn.get(name)
     if raw is None or _first(raw) != b"[":
-        return rewrite_strings(turn, "content", rewrite)
+        return rewrite_strings(turn, name, rewrite)
     parts = _turns.decode(raw)
     changed = False
     for i, part in enumerate(parts):
-        fields = {"text": part} if _first(part) == b'"' else fields_of(part)
-        if rewrite_strings(fields, "text", rewrite):
-            parts[i] = fields["text"] if _first(part) == b'"' else msgspec.Raw(encode(fields))
-            changed = True
+        if _first(part) == b'"':
+            fields = {"text": part}
+            if rewrite_strings(fields, "text", rewrite):
+                parts[i], changed = fields["text"], True
+        elif _first(part) == b"{":
+            fields = fields_of(part)
+            if any([_rewrite_content(fields, key, rewrite) for key in _SAID_IN_PART]):
+                parts[i], changed = msgspec.Raw(encode(fields)), True
     if changed:
-        turn["content"] = msgspec.Raw(encode(parts))
+        turn[name] = msgspec.Raw(encode(parts))
     return changed
 
 
@@ -186,6 +218,12 @@ def _rewrite_calls(turn: Fields, rewrite: Rewrite) -> bool:
     """The arguments of earlier tool calls: they repeat what the client said."""
 
     def function(call: Fields) -> bool:
+        raw = call.get("arguments")
+        if raw is not None and _first(raw) == b"{":  # some servers want them as they are
+            text = bytes(raw).decode()
+            new = _inside_json(text, rewrite)
+            call["arguments"] = msgspec.Raw(new.encode())
+            return new != text
         return rewrite_strings(call, "arguments", lambda text: _inside_json(text, rewrite))
 
     def custom(call: Fields) -> bool:
@@ -253,21 +291,44 @@ def _before(text: str, content: msgspec.Raw | None) -> str | list[Any]:
 
 def _message(turn: _Message) -> Message:
     content = turn.content
+    # A template writes whatever role it is given, so what plays none that we know is the user's.
+    role = turn.role if turn.role in _ROLES else "user"
     calls = len(turn.tool_calls) if turn.tool_calls else int(len(turn.function_call) > 4)
     if isinstance(content, str):
-        return Message(turn.role, content, calls)
+        return Message(role, content, calls)
     texts: list[str] = []
     images = audio = 0
     for part in content or ():
         if isinstance(part, str):
             texts.append(part)
-        elif part.text is not None:
-            texts.append(part.text)
+            continue
+        said = [text for text in (part.text, part.refusal) if text is not None]
+        if part.thinking is not None:
+            said += _strings_in(part.thinking)
+        if said:
+            texts += said
         elif "image" in part.type:
             images += 1
         elif "audio" in part.type:
             audio += 1
-    return Message(turn.role, "\n".join(texts), calls, images, audio)
+    return Message(role, "\n".join(texts), calls, images, audio)
+
+
+def _strings_in(thinking: Any) -> list[str]:
+    """A string, or the texts of its parts."""
+    parts = thinking if isinstance(thinking, list) else [thinking]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    return [text for text in texts if isinstance(text, str)]
+
+
+def _check_turns(messages: msgspec.Raw) -> None:
+    for i, turn in enumerate(_each_keys.decode(messages)):
+        check_keys(turn, _OF_TURN, f"messages[{i}]")
+        content = turn.get("content")
+        if content is not None and _first(content) == b"[":
+            for part in _turns.decode(content):
+                if _first(part) == b"{":
+                    check_keys(_keys.decode(part), _OF_PART, f"messages[{i}].content")
 
 
 def _tool_name(tool: _Tool) -> str:

@@ -7,8 +7,17 @@ from typing import Any
 
 import msgspec
 
-from wayside.dialects import UNREADABLE, Edit, answers, bad_body, decode
+from wayside.dialects import (
+    UNREADABLE,
+    Edit,
+    answers,
+    bad_body,
+    check_keys,
+    decode,
+    fields_of,
+)
 from wayside.dialects.answers import Canned
+from wayside.vocab.errors import RequestError
 from wayside.vocab.prompt import Message, Prompt
 from wayside.vocab.tokens import estimate_tokens
 
@@ -18,14 +27,21 @@ PATH = "/v1/completions"
 class _Request(msgspec.Struct, gc=False):
     model: str
     prompt: Any = ""
+    suffix: Any = None
     stream: bool | None = None
+    prompt_embeds: Any = None
 
 
+_FIELDS = frozenset({
+    "model", "prompt", "suffix", "stream", "stream_options", "prompt_embeds", "n", "best_of",
+    "max_tokens", "logprobs", "echo",
+})  # fmt: skip
 _request = msgspec.json.Decoder(_Request)
 
 
 class CompletionBody:
-    """``prompt`` is a string or a list of them; token lists are not readable text."""
+    """``prompt`` is a string or a list of them, ``suffix`` a string. A prompt of token ids can be
+    sent to a model that is named, but not judged."""
 
     __slots__ = ("_raw", "_request", "model", "stream")
 
@@ -42,9 +58,18 @@ class CompletionBody:
         return ""
 
     def prompt(self, headers: Mapping[str, str]) -> Prompt:
-        asked = self._request.prompt
-        items = asked if isinstance(asked, list) else [asked]
-        text = "\n".join(item for item in items if isinstance(item, str))
+        asked = self._request
+        check_keys(fields_of(self._raw), _FIELDS)
+        items = asked.prompt if isinstance(asked.prompt, list) else [asked.prompt]
+        items = [item for item in (*items, asked.suffix) if item is not None]
+        texts = [item for item in items if isinstance(item, str)]
+        if len(texts) < len(items) or asked.prompt_embeds is not None:
+            raise RequestError(
+                "Only text can be judged: send the prompt as a string, or a list of strings.",
+                param="prompt",
+                code="unreadable_prompt",
+            )
+        text = "\n".join(texts)
         return Prompt(
             model=self.model,
             messages=(Message("user", text),),

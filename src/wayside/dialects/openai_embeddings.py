@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from wayside.dialects import UNREADABLE, Edit, bad_body, decode
+from wayside.dialects import UNREADABLE, Edit, bad_body, check_keys, decode, fields_of
 from wayside.vocab.prompt import Message, Prompt
 from wayside.vocab.tokens import estimate_tokens
 
@@ -19,6 +19,7 @@ class _Request(msgspec.Struct, gc=False):
     input: msgspec.Raw = msgspec.Raw()
 
 
+_FIELDS = frozenset({"model", "input"})
 _request = msgspec.json.Decoder(_Request)
 
 
@@ -49,6 +50,7 @@ class EmbeddingBody:
         except UNREADABLE as error:
             raise bad_body(error, "input") from None
         given = found if isinstance(found, list) else [found]
+        check_keys(fields_of(self._raw), _FIELDS)
         texts = [text for text in given if isinstance(text, str)]
         return Prompt(
             model=self.model,

@@ -16,7 +16,14 @@ import msgspec
 
 from wayside.decisions import Decider, Decision, Match
 from wayside.decisions.projections import NONE, Projections
-from wayside.dialects import Body, encode, openai_chat, openai_completions, openai_embeddings
+from wayside.dialects import (
+    Body,
+    check_headers,
+    encode,
+    openai_chat,
+    openai_completions,
+    openai_embeddings,
+)
 from wayside.dialects.answers import JSON, STREAM
 from wayside.flow import report
 from wayside.flow.reasoning import set_reasoning
@@ -101,6 +108,7 @@ class Recipe:
 
     def prompt(self, body: Body, headers: Mapping[str, str]) -> Prompt:
         """What its signals read."""
+        check_headers(headers)
         return self.identity.told(body.prompt(headers), headers)
 
 
