@@ -83,7 +83,11 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "domain": Family(
         "what a prompt is about, in the 14 fields of MMLU-Pro",
         _DOMAINS,
-        (Source("domain/handwritten.jsonl"), Source("domain/templated.jsonl")),
+        (
+            Source("domain/handwritten.jsonl"),
+            Source("domain/everyday.jsonl"),
+            Source("domain/templated.jsonl"),
+        ),
         "domain/heldout.jsonl",
         Recipe(),
         script="scripts/train_domain.py",
