@@ -24,6 +24,7 @@ categories:
   - {name: math, mmlu_categories: [math], model_scores: [{model: model-b, score: 0.9}]}
 default_model: model-a
 prompt_guard: {enabled: true}
+ratelimit: {enabled: true}
 semantic_cahce: {enabled: true}
 """
 UNUSED = """
@@ -120,7 +121,7 @@ def test_a_foreign_file_is_read_and_what_is_lost_is_named(wayside: Wayside, here
     (here / "old.yaml").write_text(FOREIGN)
     said = wayside("config", "check", "old.yaml")
     assert said.status == 0 and said.out.startswith("ok old.yaml (vsr_flat): 2 models")
-    assert "unsupported: prompt_guard" in said.err
+    assert "unsupported: ratelimit" in said.err
     assert "unknown: semantic_cahce: " in said.err
     assert wayside("config", "check", "old.yaml", "--strict").status == 1
 
@@ -140,7 +141,7 @@ def test_what_is_converted_loads_to_equal_settings(
 ) -> None:
     (here / "old.yaml").write_text(FOREIGN)
     said = wayside("config", "convert", "old.yaml", *options)
-    assert said.status == 0 and "prompt_guard" in said.err
+    assert said.status == 0 and "ratelimit" in said.err
     before = read(FOREIGN.encode(), "old.yaml", env={})
     after = read(said.out.encode(), "wayside.yaml", env={})
     assert after.format == "wayside" and after.settings == before.settings

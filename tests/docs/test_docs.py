@@ -205,6 +205,7 @@ def test_every_metric_is_in_the_reference() -> None:
     page = (REFERENCE / "metrics.md").read_text()
     source = "\n".join(p.read_text() for p in (ROOT / "src" / "wayside").rglob("*.py"))
     names = set(re.findall(r'"((?:wayside|llm)_[a-z_]+_(?:total|seconds|flight))"', source))
+    names.discard("llm_timeout_seconds")  # a key of vSR's configurations
     names |= set(re.findall(r'gauge\(\s*"(\w+)"', source))
     names -= {name for name in names if name.startswith("wayside_sim")}
     assert len(names) > 15
@@ -227,7 +228,8 @@ def codes() -> set[str]:
     for package in ("flow", "dialects", "runtime"):
         for path in (ROOT / "src" / "wayside" / package).glob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.keyword) and node.arg == "code":
+                said = isinstance(node, ast.keyword) and node.arg == "code"
+                if said and isinstance(node.value, ast.Constant):
                     found.add(ast.literal_eval(node.value))
     return found
 
@@ -241,7 +243,12 @@ def test_every_error_is_in_the_reference() -> None:
 
 
 def test_every_kind_has_a_page() -> None:
-    folders = {"signal": "signals", "selector": "selection", "plugin": "plugins"}
+    folders = {
+        "signal": "signals",
+        "selector": "selection",
+        "plugin": "plugins",
+        "engine": "engines",
+    }
     for family, folder in folders.items():
         for kind in catalog.family(family):  # type: ignore[arg-type]
             assert (REFERENCE / folder / f"{kind.name}.md").exists()

@@ -83,7 +83,7 @@ def hints(settings: RouterSettings, env: Mapping[str, str]) -> Iterator[str]:
                     yield f"{where}.signals.{kind}.{name}: no decision refers to it"
         if not (routing.default_model or settings.routing.default_model):
             yield f"{where}.default_model: not set; a prompt that no decision takes is refused"
-    entered = {entry.recipe for entry in settings.entrypoints}
+    entered = {entry.recipe for entry in settings.entrypoints} | {settings.guard_recipe}
     for name in settings.recipes:
         if name not in entered:
             yield f"recipes.{name}: no entrypoint leads to it"

@@ -41,7 +41,7 @@ def command() -> None:
     """
 
 
-@command.command("list")
+@command.command("list", short_help="Show models: built in, here, known, configured.")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
 def list_(path: Path | None, as_json: bool) -> None:
@@ -145,12 +145,17 @@ def pull(
         click.echo(f"{use.model}: {_mb(size)} in {folder} (licence: {lock['license']})")
 
 
-@command.command("verify")
+@command.command("verify", short_help="Compare models with what was installed or pulled.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def verify(names: tuple[str, ...]) -> None:
     """Compare models with what was installed or pulled; exit 1 and say what differs.
 
     Without names: the built-in ones and all that were pulled.
+
+    \b
+    Examples:
+      wayside models verify
+      wayside models verify sentence-transformers/all-MiniLM-L6-v2
     """
     problems: list[str] = []
     checked = 0

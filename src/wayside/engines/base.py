@@ -48,6 +48,9 @@ class Engine:
     """
 
     tasks: frozenset[Task] = frozenset()
+    at_once: int = 1 << 62
+    """Characters up to which it is asked on the caller's thread; a longer text, which would hold
+    up every other request, goes to another one."""
     labels: tuple[str, ...] = ()
     """What it can answer; empty when only the model behind it knows."""
     leans: bool = False

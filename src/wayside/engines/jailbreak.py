@@ -78,6 +78,7 @@ class _Scored:
 class AttackDetector(Engine):
     """A linear detector over the stretches of a text, loaded from one file."""
 
+    at_once = 8_000
     tasks = frozenset({"classify", "mark"})
 
     def __init__(self, model: AttackModel) -> None:

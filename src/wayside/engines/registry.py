@@ -132,7 +132,10 @@ class Engines:
                 engine.close()
 
     def classify(self, question: Classify) -> Labels | Awaitable[Labels]:
-        return _begun(self.engine(question.head).classify(question.text))
+        engine = self.engine(question.head)
+        if len(question.text) > engine.at_once:
+            return asyncio.ensure_future(_elsewhere(engine.classify, question.text))
+        return _begun(engine.classify(question.text))
 
     def mark(self, question: Mark) -> Spans | Awaitable[Spans]:
         return _begun(self.engine(question.head).mark(question.text, question.context))
@@ -194,6 +197,11 @@ class Engines:
                 raise AskFailed(f"engines.{name} needs itself")
             self._made[key] = BUILT_IN[name].load()
         return self._made[key]
+
+
+async def _elsewhere(classify: Callable[[str], Labels | Awaitable[Labels]], text: str) -> Labels:
+    found = await asyncio.to_thread(classify, text)
+    return await found if inspect.isawaitable(found) else found
 
 
 def _begun(found: T | Awaitable[T]) -> T | Awaitable[T]:
