@@ -53,9 +53,16 @@ def main() -> None:
     how = train.Calibration()
     if sets.tuning:
         print("first training: for the calibration", flush=True)
-        some = sets.learnt(without=sets.spared())
+        some = sets.learnt(without=sets.spared(sets.handwritten + sets.everyday))
         how = fitted(
-            learn(some, sets.measured() + sets.spared(), taught, recipe, args.trust), sets
+            learn(
+                some,
+                sets.measured() + sets.spared(sets.handwritten + sets.everyday),
+                taught,
+                recipe,
+                args.trust,
+            ),
+            sets,
         )
     print(f"temperature {how.divisor:.3f}, bend {how.bend:.3f}; second training", flush=True)
     began = perf_counter()
@@ -105,8 +112,8 @@ def learn(
 
 
 def fitted(head: deep.Head, sets: Sets) -> train.Calibration:
-    """The calibration for exam questions and everyday prompts not seen, each half of it."""
-    parts = [sets.tuning, sets.spared()]
+    """The calibration for rows not seen: exam questions, plain prompts and hard ones alike."""
+    parts = [sets.tuning, sets.spared(sets.handwritten), sets.spared(sets.everyday)]
     rows = [row for one in parts for row in one]
     texts = [text for text, _ in rows]
     return train.calibrate(
@@ -119,7 +126,7 @@ def fitted(head: deep.Head, sets: Sets) -> train.Calibration:
 
 def fine_tuned(args: argparse.Namespace, sets: Sets) -> None:
     """Fine-tunes the transformer on the rows, exports it, and writes down what it says."""
-    spelt = sets.learnt(languages=LATIN, without=sets.spared())
+    spelt = sets.learnt(languages=LATIN, without=sets.spared(sets.handwritten + sets.everyday))
     recipe = finetune.Recipe(seed=args.seed)
     print(f"fine-tuning {args.teacher} on {len(spelt)} rows: {asdict(recipe)}", flush=True)
     folder = args.taught.parent

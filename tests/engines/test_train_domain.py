@@ -101,16 +101,16 @@ def test_the_shipped_model_knows_the_obvious(text: str, label: str) -> None:
 
 def test_the_shipped_model_on_everyday_prompts_it_never_saw() -> None:
     found = evaluate(StaticClassifier.built_in(), rows_of(CORPORA / "heldout.jsonl"))
-    assert found.rows >= 250
+    assert found.rows >= 900
     assert found.accuracy >= 0.80
-    assert found.ece <= 0.10  # few rows: the estimate itself is some hundredths coarse
+    assert found.ece <= 0.11
 
 
 @pytest.mark.shared
 @pytest.mark.skipif(not DEV.exists(), reason=f"needs the exam questions in {DEV}")
 def test_the_shipped_model_on_exam_questions_it_never_saw() -> None:
     found = evaluate(StaticClassifier.built_in(), rows_of(DEV))
-    assert found.accuracy >= 0.78
+    assert found.accuracy >= 0.785
     assert found.ece <= 0.05
 
 
@@ -118,5 +118,6 @@ def test_held_out_prompts_are_not_trained_on() -> None:
     def plain(path: Path) -> set[str]:
         return {" ".join(text.lower().split()).rstrip("?.! ") for text, _ in rows_of(path)}
 
-    trained = plain(CORPORA / "handwritten.jsonl") | plain(CORPORA / "templated.jsonl")
+    files = ("handwritten.jsonl", "everyday.jsonl", "templated.jsonl")
+    trained = set().union(*(plain(CORPORA / name) for name in files))
     assert not plain(CORPORA / "heldout.jsonl") & trained
