@@ -85,9 +85,10 @@ class ReplyTap:
         self.warnings: dict[str, None] = {}
 
     def begin(self, status: int, content_type: str) -> Taken:
-        """How the body will be taken; an answer that is no success is not looked at."""
+        """How the body will be taken; an answer that is no success is not looked at, and one of
+        204 has none."""
         kind = content_type.partition(";")[0].strip().lower()
-        if 200 <= status < 300:
+        if 200 <= status < 300 and status != 204:
             self._taken = "stream" if kind == STREAM else "whole"
         return self._taken
 
@@ -250,6 +251,8 @@ class ReplyTap:
         if self._ended:
             return _refused(_unchecked("it is too large"))
         raw = bytes(self._held)
+        if not raw:
+            return Ended(body=raw)
         try:
             said, _ = decode(_decoder, raw)
         except UNREADABLE:

@@ -24,6 +24,7 @@ from wayside.gateway.head import (
     CHUNKED,
     RequestHead,
     ResponseHead,
+    compressed,
     header,
     read_request,
 )
@@ -551,7 +552,7 @@ class Door(asyncio.Protocol):
         exchange.first_byte(head.status)
         replica.on_trial = False
         self.deadline = self._loop.time() + replica.timeouts.idle_s
-        if header(head.lines, b"content-encoding").strip().lower() not in (b"", b"identity"):
+        if compressed(head.lines):
             self._drop_upstream()
             self._watch = self._watched = None
             self._error(502, "the answer is compressed and cannot be checked", "unchecked")

@@ -74,6 +74,17 @@ def header(lines: list[bytes], name: bytes) -> bytes:
     return b""
 
 
+def compressed(lines: list[bytes]) -> bool:
+    """Whether any of ``lines`` says that the body is encoded."""
+    said = [line.lower().partition(b":") for line in lines]
+    return any(
+        [name == b"content-encoding" and value.strip() not in _PLAIN for name, _, value in said]
+    )
+
+
+_PLAIN = (b"", b"identity")
+
+
 def read_request(block: bytes) -> RequestHead:
     """Read a head without its final blank line. Raises :class:`Refused`."""
     lines = block.split(b"\r\n")

@@ -179,6 +179,9 @@ class Upstream(asyncio.Protocol):
 
     def _finish(self, owner: Owner, *, clean: bool) -> None:
         """The response ended. Not ``clean``: bytes follow that belong to nothing."""
+        if self._owner is None:
+            # Its owner dropped us on seeing the last of it, and may be at its next request by now.
+            return
         self._owner = None
         self._chunks = None
         # An answer that came before its request was sent leaves the rest of it in the pipe.
