@@ -13,6 +13,7 @@ last hidden states, the pooling that sentence encoders are trained with.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -88,16 +89,18 @@ class Finetuned:
                 return owner.scores(input_ids, attention_mask)
 
         ids = torch.ones((2, 8), dtype=torch.long)
-        torch.onnx.export(
-            Scores().eval(),
-            (ids, ids),
-            str(folder / "model.onnx"),
-            input_names=list(GRAPH_INPUTS),
-            output_names=["logits"],
-            dynamic_axes={name: {0: "texts", 1: "tokens"} for name in GRAPH_INPUTS}
-            | {"logits": {0: "texts"}},
-            dynamo=False,  # the other exporter needs a further package
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there is another exporter
+            torch.onnx.export(
+                Scores().eval(),
+                (ids, ids),
+                str(folder / "model.onnx"),
+                input_names=list(GRAPH_INPUTS),
+                output_names=["logits"],
+                dynamic_axes={name: {0: "texts", 1: "tokens"} for name in GRAPH_INPUTS}
+                | {"logits": {0: "texts"}},
+                dynamo=False,  # the other exporter needs a further package
+            )
         self.reader.save(str(folder / "tokenizer.json"))
         config = self.encoder.config.to_dict() | {
             "architectures": ["BertForSequenceClassification"],
