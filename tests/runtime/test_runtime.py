@@ -254,3 +254,24 @@ async def test_what_cannot_be_explained_is_refused(request_: Request, status: in
     with pytest.raises(RequestError) as caught:
         await runtime(lambda q: MATH).explain(request_)
     assert caught.value.status == status
+
+
+async def test_a_cancelled_answer_is_no_answer_and_hangs_nobody() -> None:
+    """An engine that is closed while it is asked cancels its work, not the request."""
+
+    async def cancelled() -> Any:
+        raise asyncio.CancelledError
+
+    found = runtime(lambda _: cancelled()).handle(AUTO)
+    outcome = await asyncio.wait_for(settled(found), 5)
+    assert isinstance(outcome, Forward | Reply)
+
+
+async def test_a_cancelled_request_is_cancelled() -> None:
+    found = runtime(lambda _: asyncio.sleep(60)).handle(AUTO)
+    assert not isinstance(found, Forward | Reply)
+    task = asyncio.ensure_future(found)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import random
 import time
@@ -184,3 +185,8 @@ async def _settle(pending: Awaitable[Any]) -> Any:
         return await pending
     except (OSError, TimeoutError, WaysideError) as error:
         return Failure(str(error) or type(error).__name__)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return Failure("the engine was stopped")  # by its closing, say; nobody cancelled us
