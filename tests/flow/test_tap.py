@@ -387,3 +387,14 @@ def test_an_event_in_many_pieces_is_searched_once() -> None:
     for _ in range(3_000):
         run(watch.feed(b"x" * 1_000))
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("kind", [SSE, "application/json"])
+def test_the_client_is_not_told_which_engine_of_ours_is_down(kind: str) -> None:
+    raw = events({"content": "cat"})
+    if kind != SSE:
+        raw = json.dumps({"choices": [{"message": {"content": "cat"}}]}).encode()
+    watch = tap(Asking)
+    watch.begin(200, kind)
+    out, _ = through(watch, raw, [], reply=Failure("engine 'x': 10.0.0.1:99 refuses"))
+    assert b"10.0.0.1" not in out and b"gave no answer" in out

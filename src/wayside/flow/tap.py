@@ -158,8 +158,8 @@ class ReplyTap:
             touched = yield from self._filter_event(said, out)
         except Blocked as blocked:
             return b"".join([*out, self._stop(blocked)])
-        except AskFailed as failed:
-            return b"".join([*out, self._stop(_unchecked(failed))])
+        except AskFailed:
+            return b"".join([*out, self._stop(_unjudged())])
         if not touched:
             return b"".join([*out, raw])
         if carries_nothing(said):
@@ -201,7 +201,7 @@ class ReplyTap:
         if not watched:
             return False
         if spoken(said):
-            raise AskFailed("it is spoken")
+            raise _unchecked("it is spoken")
         touched = drop_encoded(said)
         for slot in list(strays(said, found)):
             channel, holder, key = slot
@@ -225,8 +225,8 @@ class ReplyTap:
                     out.append(event_with(self._template, channel, held))
         except Blocked as blocked:
             out.append(self._stop(blocked))
-        except AskFailed as failed:
-            out.append(self._stop(_unchecked(failed)))
+        except AskFailed:
+            out.append(self._stop(_unjudged()))
         return b"".join(out)
 
     def _stop(self, blocked: Blocked) -> bytes:
@@ -271,9 +271,9 @@ class ReplyTap:
         except Blocked as blocked:
             self.reason = blocked.reason
             return _refused(blocked) if blocked.refuse else _instead(said, blocked)
-        except AskFailed as failed:
+        except AskFailed:
             self.reason = "unchecked"
-            return _refused(_unchecked(failed))
+            return _refused(_unjudged())
         told: HeaderPairs = ()
         if self.warnings:
             told = (("x-vsr-response-warnings", ",".join(self.warnings)),)
@@ -333,6 +333,11 @@ def _unchecked(why: object) -> Blocked:
     return Blocked(
         f"The answer could not be checked: {why}.", reason="unchecked", refuse=True, status=502
     )
+
+
+def _unjudged() -> Blocked:
+    """Why the engine did not answer names hosts and files of ours, so the client is not told."""
+    return _unchecked("what judges it gave no answer")
 
 
 def _error(blocked: Blocked) -> dict[str, Any]:

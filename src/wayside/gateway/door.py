@@ -738,6 +738,8 @@ class Door(asyncio.Protocol):
             "request failed", level="error", shell="gateway", traceback=traceback.format_exc()
         )
         if self._exchange is None or self._status:
+            self._leave_replica(failed=False)
+            self._end(self._status, "internal_error")
             self._transport.abort()
             return
         self._leave_replica(failed=False)
