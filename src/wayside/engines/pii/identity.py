@@ -20,10 +20,14 @@ from wayside.engines.pii.forms import Form
 
 
 def is_ssn(text: str) -> bool:
-    """US SSA: no area 000, 666 or 900-999, no group 00, no serial 0000; not a sample number."""
+    """US SSA: no area 000, 666 or 900-999, no group 00, no serial 0000; not a sample number.
+
+    123-45-6789 counts when it is written so: it is what people try a guard with.
+    """
     n = digits(text)
     fits = n[:3] not in ("000", "666") and n[0] != "9" and n[3:5] != "00" and n[5:] != "0000"
-    return fits and n not in ("078051120", "219099999", "123456789") and varied(n)
+    samples = ("078051120", "219099999", *(("123456789",) if text == n else ()))
+    return fits and n not in samples and varied(n)
 
 
 def is_german_tax_id(text: str) -> bool:
