@@ -130,6 +130,18 @@ def test_a_reload_hands_over_what_has_the_same_settings() -> None:
     assert other.closed and not same.closed
 
 
+def test_a_request_that_a_reload_overtakes_still_has_its_engines() -> None:
+    before = Engines({"gone": {"fake": {"word": "a"}}})
+    engine = made(before, "gone")
+    after = Engines({}, reuse=before)
+    assert after.classify(Classify("x", "gone")) == (("a", 1.0),)
+    assert "gone" not in [one.name for one in after.inventory()]
+    before.close(keep=after)
+    assert engine.closed
+    with pytest.raises(AskFailed, match="no engine 'gone'"):
+        Engines({}, reuse=after).classify(Classify("x", "gone"))
+
+
 async def test_a_slow_engine_is_at_work_before_it_is_waited_for() -> None:
     engines = Engines({"mine": {"fake": {"word": "late", "later": True}}})
     found = engines.classify(Classify("a", "mine"))

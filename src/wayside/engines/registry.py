@@ -64,9 +64,14 @@ class Engines:
         self._last: tuple[str, str, Any] = ("", "", None)
         """The engine, the text and the vectors of the last text embedded: the signals of one
         request ask about the same text one after another."""
+        self._retired: dict[str, Engine] = {}
+        """Engines of the earlier configuration that this one has no more: requests that began
+        under it still ask them, until it closes them."""
         if reuse is not None:
             for name, engine in reuse._made.items():
-                if reuse._specs.get(name) == self._specs.get(name) and not engine.leans:
+                if name not in self._specs and name not in BUILT_IN:
+                    self._retired[name] = engine
+                elif reuse._specs.get(name) == self._specs.get(name) and not engine.leans:
                     self._made[name] = engine
         self.languages: LanguageDetector = reuse.languages if reuse else LanguageDetector()
 
@@ -116,7 +121,7 @@ class Engines:
 
     def engine(self, name: str) -> Engine:
         """The engine called ``name``; :class:`AskFailed` when there is none that can be made."""
-        found = self._made.get(name)
+        found = self._made.get(name) or self._retired.get(name)
         if found is None:
             try:
                 found = self._made[name] = self._make(name)
