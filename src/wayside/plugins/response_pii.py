@@ -29,7 +29,8 @@ class ResponsePiiRule(Settings):
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.5
     """How sure a finding must be to count."""
     allow_from_prompt: bool = True
-    """Whether the model may repeat what stands in the request."""
+    """Whether the model may repeat what the user, tools and earlier answers said in the request.
+    What system messages say is not the user's: an attack could ask for it."""
     window: Annotated[int, Field(ge=64, le=4096)] = 160
     """How many characters of a stream are held back, so that nothing is found when half is out."""
     engine: Annotated[EngineName, EngineOf("mark")] = "pii"
@@ -52,7 +53,8 @@ class ResponsePiiPlugin:
     def before(self, prompt: Prompt, draft: Draft) -> None:
         asked = ""
         if self._rule.allow_from_prompt:
-            asked = "\n".join([message.text for message in prompt.messages]).casefold()
+            said = [m.text for m in prompt.messages if m.role not in ("system", "developer")]
+            asked = "\n".join(said).casefold()
         draft.filters.append(lambda channel: _Watcher(self._rule, self._types, asked, channel))
 
 
