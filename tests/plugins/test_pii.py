@@ -1,6 +1,7 @@
 """Personal data on its way out: blocked, blanked, swapped and put back, or told upstream."""
 
 import json
+import re
 from collections.abc import Callable, Generator
 from itertools import pairwise
 from typing import Any
@@ -267,3 +268,17 @@ def test_a_streamed_answer_comes_back_with_the_values_whole(size: int) -> None:
     assert "".join(d.get("content", "") for d in deltas) == f"Dear {ANN}, a < b."
     calls = [d["tool_calls"][0]["function"]["arguments"] for d in deltas if "tool_calls" in d]
     assert json.loads("".join(calls)) == {"to": ANN}
+
+
+@pytest.mark.parametrize("wanted", [None, {"type": "text"}, {"type": "json_object"}])
+def test_values_are_written_as_json_in_answers_that_are_to_be_json(wanted: Any) -> None:
+    key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\n-----END PRIVATE KEY-----"
+    draft = drafted({**chat(f"use {key}"), "response_format": wanted}, action="mask")
+    (placeholder,) = re.findall(r"<\w+>", contents(draft)[0])
+    restorer: Any = draft.filters[0](TEXT)
+    said = restorer.feed(f'{{"key": "{placeholder}"}}', True)
+    if wanted == {"type": "json_object"}:
+        assert json.loads(said) == {"key": key}
+    else:
+        assert key in said
+    assert "\\n" not in draft.filters[0](Channel("reasoning")).feed(placeholder, True)

@@ -78,7 +78,8 @@ class PiiPlugin:
         else:
             masks = Masks(texts)
             draft.edit.rewrite_texts(_replacing(found, masks.placeholder))
-            draft.filters.append(lambda channel: Restorer(masks.values, channel))
+            in_json = _wants_json(draft)
+            draft.filters.append(lambda channel: Restorer(masks.values, channel, in_json))
 
     def _find(self, texts: Iterable[str]) -> Flow[Mapping[str, list[Span]] | None]:
         """What counts, by text; texts without any are left out. ``None`` if a text went unread."""
@@ -94,6 +95,12 @@ class PiiPlugin:
             if kept:
                 found[text] = kept
         return found
+
+
+def _wants_json(draft: Draft) -> bool:
+    """Whether the client asked for an answer that is JSON."""
+    wanted = draft.body.get("response_format")
+    return isinstance(wanted, dict) and wanted.get("type") in ("json_object", "json_schema")
 
 
 def _note(text: str, texts: dict[str, None]) -> str:
@@ -169,15 +176,15 @@ class Restorer:
     """Puts values back in the place of their placeholders, however the text was cut.
 
     Holds back what may be the beginning of a placeholder: at most 76 characters, and in prose
-    none unless they begin with ``<``. In the arguments of a tool call, which are JSON, a value is
-    written as JSON has it.
+    none unless they begin with ``<``. In the arguments of a tool call, which are JSON, and in text
+    that is to be JSON, a value is written as JSON has it.
     """
 
     warnings: tuple[str, ...] = ()
 
-    def __init__(self, values: Mapping[str, str], channel: Channel) -> None:
+    def __init__(self, values: Mapping[str, str], channel: Channel, in_json: bool = False) -> None:
         self._values = values
-        self._json = channel.kind == "arguments"
+        self._json = channel.kind == "arguments" or (in_json and channel.kind == "text")
         self._held = ""
 
     def feed(self, text: str, final: bool) -> str:
