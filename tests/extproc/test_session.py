@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wayside.extproc import wire
 from wayside.extproc.session import Door, Replies, Session
+from wayside.vocab.ask import Flow
+from wayside.vocab.outcome import Ended, Forward, Outcome, Request, Taken
 
 from .frames import body_message, headers_message
 from .stand_ins import ContentRouter, Listener, door
@@ -112,3 +116,73 @@ def test_encoded_replies_are_kept_but_not_without_end() -> None:
     assert len(shared._ordinary) <= 4097
     first = shared.mutation(((("a", "b"),), (), "", ()))
     assert shared.mutation(((("a", "b"),), (), "", ())) is first
+
+
+class Holding:
+    """A tap that holds all it is fed."""
+
+    reason = ""
+
+    def __init__(self) -> None:
+        self.warnings: dict[str, None] = {}
+        self.held = b""
+        self.finished = 0
+
+    def begin(self, status: int, content_type: str) -> Taken:
+        return "stream"
+
+    def feed(self, chunk: bytes) -> Flow[bytes]:
+        self.held += chunk
+        return b""
+        yield
+
+    def finish(self) -> Flow[Ended]:
+        self.finished += 1
+        return Ended(body=self.held)
+        yield
+
+
+class Watching(ContentRouter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tap = Holding()
+
+    def _decide(self, request: Request) -> Outcome:
+        outcome = super()._decide(request)
+        assert isinstance(outcome, Forward)
+        return msgspec.structs.replace(outcome, tap=self.tap)
+
+    def drive(self, flow: Any) -> Any:
+        try:
+            next(flow)
+        except StopIteration as stop:
+            return stop.value
+
+
+def watched(mode: int, trailers: bool) -> tuple[Watching, bytes]:
+    """An answer in two pieces, and what Envoy is told after its head."""
+    router = Watching()
+    session = Session(door(router))
+    protocol = wire.Protocol(wire.BUFFERED, mode)
+    session.receive(headers_message(protocol=protocol))
+    session.receive(body_message(BODY))
+    head = {":status": "200", "content-type": "text/event-stream"}
+    session.receive(headers_message(head, phase=wire.RESPONSE_HEADERS))
+    said = b""
+    for piece, last in ((b"Hello", False), (b" there", not trailers)):
+        said += flat(session.receive(body_message(piece, last=last, phase=wire.RESPONSE_BODY)))
+    if trailers:
+        said += flat(session.receive(wire.field(wire.RESPONSE_TRAILERS, b"")))
+    return router, said
+
+
+@pytest.mark.parametrize("trailers", [False, True])
+def test_what_a_filter_holds_goes_before_the_trailers(trailers: bool) -> None:
+    router, said = watched(wire.FULL_DUPLEX_STREAMED, trailers)
+    assert b"Hello there" in said and router.tap.finished == 1
+
+
+def test_what_cannot_go_before_the_trailers_is_not_lost_in_silence() -> None:
+    router, said = watched(wire.STREAMED, trailers=True)
+    assert router.tap.finished == 1
+    assert b"Hello" not in said and b"FULL_DUPLEX_STREAMED" in said

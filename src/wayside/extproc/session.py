@@ -207,6 +207,8 @@ class Session:
                 return self._request_trailers()
             if self._tap is not None and phase == wire.RESPONSE_BODY:
                 return self._response_body(self._tap, data, start, end)
+            if self._taken != "pass" and phase == wire.RESPONSE_TRAILERS and self._tap is not None:
+                return self._await(self._tap.finish(), self._filtered_before_trailers)
         # Bodies and trailers of responses, and all of a request that never was shown to us.
         return _leave_alone(phase, data, start, end, self._protocol)
 
@@ -366,8 +368,22 @@ class Session:
             ended = msgspec.structs.replace(ended, body=released + ended.body)
         return ended, True
 
+    def _filtered_before_trailers(self, ended: Ended) -> Replies:
+        """The body ended without saying so: what a filter still holds goes before the trailers."""
+        self._taken = "pass"
+        trailers = wire.trailers_answer(wire.RESPONSE_TRAILERS)
+        if self._protocol.response_body == wire.FULL_DUPLEX_STREAMED:
+            said = self._filtered((ended, False))
+            return said if self.done else [*said, trailers]
+        if ended.body or ended.status is not None:
+            return self._refuse(502, _NO_PLACE, "unchecked")  # which breaks the answer off
+        return [trailers]
+
     def _filtered(self, found: tuple[Ended, bool]) -> Replies:
         ended, last = found
+        whole = self._taken == "whole"
+        if last:
+            self._taken = "pass"  # nothing is left to be taken
         if ended.reason:
             self._failed = ended.reason
         if ended.status is not None:
@@ -377,7 +393,7 @@ class Session:
         if self._protocol.response_body == wire.FULL_DUPLEX_STREAMED:
             return wire.stream_answers(wire.RESPONSE_BODY, ended.body, last=last)
         common = b""
-        if self._taken == "whole":
+        if whole:
             pairs = (*ended.report, ("content-length", str(len(ended.body))))
             common = wire.common(wire.mutation(pairs), clear=False)
         if not ended.body:
@@ -529,6 +545,10 @@ _REFUSAL: Final[HeaderPairs] = (
 _CANNOT_ROUTE: Final = (
     "Envoy streams the request body without waiting: set request_body_mode to BUFFERED or "
     "FULL_DUPLEX_STREAMED, or allow_mode_override to true, on its ext_proc filter"
+)
+_NO_PLACE: Final = (
+    "the answer ended with trailers, where Envoy takes no more of its text: set "
+    "response_body_mode to FULL_DUPLEX_STREAMED"
 )
 _CONTINUE: Final = wire.answer(wire.REQUEST_HEADERS, b"")
 _CONTINUE_BUFFERED: Final = wire.answer(
