@@ -589,3 +589,9 @@ def test_every_text_that_goes_upstream_is_rewritten() -> None:
     assert edit.rewrite_texts(lambda text: text.replace("cat", "dog"))
     said = edit.encode()
     assert b"cat" not in said and said.count(b"dog") == 9
+
+
+def test_functions_are_among_the_tools() -> None:
+    offered = b'"tools":[{"function":{"name":"a"}}],"functions":[{"name":"b"}]'
+    body = b'{"model":"m","messages":[],' + offered + b"}"
+    assert ChatBody(body).prompt({}).tools == ("a", "b")

@@ -115,3 +115,22 @@ def test_a_request_without_tools_is_not_touched() -> None:
 def test_settings_that_do_nothing_are_refused(rule: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ToolsRule.model_validate(rule)
+
+
+OLDER = [{"name": "docs.search", "parameters": {}}, {"name": "admin.delete"}]
+
+
+@pytest.mark.parametrize(
+    ("rule", "left", "choice"),
+    [
+        ("{mode: none}", None, None),
+        ("{allow: [other]}", None, None),
+        ("{block: [admin.delete]}", OLDER[:1], None),
+        ("{block: [docs.search]}", OLDER[1:], {"name": "admin.delete"}),
+        ("{allow: [docs.search, admin.delete]}", OLDER, {"name": "admin.delete"}),
+        ("{mode: passthrough}", OLDER, {"name": "admin.delete"}),
+    ],
+)
+def test_functions_are_tools_in_their_older_form(rule: str, left: Any, choice: Any) -> None:
+    body = sent(rule, functions=OLDER, function_call={"name": "admin.delete"})
+    assert (body.get("functions"), body.get("function_call")) == (left, choice)

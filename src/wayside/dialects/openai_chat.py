@@ -57,6 +57,7 @@ class _Request(msgspec.Struct, gc=False):
     messages: msgspec.Raw = msgspec.Raw()
     stream: bool | None = None
     tools: msgspec.Raw = msgspec.Raw()
+    functions: msgspec.Raw = msgspec.Raw()
     metadata: msgspec.Raw = msgspec.Raw()
 
 
@@ -116,6 +117,8 @@ class ChatBody:
             _check_turns(request.messages)
             inside = "tools"
             tools = _tools.decode(request.tools) if len(request.tools) else None
+            inside = "functions"
+            older = _tools.decode(request.functions) if len(request.functions) else None
             inside = "metadata"
             metadata = _metadata.decode(request.metadata) if len(request.metadata) else None
         except UNREADABLE as error:
@@ -132,7 +135,7 @@ class ChatBody:
             question=question,
             stream=self.stream,
             tokens=estimate_tokens([m.text for m in messages]),
-            tools=tuple(_tool_name(t) for t in tools) if tools else (),
+            tools=tuple(_tool_name(t) for t in (*(tools or ()), *(older or ()))),
             metadata=_strings(metadata) if metadata else NOTHING,
             headers=headers,
         )

@@ -65,7 +65,10 @@ class ToolsPlugin:
             return None
         if rule.mode == "none":
             _keep(draft, [])
+            draft.edit.drop("functions")
+            draft.edit.drop("function_call")
             return None
+        self._filter_functions(draft)
         offered = _offered(draft)
         named = [tool for tool in offered if self._allowed(_name(tool))]
         if rule.top_k is None and rule.threshold is None:
@@ -73,6 +76,22 @@ class ToolsPlugin:
                 _keep(draft, named)
             return None
         return self._nearest(prompt, draft, offered, named)
+
+    def _filter_functions(self, draft: Draft) -> None:
+        """``functions``, the older form of ``tools``, by name; meaning is not asked for them."""
+        offered = draft.body.get("functions")
+        if not isinstance(offered, list):
+            return
+        named = [function for function in offered if self._allowed(_name(function))]
+        if len(named) == len(offered):
+            return
+        draft.edit.set("functions", named)
+        chosen = draft.edit.get("function_call")
+        if not named:
+            draft.edit.drop("functions")
+            draft.edit.drop("function_call")
+        elif isinstance(chosen, dict) and not self._allowed(_name(chosen)):
+            draft.edit.drop("function_call")
 
     def _allowed(self, name: str) -> bool:
         return name not in self._block and (not self._allow or name in self._allow)
@@ -99,7 +118,7 @@ class ToolsPlugin:
 
 
 def _offered(draft: Draft) -> list[Any]:
-    tools = draft.edit.get("tools")
+    tools = draft.body.get("tools")
     return tools if isinstance(tools, list) else []
 
 
@@ -112,7 +131,7 @@ def _keep(draft: Draft, tools: list[Any]) -> None:
         if isinstance(chosen, dict) and _name(chosen) not in {_name(tool) for tool in tools}:
             edit.drop("tool_choice")
         return
-    for field in ("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"):
+    for field in ("tools", "tool_choice", "parallel_tool_calls"):
         edit.drop(field)
 
 
