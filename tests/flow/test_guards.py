@@ -308,7 +308,8 @@ def test_an_answer_that_nobody_can_judge_is_not_let_through() -> None:
 
     ended = whole("{response_jailbreak: {}}", "Hm.", failing)
     assert (ended.status, ended.reason) == (502, "unchecked")
-    assert "nobody home" in json.loads(ended.body)["error"]["message"]
+    told = json.loads(ended.body)["error"]["message"]
+    assert "gave no answer" in told and "nobody home" not in told
     ended = whole("{response_jailbreak: {on_failure: pass}}", "Hm.", failing)
     assert ended.status is None
 

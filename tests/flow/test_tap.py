@@ -398,3 +398,11 @@ def test_the_client_is_not_told_which_engine_of_ours_is_down(kind: str) -> None:
     watch.begin(200, kind)
     out, _ = through(watch, raw, [], reply=Failure("engine 'x': 10.0.0.1:99 refuses"))
     assert b"10.0.0.1" not in out and b"gave no answer" in out
+
+
+def test_choices_without_end_are_stopped() -> None:
+    watch = tap()
+    watch.begin(200, SSE)
+    raw = b"".join(events({"content": "a", "at": n}, end=None, done=False) for n in range(3_000))
+    through(watch, raw, [])
+    assert watch.reason == "too_large" and len(watch._chains) < 1_100

@@ -43,6 +43,8 @@ MAX_BODY = 64 << 20
 MAX_EVENT = 4 << 20
 """Bytes of a whole answer and of one event that are held; a longer one is stopped, not passed
 unseen."""
+MAX_CHANNELS = 1024
+"""Choices, and texts under way, of one answer; the API allows 128 choices."""
 _BOUNDARY = re.compile(rb"\r?\n\r?\n|\r\r")
 _BOM = b"\xef\xbb\xbf"
 _KINDS: tuple[Kind, ...] = ("text", "reasoning", "arguments", "other")
@@ -177,7 +179,9 @@ class ReplyTap:
             before = holder[key]
             holder[key] = yield from self._through(channel, before, False)
             touched = touched or holder[key] != before
-        for channel in list(self._chains):
+        if max(len(self._chains), len(self._choices)) > MAX_CHANNELS:
+            raise _unreadable("too_large")
+        for channel in list(self._chains) if ends else ():
             if channel.choice in ends:
                 held = yield from self._through(channel, "", True)
                 last = [slot for slot in found if slot.channel == channel]
