@@ -164,3 +164,16 @@ async def test_what_the_model_should_not_say_does_not_leave(shell: str, stream: 
         echo.adds = " Her card is 4111 1111 1111 1111, by the way."
         found = await said(router, "Hello.", stream=stream)
         assert found == "You said: Hello. Her card is [CREDIT_CARD], by the way."
+
+
+@both
+async def test_no_value_reaches_another_request(shell: str) -> None:
+    """The placeholders are alike, the values are not."""
+    async with guarded(shell) as (router, echo):
+        texts = [f"Write to user{n}@example.com today." for n in range(16)]
+        heard = await asyncio.gather(
+            *[said(router, text, stream=n % 2 == 0) for n, text in enumerate(texts)]
+        )
+        assert heard == [f"You said: {text}" for text in texts]
+        assert set(echo.heard) == {"Write to <EMAIL_ADDRESS_1> today."}
+        assert "example.com" not in str(router.access.lines)
