@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wayside.decisions import Decider, compile_decision
@@ -132,6 +132,7 @@ verdicts = st.dictionaries(
     now=verdicts,
 )
 @settings(max_examples=200, deadline=None)
+@example(rules=[{"all": [{"any": ["s:a", {"not": "s:b"}]}, "s:b"]}], priorities=[0, 0, 0], now={})
 def test_it_is_true_and_as_small_as_any(
     rules: list[Any], priorities: list[int], now: Verdicts
 ) -> None:

@@ -153,17 +153,24 @@ class _Search:
         return [w for w in _cheapest(found) if self._met(condition, want, {**made, **w})]
 
     def _together(self, children: Sequence[Condition], want: Want, made: Way) -> list[Way]:
-        """Ways in which every child is as wanted, each built on the one before it."""
+        """Ways in which every child is as wanted, each built on the one before it.
+
+        What one child needs may undo an earlier one, so they are gone through again until no way
+        grows; a way only ever grows, which ends it.
+        """
         ways: list[Way] = [{}]
-        for child in children:
-            ways = _cheapest(
-                [
-                    {**way, **more}
-                    for way in ways
-                    for more in self.ways(child, want, {**made, **way})
-                ]
-            )
-        return ways
+        while True:
+            before = {_key(way) for way in ways}
+            for child in children:
+                ways = _cheapest(
+                    [
+                        {**way, **more}
+                        for way in ways
+                        for more in self.ways(child, want, {**made, **way})
+                    ]
+                )
+            if {_key(way) for way in ways} <= before:
+                return ways
 
     def _leaves(self, condition: Condition | None, want: Want) -> float:
         if self._met(condition, want, {}):
