@@ -92,25 +92,42 @@ def _of_turn(turn: dict[str, Any], choice: int) -> Iterator[Slot]:
         yield Slot(Channel("arguments", choice, field="function_call"), asked, "arguments")
 
 
-def strays(answer: dict[str, Any], known: Iterable[Slot]) -> Iterator[Slot]:
-    """Every other string of an answer that may be text: fields that only some servers have.
+class Strays(NamedTuple):
+    """What stands in an answer beside the texts that we know."""
 
-    Pictures as ``data:`` URLs are left out; nobody reads them here.
-    """
+    texts: list[Slot]
+    """Strings that may be text, in fields that only some servers have."""
+    encoded: list[tuple[dict[str, Any], str]]
+    """Where the text is repeated as tokens: holder and key."""
+
+
+def strays(answer: dict[str, Any], known: Iterable[Slot]) -> Strays:
+    """Look through all of an answer. Pictures as ``data:`` URLs are left out; nobody reads them
+    here."""
     found = {(id(slot.holder), slot.key) for slot in known}
     choices = {id(c): _index(c, at) for at, c in enumerate(_dicts(answer.get("choices")))}
+    strays = Strays([], [])
     waiting: list[tuple[Any, int]] = [(answer, 0)]
     while waiting:
         holder, choice = waiting.pop()
-        items = list(holder.items() if isinstance(holder, dict) else enumerate(holder))
-        opaque = isinstance(holder, dict) and str(holder.get("type")).endswith("encrypted")
+        items = holder.items() if isinstance(holder, dict) else enumerate(holder)
         for key, value in items:
-            if isinstance(value, dict | list):
-                waiting.append((value, choices.get(id(value), choice)))
-            elif not isinstance(value, str) or not value or key in _NO_TEXT or opaque:
-                continue
-            elif (id(holder), key) not in found and not value.startswith("data:image/"):
-                yield Slot(Channel("other", choice, field=str(key)), holder, key)
+            if isinstance(value, str):
+                if not value or key in _NO_TEXT or (id(holder), key) in found:
+                    continue
+                if not value.startswith("data:image/") and not _opaque(holder):
+                    channel = Channel("other", choice, field=str(key))
+                    strays.texts.append(Slot(channel, holder, key))
+            elif isinstance(value, dict | list) and value:
+                if key in _ENCODED:
+                    strays.encoded.append((holder, key))
+                else:
+                    waiting.append((value, choices.get(id(value), choice)))
+    return strays
+
+
+def _opaque(holder: Any) -> bool:
+    return isinstance(holder, dict) and str(holder.get("type")).endswith("encrypted")
 
 
 def comes_whole(slot: Slot) -> bool:
@@ -118,27 +135,13 @@ def comes_whole(slot: Slot) -> bool:
     return slot.channel.field in _AT_ONCE
 
 
-def drop_encoded(answer: dict[str, Any]) -> bool:
-    """Take out what repeats the text as tokens; whether there was any."""
-    found = False
-    waiting: list[Any] = [answer]
-    while waiting:
-        holder = waiting.pop()
-        if isinstance(holder, dict):
-            for key in _ENCODED.intersection(holder):
-                if isinstance(holder[key], dict | list):
-                    holder[key], found = None, True
-        items = holder.values() if isinstance(holder, dict) else holder
-        waiting += [item for item in items if isinstance(item, dict | list)]
-    return found
-
-
 def spoken(answer: dict[str, Any]) -> bool:
     """Whether it holds sound, which no filter hears."""
-    turns = [
-        choice.get(key) for choice in _dicts(answer.get("choices")) for key in ("delta", "message")
-    ]
-    return any([isinstance(turn, dict) and bool(turn.get("audio")) for turn in turns])
+    for choice in _dicts(answer.get("choices")):
+        for turn in (choice.get("delta"), choice.get("message")):
+            if isinstance(turn, dict) and turn.get("audio"):
+                return True
+    return False
 
 
 def finished(event: dict[str, Any]) -> list[int]:

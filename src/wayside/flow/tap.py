@@ -23,7 +23,6 @@ from wayside.dialects.answers import (
     Slot,
     carries_nothing,
     comes_whole,
-    drop_encoded,
     ending,
     event,
     event_with,
@@ -74,7 +73,7 @@ class ReplyTap:
         self._makers = tuple(makers)
         self._chains: dict[Channel, list[ReplyFilter]] = {}
         self._choices: dict[int, None] = {}
-        self._wanted: dict[tuple[Kind, int], bool] = {}
+        self._wanted: dict[tuple[Kind, ...], bool] = {}
         self._held = bytearray()
         self._searched = 0
         """Bytes of what is held in which no event ends."""
@@ -200,21 +199,21 @@ class ReplyTap:
         A whole answer's is filtered, each text on its own. In a stream nobody knows which pieces
         make one text, so what may be a piece of one does not go out.
         """
-        numbers = {slot.channel.choice for slot in found} or {0}
-        watched = any([self._watches(kind, n) for kind in _KINDS for n in numbers])
-        if not watched:
+        if not self._watches(_KINDS):
             return False
         if spoken(said):
             raise _unchecked("it is spoken")
-        touched = drop_encoded(said)
-        for slot in list(strays(said, found)):
+        texts, encoded = strays(said, found)
+        for holder, key in encoded:
+            holder[key] = None
+        touched = bool(encoded)
+        if not texts or not self._watches(("other",)):
+            return touched
+        for slot in texts:
             channel, holder, key = slot
-            if not self._watches("other", channel.choice):
-                continue
             before, after = holder[key], ""
             if whole or comes_whole(slot):
-                chain = self._made(channel)
-                after = yield from self._run(chain, before, True)
+                after = yield from self._run(self._made(channel), before, True)
             holder[key] = after
             touched = touched or after != before
         return touched
@@ -308,11 +307,12 @@ class ReplyTap:
     def _made(self, channel: Channel) -> list[ReplyFilter]:
         return [made for make in self._makers if (made := make(channel)) is not None]
 
-    def _watches(self, kind: Kind, choice: int) -> bool:
-        """Whether any filter wants texts of this kind."""
-        found = self._wanted.get((kind, choice))
+    def _watches(self, kinds: tuple[Kind, ...]) -> bool:
+        """Whether any filter wants texts of one of these kinds."""
+        found = self._wanted.get(kinds)
         if found is None:
-            found = self._wanted[kind, choice] = bool(self._made(Channel(kind, choice)))
+            found = any([self._made(Channel(kind)) for kind in kinds])
+            self._wanted[kinds] = found
         return found
 
 
