@@ -49,8 +49,10 @@ class Server:
     def __init__(self) -> None:
         self.answer = b""
         self.heard: list[bytes] = []
+        self.writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         with contextlib.suppress(
             asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError
         ):
@@ -76,6 +78,9 @@ async def guarded(
             yield router, server
     finally:
         listening.close()
+        for writer in server.writers:
+            writer.close()
+        await asyncio.sleep(0)  # a loop that ends at once would leave them open
 
 
 def event(delta: dict[str, Any], end: str | None = None) -> bytes:
