@@ -69,3 +69,17 @@ def test_a_bad_row_is_named(tmp_path: Path, line: str, said: str) -> None:
     with pytest.raises(ConfigError) as error:
         read(file)
     assert "s.jsonl:2" in str(error.value) and said in str(error.value)
+
+
+def test_spans_may_stand_in_the_text(tmp_path: Path) -> None:
+    file = tmp_path / "spans.txt"
+    file.write_text(
+        "call {PHONE_NUMBER=020 7946 0321}, or mail {EMAIL_ADDRESS=a@b.example}\n\nnone\n"
+    )
+    first, second = spans.read(file)
+    assert first.text == "call 020 7946 0321, or mail a@b.example"
+    assert [(first.text[a:b], label) for a, b, label in first.pieces] == [
+        ("020 7946 0321", "PHONE_NUMBER"),
+        ("a@b.example", "EMAIL_ADDRESS"),
+    ]
+    assert second.text == "none" and not second.pieces

@@ -133,14 +133,15 @@ def domain_bars(own: Path, data: Path) -> Iterator[Bar]:
     size = sum(file.stat().st_size for file in WEIGHTS.glob("*.model")) / 1e6
     yield Bar("domain", "MB of all weights in the wheel", "at most", 20.0, size, str(WEIGHTS))
     for what, bar in (("exam", 0.87), ("vSR", 0.88), ("everyday", 0.87), ("real", 0.73)):
-        yield Bar(
-            "domain",
-            f"cascade with a transformer, {what}",
-            "at least",
-            bar,
-            None,
-            "no model: none is in the wheel; use --engine with your own",
-        )
+        figure, on = _recorded(own, f"cascade, {what}", "no set or no transformer here")
+        yield Bar("domain", f"cascade with a transformer, {what}", "at least", bar, figure, on)
+
+
+def _recorded(own: Path, name: str, otherwise: str) -> tuple[float | None, str]:
+    """A figure that takes a training run to measure, as the last one wrote it down."""
+    file = own / "recorded.json"
+    found = json.loads(file.read_text("utf-8")).get(name) if file.exists() else None
+    return (found["figure"], found["on"]) if found else (None, otherwise)
 
 
 def calibration_bars(own: Path, data: Path) -> Iterator[Bar]:
@@ -177,14 +178,9 @@ def jailbreak_bars(own: Path, data: Path) -> Iterator[Bar]:
             recall = _recall_at(attacks, benign, 0.01)
             on = f"own attacks ({len(attacks)}) against {what} ({len(benign)})"
             yield Bar("jailbreak", "recall at 1 % false positives", "at least", 0.5, recall, on)
-    yield Bar(
-        "jailbreak",
-        "the same, sources unseen in training",
-        "at least",
-        0.5,
-        None,
-        "needs a training per source: scripts/train_jailbreak.py writes it into its card",
-    )
+    figure, on = _recorded(own, "jailbreak, unseen sources", "needs a training per source")
+    unseen = "the same, sources unseen in training"
+    yield Bar("jailbreak", unseen, "at least", 0.5, figure, on)
     for what, examples in (("everyday prompts", everyday), ("exam questions", exams)):
         alarms = [a.probability("jailbreak") >= THRESHOLD for a in answers(classify, examples)]
         share = sum(alarms) / len(alarms) if alarms else None
@@ -199,7 +195,7 @@ def jailbreak_bars(own: Path, data: Path) -> Iterator[Bar]:
 def personal_bars(own: Path, data: Path) -> Iterator[Bar]:
     """Recall and precision of the recogniser of personal data, all its pattern types together."""
     engine = _engine("pii")
-    for file in (own / "pii/heldout.jsonl", data / "pii_spans.jsonl"):
+    for file in (own / "pii/heldout.txt", data / "pii_spans.jsonl"):
         recall = precision = None
         on = f"not held: {file}" if engine else "no model"
         if engine is not None and file.exists():

@@ -8,6 +8,7 @@ when one of its type overlaps it, and as right when it overlaps one that is expe
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -55,14 +56,19 @@ class TypeFigures:
 
 
 def read(path: Path) -> list[Marked]:
-    """Every row of a file of spans; :class:`ConfigError` names the line that is not one."""
+    """Every row of a file of spans; :class:`ConfigError` names the line that is not one.
+
+    A ``.txt`` file has one text a line, its spans in braces: ``call {PHONE_NUMBER=0321}``.
+    """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError.one(f"cannot be read: {error}", where=str(path)) from error
     found = []
     for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
+        if line.strip() and path.suffix == ".txt":
+            found.append(_braced(line))
+        elif line.strip():
             found.append(_row(line, f"{path}:{number}"))
     return found
 
@@ -144,6 +150,19 @@ def _row(line: str, where: str) -> Marked:
             case _:
                 raise ConfigError.one(f"not a span of the text: {span!r}", where=where, fix=fix)
     return Marked(row["text"], tuple(pieces))
+
+
+def _braced(line: str) -> Marked:
+    text, pieces, at = "", [], 0
+    for span in _BRACES.finditer(line):
+        text += line[at : span.start()]
+        pieces.append((len(text), len(text) + len(span[2]), span[1]))
+        text += span[2]
+        at = span.end()
+    return Marked(text + line[at:], tuple(pieces))
+
+
+_BRACES = re.compile(r"\{([A-Z][A-Z_]+)=([^{}]+)\}")
 
 
 def _overlaps(piece: Piece, others: Sequence[Piece]) -> bool:
