@@ -76,7 +76,7 @@ def test_spans_may_stand_in_the_text(tmp_path: Path) -> None:
     file.write_text(
         "call {PHONE_NUMBER=020 7946 0321}, or mail {EMAIL_ADDRESS=a@b.example}\n\nnone\n"
     )
-    first, second = spans.read(file)
+    first, second = read(file)
     assert first.text == "call 020 7946 0321, or mail a@b.example"
     assert [(first.text[a:b], label) for a, b, label in first.pieces] == [
         ("020 7946 0321", "PHONE_NUMBER"),

@@ -121,7 +121,7 @@ def test_encoded_replies_are_kept_but_not_without_end() -> None:
 class Holding:
     """A tap that holds all it is fed."""
 
-    reason = ""
+    reason = detail = ""
 
     def __init__(self) -> None:
         self.warnings: dict[str, None] = {}

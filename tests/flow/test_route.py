@@ -234,7 +234,7 @@ def test_a_decision_may_fail_the_request_instead() -> None:
     error = caught.value
     assert (error.status, error.kind, error.code) == (503, "server_error", "signal_unavailable")
     assert str(error) == (
-        "Decision 'math' could not be evaluated: no answer from domain:math (timed out)."
+        "Decision 'math' could not be evaluated: no answer from domain:math."
     )
 
 

@@ -14,6 +14,8 @@ from aiohttp import web
 from openai import AsyncOpenAI
 from tests.running import SHELLS, Running, chat, running
 
+from wayside.vocab.ask import Classify
+
 CONFIG: dict[str, Any] = {
     "guard_recipe": "guards",
     "routing": {
@@ -177,3 +179,27 @@ async def test_no_value_reaches_another_request(shell: str) -> None:
         assert heard == [f"You said: {text}" for text in texts]
         assert set(echo.heard) == {"Write to <EMAIL_ADDRESS_1> today."}
         assert "example.com" not in str(router.access.lines)
+
+
+@both
+async def test_why_a_guard_could_not_tell_is_for_the_log_alone(shell: str) -> None:
+    async with guarded(shell) as (router, _):
+        routing = CONFIG["routing"]
+        signals = {"domain": {"x": {"labels": ["math"]}}}
+        decision = {"name": "d", "when": "domain:x", "on_unknown": "fail_request"}
+        document = {
+            "models": {"m": {"endpoints": ["http://127.0.0.1:9"]}},
+            "routing": {**routing, "signals": signals, "decisions": [decision]},
+        }
+        router.app.apply(json.dumps(document).encode())
+
+        def down(question: Any) -> Any:
+            raise OSError("judge.internal:8443 refused the connection")
+
+        router.app.runtime._answerers[Classify] = down
+        answer = await router.ask(chat("hello"))
+        assert answer.status == 503 and b"judge.internal" not in answer.body
+        assert "no answer from domain:x." in answer.json["error"]["message"]
+        line = await router.line(answer)
+        assert line["unknown"] == ["domain:x: judge.internal:8443 refused the connection"]
+        assert line["decision"] == "d"

@@ -386,6 +386,8 @@ class Session:
             self._taken = "pass"  # nothing is left to be taken
         if ended.reason:
             self._failed = ended.reason
+        if last and self._tap is not None and self._tap.detail:
+            self.door.log("answer unchecked", level="warning", why=self._tap.detail)
         if ended.status is not None:
             report = merged(self._report, ended.report)
             pairs = (("content-type", "application/json"), *report)

@@ -237,7 +237,7 @@ def judge(recipe: Recipe, prompt: Prompt) -> Flow[tuple[Verdicts, Match | None]]
         verdicts = recipe.projections.apply(verdicts)
     match = recipe.decider.decide(verdicts)
     if match is not None and match.unknown:
-        raise _undecidable(match.decision, verdicts)
+        raise _undecidable(recipe.name, match.decision, verdicts)
     return verdicts, match
 
 
@@ -424,7 +424,7 @@ def refuse(error: RequestError, record: Record | None = None) -> Reply:
         status=error.status,
         body=encode({"error": detail}),
         report=(*report.ERROR, *error.headers),
-        record=record or Record(path="error", reason=error.code or error.kind),
+        record=record or error.record or Record(path="error", reason=error.code or error.kind),
     )
 
 
@@ -473,15 +473,22 @@ def _wrong_method(method: str, path: str, wanted: str) -> RequestError:
     )
 
 
-def _undecidable(decision: Decision, verdicts: Mapping[SignalRef, Any]) -> RequestError:
-    why = [
-        f"{ref} ({verdicts[ref].because})"
-        for ref in decision.refs
-        if ref in verdicts and verdicts[ref].unknown
-    ]
-    return RequestError(
+def _undecidable(
+    recipe: str, decision: Decision, verdicts: Mapping[SignalRef, Any]
+) -> RequestError:
+    """A 503 that names the signals; why they gave no answer is for the log, not for the client."""
+    why = [str(ref) for ref in decision.refs if ref in verdicts and verdicts[ref].unknown]
+    error = RequestError(
         f"Decision {decision.name!r} could not be evaluated: no answer from {', '.join(why)}.",
         status=503,
         kind="server_error",
         code="signal_unavailable",
     )
+    error.record = Record(
+        path="error",
+        reason="signal_unavailable",
+        recipe=recipe,
+        decision=decision.name,
+        verdicts=verdicts,
+    )
+    return error

@@ -65,6 +65,7 @@ class ReplyTap:
         "_taken",
         "_template",
         "_wanted",
+        "detail",
         "reason",
         "warnings",
     )
@@ -81,6 +82,8 @@ class ReplyTap:
         self._template: dict[str, Any] = {"object": "chat.completion.chunk"}
         self._taken: Taken = "pass"
         self._ended = False
+        self.detail = ""
+        """What an engine that did not answer said, for the operator's log alone."""
         self.reason = ""
         """Why the answer was stopped, or ``""``."""
         self.warnings: dict[str, None] = {}
@@ -159,7 +162,8 @@ class ReplyTap:
             touched = yield from self._filter_event(said, out)
         except Blocked as blocked:
             return b"".join([*out, self._stop(blocked)])
-        except AskFailed:
+        except AskFailed as failed:
+            self.detail = str(failed)
             return b"".join([*out, self._stop(_unjudged())])
         if not touched:
             return b"".join([*out, raw])
@@ -228,7 +232,8 @@ class ReplyTap:
                     out.append(event_with(self._template, channel, held))
         except Blocked as blocked:
             out.append(self._stop(blocked))
-        except AskFailed:
+        except AskFailed as failed:
+            self.detail = str(failed)
             out.append(self._stop(_unjudged()))
         return b"".join(out)
 
@@ -274,7 +279,8 @@ class ReplyTap:
         except Blocked as blocked:
             self.reason = blocked.reason
             return _refused(blocked) if blocked.refuse else _instead(said, blocked)
-        except AskFailed:
+        except AskFailed as failed:
+            self.detail = str(failed)
             self.reason = "unchecked"
             return _refused(_unjudged())
         told: HeaderPairs = ()

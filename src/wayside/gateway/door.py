@@ -606,6 +606,8 @@ class Door(asyncio.Protocol):
 
     def _watch_ended(self, ended: Ended) -> None:
         """The filters have seen all of it."""
+        if self._watch is not None and self._watch.detail:
+            self._server.say("answer unchecked", level="warning", why=self._watch.detail)
         self._watch = None
         head, forward = self._watched, self._forward
         if head is None:

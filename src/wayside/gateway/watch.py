@@ -66,6 +66,11 @@ class Watch:
         """Whether a filter ended the answer: nothing more will be released."""
         return bool(self._tap.reason)
 
+    @property
+    def detail(self) -> str:
+        """What an engine that did not answer said."""
+        return self._tap.detail
+
     def push(self, data: bytes) -> None:
         """The next bytes of the answer."""
         if self._over or not data:

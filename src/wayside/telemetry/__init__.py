@@ -158,6 +158,9 @@ class Telemetry:
         self._signals = m.counter(
             "wayside_signal_matches_total", "Signals that matched.", "kind", "name"
         )
+        self._unknown = m.counter(
+            "wayside_signals_unknown_total", "Signals that nobody could read.", "kind", "name"
+        )
         self._attempts = m.counter(
             "wayside_upstream_attempts_total", "Connections used for requests.", "model"
         )
@@ -228,18 +231,21 @@ class Telemetry:
         if exchange.attempts:
             self._attempts.add((model,), exchange.attempts)
         matched = []
+        unknown = []
         for ref, verdict in record.verdicts.items():
             if verdict.matched:
                 self._signals.add(ref)
                 matched.append(f"{ref.kind}:{ref.name}")
+            elif verdict.unknown:
+                self._unknown.add(ref)
+                unknown.append(f"{ref.kind}:{ref.name}: {verdict.because}")
         usage = usage_of(tail) if tail else None
         cost = self._account(model, usage) if usage is not None else None
         if self.access is not None:
-            self.access.write(
-                "request",
-                "info",
-                self._line(exchange, status, reason, total, routing, matched, usage, cost),
-            )
+            line = self._line(exchange, status, reason, total, routing, matched, usage, cost)
+            if unknown:
+                line["unknown"] = unknown
+            self.access.write("request", "info", line)
 
     def _account(self, model: str, usage: Usage) -> float | None:
         prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0

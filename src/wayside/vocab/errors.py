@@ -9,6 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wayside.vocab.outcome import Record
 
 
 class WaysideError(Exception):
@@ -67,6 +71,8 @@ class RequestError(WaysideError):
         super().__init__(message)
         self.status, self.kind, self.code, self.param = status, kind, code, param
         self.headers = headers
+        self.record: Record | None = None
+        """What was decided before it was raised, for the log."""
 
 
 class AskFailed(WaysideError):

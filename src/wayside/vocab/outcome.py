@@ -105,6 +105,8 @@ class Tap(Protocol):
     warnings: dict[str, None]
     reason: str
     """Why the answer was stopped, or ``""``. Once it is set, nothing more will go on."""
+    detail: str
+    """More about that for the operator's log; never for the client."""
 
     def begin(self, status: int, content_type: str) -> Taken: ...
     def feed(self, chunk: bytes) -> Flow[bytes]: ...
