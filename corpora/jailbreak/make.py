@@ -1,7 +1,7 @@
 """Writes `templated.jsonl` and `responses.jsonl` from the hand-written lists beside this file.
 
 Run it as `python corpora/jailbreak/make.py`; the same seed always writes the same bytes. It reads
-nothing but these lists and `heldout.jsonl`, and drops what nearly repeats a held-out row.
+nothing but these lists and the held-out files, and drops what nearly repeats a held-out row.
 """
 
 import base64
@@ -13,12 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import abroad
 import attacks
 import benign
 import injections
 import languages
+import pieces
+import planted
 import prose
 import responses
+import stories
 
 HERE = Path(__file__).parent
 SEED = 20261
@@ -33,6 +37,10 @@ RESPONSES_A_FRAME = 55
 PROSE_A_SUBJECT = 150
 BRIEFS_A_FRAME = 70
 BURIED = 700
+STORIES_A_FRAME = 30
+PIECES_A_FRAME = 25
+PLANTED_A_CARRIER = 40
+ABROAD_A_FRAME = 12
 TOO_CLOSE = 0.8  # shared words over all words, against any held-out row
 
 Lists = dict[str, list[str]]
@@ -42,9 +50,10 @@ _INNERMOST = re.compile(r"\{([^{}]*)\}")
 
 def main() -> None:
     dice = random.Random(SEED)
-    rows = [*english(dice), *planted(dice), *encoded(dice), *suffixed(dice)]
+    rows = [*english(dice), *injected(dice), *encoded(dice), *suffixed(dice)]
     rows += [*foreign(dice), *harmful(dice), *long(dice)]
-    held = read(HERE / "heldout.jsonl")
+    rows += techniques(random.Random(SEED + 1))
+    held = [row for file in sorted(HERE.glob("heldout*.jsonl")) for row in read(file)]
     write(HERE / "templated.jsonl", distinct(rows, held))
     write(HERE / "responses.jsonl", distinct(list(answers(dice)), held))
 
@@ -61,7 +70,7 @@ def english(dice: random.Random) -> Iterator[Row]:
                 yield row(worn(fill(frame, EVERYTHING, dice), dice), "benign", "en", family)
 
 
-def planted(dice: random.Random) -> Iterator[Row]:
+def injected(dice: random.Random) -> Iterator[Row]:
     """Each carrier with an instruction to the model in it, and with an innocent line instead."""
     for carrier in injections.CARRIERS:
         for _ in range(INJECTIONS_A_CARRIER):
@@ -113,6 +122,27 @@ def long(dice: random.Random) -> Iterator[Row]:
         if dice.random() < 0.5:
             parts.reverse()
         yield row(dice.choice(("\n\n", " ")).join(parts), "jailbreak", "en", "buried")
+
+
+def techniques(dice: random.Random) -> Iterator[Row]:
+    """Stories, small steps, pieces, forbidden refusals, bare resets and planted orders, in
+    English and elsewhere, each beside innocent neighbours."""
+    for family, label, frames, count in TECHNIQUES:
+        for frame in frames:
+            for _ in range(count):
+                yield row(worn(fill(frame, EVERYTHING, dice), dice), label, "en", family)
+    for carrier in planted.CARRIERS:
+        for slot, label, family in PLANTS:
+            for _ in range(PLANTED_A_CARRIER):
+                text = fill(carrier.replace("⟦plant⟧", slot), EVERYTHING, dice)
+                yield row(text, label, "en", family)
+    for lang, lists in abroad.LANGUAGES.items():
+        for part, label in (("attack", "jailbreak"), ("benign", "benign")):
+            for frame in (*lists[part], *abroad.EVERYWHERE[part]):
+                for _ in range(ABROAD_A_FRAME):
+                    text = fill(frame, lists, dice)
+                    text = text.lower() if dice.random() < 0.15 else text
+                    yield row(text, label, lang, f"foreign_{part}")
 
 
 def passage(subject: str, dice: random.Random) -> str:
@@ -196,22 +226,38 @@ def row(text: str, label: str, lang: str, family: str) -> Row:
 
 def distinct(rows: list[Row], held: list[Row]) -> list[Row]:
     """Rows in order of label and family, without repeats or neighbours of held-out rows."""
-    bags = [set(words_of(one["text"])) for one in held]
+    heldout = Neighbours([set(words_of(one["text"])) for one in held])
     seen, kept = set(), []
     for one in rows:
         bag = words_of(one["text"])
         if (key := " ".join(bag)) in seen or not key:
             continue
         seen.add(key)
-        mine = set(bag)
-        if not any(near(mine, other) for other in bags):
+        if not heldout.near(set(bag)):
             kept.append(one)
     return sorted(kept, key=lambda one: (one["label"], one["family"], one["lang"], one["text"]))
 
 
-def near(one: set[str], other: set[str]) -> bool:
-    fewer, more = sorted((len(one), len(other)))  # sizes alone rule most out
-    return fewer >= TOO_CLOSE * more and len(one & other) >= TOO_CLOSE * len(one | other)
+class Neighbours:
+    """Finds out whether a set of words shares `TOO_CLOSE` of its words with any of some sets.
+
+    A neighbour lacks at most a fifth of a set's words, so it has one of any larger share of them:
+    the longest, as those are rare (prefix filtering, Chaudhuri et al. 2006).
+    """
+
+    def __init__(self, bags: list[set[str]]) -> None:
+        self._by_word: dict[str, list[set[str]]] = {}
+        for bag in bags:
+            longest = sorted(bag, key=lambda word: (-len(word), word))
+            for word in longest[: int((1 - TOO_CLOSE) * len(bag) + 1e-9) + 1]:
+                self._by_word.setdefault(word, []).append(bag)
+
+    def near(self, mine: set[str]) -> bool:
+        return any(
+            len(mine & other) >= TOO_CLOSE * len(mine | other)
+            for word in mine & self._by_word.keys()
+            for other in self._by_word[word]
+        )
 
 
 def words_of(text: str) -> list[str]:
@@ -316,6 +362,9 @@ EVERYTHING: Lists = {
     **attacks.LISTS,
     **benign.LISTS,
     **injections.LISTS,
+    **stories.LISTS,
+    **pieces.LISTS,
+    **planted.LISTS,
     "benign": ["{task}", "{fact}", "{lead}{task}", "{ask}: {fact}", "What is {topic}?"],
     "yourself": ["yourself", "the assistant", "ChatGPT"],
     "quote": benign.QUOTES,
@@ -326,6 +375,23 @@ EVERYTHING: Lists = {
     "hex_ok": [TRICKS["hex"](text) for text in benign.LISTS["topic"]],
     "url_ok": ["https://example.com/a%20b?q=caf%C3%A9", "/search?q=hello%20world&lang=en"],
 }
+
+TECHNIQUES = (
+    ("fiction_framing", "jailbreak", stories.FICTION, STORIES_A_FRAME),
+    ("fiction", "benign", stories.STORY, STORIES_A_FRAME),
+    ("crescendo", "jailbreak", stories.CRESCENDO, STORIES_A_FRAME),
+    ("turns", "benign", stories.LESSON, STORIES_A_FRAME),
+    ("token_smuggling", "jailbreak", pieces.SMUGGLED, PIECES_A_FRAME),
+    ("odd_text", "benign", pieces.WHOLE, PIECES_A_FRAME),
+    ("refusal_suppression", "jailbreak", pieces.SUPPRESSED, PIECES_A_FRAME),
+    ("refusals_and_form", "benign", pieces.FORMED, PIECES_A_FRAME),
+    ("instruction_reset", "jailbreak", pieces.RESET, PIECES_A_FRAME),
+    ("instruction_reset", "benign", pieces.DROPPED, PIECES_A_FRAME),
+)
+PLANTS = (
+    ("{plant}", "jailbreak", "indirect_injection"),
+    ("{errand}", "benign", "documents"),
+)
 
 
 if __name__ == "__main__":

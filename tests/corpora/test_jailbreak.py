@@ -3,17 +3,21 @@ trained on, and harmful rows say what is wanted, never how."""
 
 from __future__ import annotations
 
+import importlib
 import json
+import random
 import re
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "corpora" / "jailbreak"
-FILES = ("templated.jsonl", "responses.jsonl", "heldout.jsonl")
+HELD = ("heldout.jsonl", "heldout3.jsonl")
+FILES = ("templated.jsonl", "responses.jsonl", *HELD)
 LABELS = {"benign", "jailbreak", "harmful"}
 TOO_CLOSE = 0.8  # shared words over all words
 Row = dict[str, str]
@@ -30,7 +34,10 @@ def test_every_row_is_a_text_with_a_known_label_language_and_family(name: str) -
         assert row["text"].strip() and row["family"], number
         assert row["label"] in LABELS, number
         assert re.fullmatch("[a-z]{2}", row["lang"]), number
-        slot = r"\{(?:reset|deed|bad|name|free|never|prefix|task|fact|topic|manner|line)\}"
+        slot = (
+            r"\{(?:reset|deed|bad|name|free|never|prefix|task|fact|topic|manner|line|craft|trade|real"
+            r"|order|chore|plant|errand|robot|halves|wholes|no|plainly|teacher|learner)\}|⟦"
+        )
         assert not re.search(slot, row["text"]), row["text"]
 
 
@@ -43,13 +50,14 @@ def test_no_text_stands_in_a_file_twice(name: str) -> None:
 def test_the_files_are_what_make_writes(tmp_path: Path) -> None:
     for file in FOLDER.glob("*.py"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "heldout.jsonl").write_bytes((FOLDER / "heldout.jsonl").read_bytes())
+    for name in HELD:
+        (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
     subprocess.run([sys.executable, "make.py"], cwd=tmp_path, check=True, timeout=300)
     for name in ("templated.jsonl", "responses.jsonl"):
         assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("name", ["templated.jsonl", "heldout.jsonl"])
+@pytest.mark.parametrize("name", ["templated.jsonl", *HELD])
 def test_attacks_and_innocent_prompts_stand_side_by_side(name: str) -> None:
     labels = Counter(row["label"] for row in rows(name))
     assert labels["benign"] > 0.6 * labels["jailbreak"]
@@ -75,14 +83,42 @@ def test_every_technique_is_there() -> None:
 
 
 def test_nothing_held_out_is_nearly_trained_on() -> None:
-    held = [set(re.findall(r"\w+", row["text"].lower())) for row in rows("heldout.jsonl")]
+    """Every twentieth row, against all that is held out: `make.py` drops neighbours by an index,
+    here they are looked for one by one."""
+    held = [set(words(row["text"])) for name in HELD for row in rows(name)]
     for name in ("templated.jsonl", "responses.jsonl"):
-        for row in rows(name):
-            mine = set(re.findall(r"\w+", row["text"].lower()))
+        for row in rows(name)[::20]:
+            mine = set(words(row["text"]))
             for bag in held:
-                fewer, more = sorted((len(mine), len(bag)))  # sizes alone rule most out
-                near = fewer >= TOO_CLOSE * more
-                assert not near or len(mine & bag) < TOO_CLOSE * len(mine | bag), row["text"]
+                assert len(mine & bag) < TOO_CLOSE * len(mine | bag), row["text"]
+
+
+def test_the_index_of_neighbours_misses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = maker(monkeypatch)
+    bags = [set(words(row["text"])) for row in rows("heldout.jsonl")]
+    known = make.Neighbours(bags)
+    dice = random.Random(1)
+    for bag in bags:
+        few = int(len(bag) * (1 - TOO_CLOSE))
+        gone = set(dice.sample(sorted(bag), few))
+        assert known.near(bag - gone), bag
+        assert known.near(bag | {f"more{i}" for i in range(len(bag) // 4)}), bag
+    assert not known.near({"nothing", "of", "the", "kind"})
+    assert not known.near(set())
+
+
+def maker(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """`make.py` of this corpus, forgotten afterwards: every corpus has one of that name."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    before = set(sys.modules)
+    made = importlib.import_module("make")
+    for name in sys.modules.keys() - before:
+        del sys.modules[name]
+    return made
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
 
 
 def test_harmful_rows_are_short_wishes_without_instructions() -> None:
