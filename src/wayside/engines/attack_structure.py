@@ -3,7 +3,7 @@
 
 A shape alone proves nothing: people discuss attacks, write system prompts and play roles. Each hit
 is one more feature beside the words, at the place where it stands, and training weighs it; its
-name is what a person is told. RE2 finds all of them in one pass, in time linear in the text.
+name is what a person is told. RE2 finds them in a few passes, in time linear in the text.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ _LIMITS = r"(?:rules?|restrictions?|limits?|limitations?|filter\w*|censor\w*|eth
 _PROMPT = r"(?:system ?prompt|system message|initial (?:prompt|instructions?)|(?:hidden|secret|internal|confidential|original|developer|previous|initial|full|exact|entire|first) (?:prompt|instructions?|rules|message|guidelines|configuration|directives?|briefing)|pre-?prompt|preamble|instructions? (?:above|you (?:were|have been) given)|(?:prompt|text|words|everything|message|conversation|lines) (?:above|before (?:this|my))|your (?:instructions|prompt|rules|guidelines|configuration|directives?|setup|briefing))"
 _SAY = r"(?:print|show|reveal|repeat|output|display|give|tell|leak|write|recite|dump|share|paste|copy|quote|translate|summari[sz]e|list|spell|encode|expose|disclose|hand over|send|return|echo)"
 _AI = r"(?:ai|a\.i\.|llm|language models?|chat ?bots?|assistants?|gpt\w*|chat ?gpt|models?|bots?|agents?|bing|claude|gemini|bard)"
+_AGENT = r"(?:ai|llms?|(?:\w+ )?language models?|(?:ai |mail |virtual |smart |voice |automated )?assistants?|(?:ai |coding )?agents?|(?:chat)?bots?|copilots?|summari[sz]ers?|gpt|claude|gemini|(?:translation )?engine|(?:screening )?(?:tool|software)|crawlers?|models?)"
+_REFUSAL = r"(?:sorry|apolog\w+|can'?t|cannot|won'?t|unable|unfortunately|as an ai|refus\w+|declin\w+|disclaimers?|warn\w*|caveats?|hedg\w+|lectur\w+|morali\w+|morals|ethics|sermons?|excuses|helplines?)"
+_LESSON = r"(?:teach\w*|taught|explain\w*|dictat\w+|instructs?|shows?|lays? out|walks?|trains?|describ\w+|demonstrat\w+|reveals?|confides?|lesson|tutorial|manual)"
+_GENUINE = r"(?:real|really|actual\w*|genuine|true|working|works?|usable|exact\w*|precise\w*|accurate\w*|correct|complete|full|practical|step by step|step-by-step|detail\w*|nothing (?:left )?(?:out|vague)|every (?:step|stage)|repeat it|real life)"
+_TALE = r"(?:stor(?:y|ies)|novel\w*|chapter|scene|play|screenplay|script|tale|fable|poem|ballad|song|diary|monologue|movie|film|thriller|character\w*|fiction\w*|hero|villain|narrator|role-?play|podcast|improv|memoirs?|stage|dream|game|plot)"
+_FORMER = r"(?:previous|prior|earlier|above|preceding|former|past|original|initial)"
 
 SHAPES: Final[dict[str, str]] = {
     "drops earlier instructions": rf"\b{_DROP}\b(?:\W+[\w']+){{0,5}}?\W+(?:previous|prior|earlier|above|preceding|original|initial|existing|former|past|safety|system|all|your|any|these|those|the|everything)\b(?:\W+[\w']+){{0,4}}?\W+{_RULES}\b",
@@ -64,10 +70,30 @@ SHAPES: Final[dict[str, str]] = {
     "russian": r"(?:игнорируй\w*|забудь\w*|отбрось|не учитывай|отмен\w+).{0,40}(?:инструкц|указани|правил|команд|сказан|говорили)|системн\w+ промпт|без (?:всяких )?(?:правил|ограничений|цензуры|запретов|фильтров)",
     "chinese, japanese or korean": r"(?:忽略|无视|忘记|忘掉|不要理会|跳过|作废|绕过).{0,12}(?:指令|指示|规则|提示|命令|设定|策略|内容|一切)|系统提示|(?:没有|不受|无)(?:任何)?.{0,3}(?:规则|限制|道德|审查)|(?:指示|命令|ルール|設定|プロンプト)を?.{0,6}(?:無視|忘れ|破棄|無効)|システムプロンプト|制限(?:の|が|は)?(?:ない|なし|解除)|(?:지시|지침|규칙|명령).{0,8}(?:무시|잊)|시스템 프롬프트|제한.{0,3}(?:없|해제)",
     "arabic, hindi or turkish": r"(?:تجاهل|انس|تجاوز|أهمل).{0,30}(?:التعليمات|القواعد|الأوامر|التوجيهات)|موجه النظام|بلا (?:أي )?(?:قيود|قواعد|حدود|أخلاق)|(?:निर्देश|नियम|आदेश).{0,15}(?:अनदेखा|भूल|नज़रअंदाज़|मत मान|रद्द)|सिस्टम प्रॉम्प्ट|(?:talimat|kural|komut|yönerge)\w*.{0,15}(?:yok say|unut|görmezden|dikkate alma|geçersiz)|sistem istemi|sınırsız|kuralsız",
+    "a reset on its own": rf"(?:^|[.!?;:)\]>*] ?)((?:please |pls |kindly |now |just |so |and |ok(?:ay)?,? |hey,? |yo,? ){{0,3}}{_DROP}(?: about)?(?: all| any| every| everything| the| your| my| of){{0,4}} (?:{_FORMER}(?: \w+)? {_RULES}|{_RULES} (?:above|from before|from earlier|so far|you (?:had|got|were given|received)(?: \w+)?)|above|before this|so far|up to (?:now|here))(?: now| please| entirely| completely)?\W*(?:$|[.!?;]))",
+    "rules declared void": rf"(?:^|[.!?;:] ?)((?:all |your |the |any ){{0,2}}{_FORMER} {_RULES} ?(?:: ?)?(?:are |is |to be |hereby |now ){{0,3}}(?:ignore\w*|void|cancel\w*|deleted|drop\w*|off|revoked|no longer needed)\b)",
+    "a story that teaches": rf"\b{_TALE}\b[^.!?]*\b{_LESSON}\b[^.!?]*(?:[.!?] ?[^.!?]*)?\b{_GENUINE}\b",
+    "a lesson in earnest": rf"\b{_LESSON}\b[^.!?]*\b{_GENUINE}\b",
+    "nothing is cut": r"\b(?:leav\w+ (?:nothing|no \w+|out the (?:consequences|moral\w*))|(?:no|without|don'?t|do not|never) (?:cut\w*|fad\w+|omi\w+|vague\w*|be vague|skip\w*|gloss\w*|water\w* (?:it )?down|hold\w* back|step out|warn\w* inside)|hold(?:s|ing)? up in|would (?:really |actually )?work|has to work|must (?:really )?work|(?:reader|listener|viewer|audience|someone|anyone|somebody)s? (?:could|can|tries|tried)(?: to)? (?:it|copy|repeat|follow|do|apply)|not the plot)",
+    "speaks to a machine": rf"(?:^|[.!?:>\"(\[;*#/-] ?)((?:hey |dear |hello |hi |attention |psst |note |notice |calendar |to |for |the |any |every |all ){{0,3}}{_AGENT}(?: only| reading this)? ?[,:!\]-])",
+    "what a machine must do": rf"\b{_AGENT}(?: (?:that|who|which) [^.!?]*)? (?:must|has to|have to|should|shall|needs? to)\b|\b(?:whoever|whatever|anyone who|any \w+ that) [^.!?]*(?:automatic\w*|machine|software|\bai\b)",
+    "when this is read": r"\b(?:when|once|if|before|after|while|upon|as soon as|whoever|whatever|anyone who|any \w+ (?:that|which|who))(?: \w+){0,2} (?:read|reads|reading|sees?|processe?s?|processing|summari[sz]\w+|parses?|index\w*|display\w*|shows?|translat\w+|evaluat\w+|reviews?|reviewed|answer\w*|opens?|loads?|scans?|transcrib\w+|ranks?)\b",
+    "a hidden place": r"<!--|display: ?none|visibility: ?hidden|\bhidden(?:>|=| text| layer| div| note)|aria-hidden|sr-only|font-size: ?[01]\b|(?:white|tiny|invisible) (?:text|print|font)|color: ?(?:white|#fff)",
+    "a turn in a document": r"\w[.!?>\"]? (?:assistant|agent|ai|system|user) ?: ?\w",
+    "what belongs to the user": r"\b(?:users?|visitors?|customers?|readers?|shoppers?|owners?|recipients?|their|everyone)(?:'s?)? (?:\w+ )?(?:e?-?mails?|inbox|address\w*|files?|data|passwords?|credentials|tokens?|cookies?|session|history|contacts?|calendar|cards?|accounts?|location|keys?|messages|photos|record|notes|number|details)\b",
+    "refusals in a row": rf"\b{_REFUSAL}\b(?:\W+[\w']+){{0,4}}?\W+{_REFUSAL}\b",
+    "a refusal counts as failure": rf"\b{_REFUSAL}(?:\W+[\w']+){{0,5}}?\W+(?:points?|fail\w*|wrong|invalid|not (?:allowed|valid|an option|one of)|0|error|crash|bug|forbidden|banned|deleted?|thrown|does not exist)\b|\b(?:ban|delete|strike|remove)\w*[^.!?]*\b{_REFUSAL}\b",
+    "pieces to be answered": r"\b(?:join|glue|combine|merge|assemble|stitch|concatenate|chain|add|put|read|take|swap|fill|sort|reorder|translate|spell|remove|drop)\b[^.!?]*\b(?:then|and)\b[^.!?]*\b(?:answer|do|follow|obey|respond|reply|explain|execute|fulfil\w*|carry|treat|tell me (?:how|fully)|continue|as i)\b",
+    "a text in pieces": r"[\"'] ?\+ ?[\"'\w]|(?:\b[a-z]\w? ?[:=] ?[\"']?\w[^;,.\n]*[;,.&] ?(?:and )?){2}|\b(?:part|message|piece|half) (?:1|one|a)\b.*\b(?:part|message|piece|half) (?:2|two|b)\b|\b1 ?/ ?[2-9]\b.*\b2 ?/ ?[2-9]\b",
+    "a story that teaches, elsewhere": r"(?:^|[ \"'’«„“(¡:,.!?>-])(?:cuento|novela|obra de teatro|guion|escena|conte|roman|pièce|scénario|scène|märchen|theaterstück|drehbuch|szene|conto|romance|cena|fiaba|romanzo|commedia|scena|sprookje|bajk|powieś|opowiadani|сказк|роман|пьес|сценари|рассказ|masal|oyun|senaryo|öykü|hikâye)[^.!?]* (?:enseñ|expli|cuent|appren|enseign|erklär|beibring|lehr|ensin|insegn|spieg|leert|uczy|учит|объясня|öğret|anlat)|(?:童话|小说|一出戏|剧本|故事).*(?:教|讲)|(?:教え|語る).*(?:童話|小説|劇|脚本|物語)|(?:가르치|설명).*(?:동화|소설|연극|대본|장면)|(?:소설|동화|장면).*(?:가르치|설명)|(?:حكاية|رواية|مسرحية|قصة).*(?:يعل|يشرح|تشرح)|(?:कहानी|उपन्यास|नाटक).*(?:सिखा|बता)",
+    "speaks to a machine, elsewhere": r"(?:asistente|assistente|assistent|asystent\S*|asistan|ассистент|помощник|助手|アシスタント|비서|المساعد|सहायक|(?:^|[ \"'’«„“(¡:,.!?>-])(?:ia|ki|ии|yapay zek[aâ]|inteligencia artificial|modelo de lenguaje|modèle de langage|sprachmodell|modello linguistico|taalmodel|языковая модель|dil modeli|agente|chatbot|бот)|\bai(?:へ|、|：|에게)|人工智能|语言模型|智能体|言語モデル|언어 모델|챗봇|الذكاء الاصطناعي|نموذج اللغة|एआई|भाषा मॉडल) ?(?:[,:：!،]|へ|에게|이면|라면)",
+    "refusals in a row, elsewhere": r"(?:(?:disculp|desculp|advert|avertiss|avviso|avvertenz|aviso|excus|scus|morali|moral|negar|refus|rifiut|recus|ausred|warnung|absage|waarschuw|weiger|извинен|предупрежд|отказ|морал|przepros|ostrzeż|odmow|özür|uyarı|ret)\S*\s(?:\S+\s){0,3}?){2}|(?:不要|不许|别|禁止)[^。]{0,4}(?:道歉|警告|说教|拒绝|不能)[^。]{0,6}(?:不要|不许|别|禁止)|(?:謝罪|警告|注意書き|説教|拒否|できません)[^。]{0,6}(?:謝罪|警告|注意書き|説教|拒否|できません)|(?:사과|경고|설교|거절|못 해)[^.]{0,8}(?:사과|경고|설교|거절|못 해)|(?:اعتذار|تحذير|مواعظ|رفض)[^.]{0,8}(?:اعتذار|تحذير|مواعظ|رفض)|(?:माफ़ी|चेतावनी|उपदेश|इनकार|मना)[^।]{0,15}(?:माफ़ी|चेतावनी|उपदेश|इनकार|मना)",
+    "a reset on its own, elsewhere": r"(?:^|[.!?:] ?¡?)((?:ignor|olvid|descart|anul|deja de lado|oubli|laisse (?:de côté|tomber)|annul|vergiss|verwirf|streiche|lass|esque[cç]|deixa de lado|dimentic|scarta|lascia perdere|negeer|vergeet|schrap|laat|zignoruj|zapomnij|odrzuć|игнорируй|забудь|отбрось|отмени)[^.!?]*[ '](?:instruc|instruk|anweis|befehl|regeln?|vorgaben|reglas?|regras?|regole|règles?|regels|zasad|polece|órdenes|orden|ordini|ordres|opdrachten|consignes?|istruz|todo lo anterior|tout ce qui|alles|tudo|tutto|wszystko|инструкц|указани|правил|команд|всё))|(?:前面|之前|以上|原来)[^。]{0,4}(?:一切|指令|命令|规则|要求|指示)[^。]{0,3}(?:作废|取消|忽略|忘)|(?:忽略|忘掉|作废|取消)(?:前面|之前|以上|原来)[^。]{0,4}(?:一切|指令|命令|规则|要求)|(?:指示|命令|ルール|話)[はを](?:すべて|全部)?(?:無視|破棄|忘れ|取り消)|(?:지시|명령|규칙|지침|말)[은는을를]? ?(?:다 |모두 |전부 )?(?:무시|잊|취소|따르지)|(?:تجاهل|انس|ألغ|اترك)\S* (?:كل ما|التعليمات|الأوامر|القواعد)|(?:निर्देश|आदेश|नियम|बातें) ?(?:को )?(?:भूल|छोड़|अनदेखा|रद्द)|(?:talimat|emir|kural|her şey)\S* (?:unut|yok say|bırak|iptal)",
 }
 """Name to pattern. The order is that of the feature numbers in the trained file: append only."""
 
 NAMES: Final = tuple(SHAPES)
+_TOGETHER: Final = 31  # shapes of one automaton; one for all outgrows RE2's memory and is slow
 _MOST: Final = 40  # hits of one shape in one text that are looked at
 
 
@@ -83,16 +109,28 @@ class Shapes:
     """Finds the shapes; compiled once."""
 
     def __init__(self) -> None:
-        self._any = compile_set(list(SHAPES.values()))
+        patterns = list(SHAPES.values())
+        self._any = [
+            (first, compile_set(patterns[first : first + _TOGETHER]))
+            for first in range(0, len(patterns), _TOGETHER)
+        ]
         self._each = [compile_pattern(pattern) for pattern in SHAPES.values()]
 
     def find(self, text: str) -> list[Hit]:
         """Every shape in ``text`` (lower case), at most `_MOST` times each."""
         text = text.encode("utf-8", "replace").decode() if not text.isascii() else text
         hits = []
-        for shape in self._any.Match(text) or ():
+        for shape in self._there(text):
             for count, match in enumerate(self._each[shape].finditer(text)):
                 if count == _MOST:
                     break
-                hits.append(Hit(shape, match.start(), match.end()))
+                # A group, where a shape has one, leaves out the end of the sentence before
+                start = max(match.start(), match.start(self._each[shape].groups))
+                hits.append(Hit(shape, start, match.end()))
         return hits
+
+    def _there(self, text: str) -> list[int]:
+        """The numbers of the shapes that occur."""
+        return [
+            first + shape for first, some in self._any for shape in sorted(some.Match(text) or ())
+        ]
