@@ -96,7 +96,7 @@ def test_bases_are_embedded_once_and_a_failed_engine_is_unknown() -> None:
     ("rule", "complaint"),
     [
         (label("cod"), "no label 'cod'; did you mean 'code'"),
-        (group("secret"), "no group 'secret'; there are: private, public"),
+        (group("secret"), "no group 'secret'; use one of: private, public"),
         (group("private", value="group_margin"), "go together"),
         (group("private", against="public"), "go together"),
         (group("private", value="group_margin", against="pubic"), "did you mean 'public'"),

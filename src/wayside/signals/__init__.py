@@ -13,7 +13,8 @@ cannot say (a pattern that does not compile), with ``where`` being ``<rule name>
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Protocol
 from unicodedata import category, normalize
 
@@ -38,6 +39,16 @@ class Signal(Protocol):
     def __init__(self, rules: Mapping[str, Any]) -> None: ...
 
     def read(self, prompt: Prompt) -> Reading | Flow[Reading]: ...
+
+
+def meant(name: str, known: Collection[str]) -> str:
+    """What to write instead of a name that is not among those known, spelt as they are."""
+    plain = name.lower().strip()
+    for joint in " ", "_":
+        if any(joint in one for one in known):
+            plain = re.sub("[ _-]", joint, plain)
+    close = get_close_matches(plain, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"use one of: {', '.join(known)}"
 
 
 class Bounds(Settings):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Annotated
 
 from pydantic import Field
 
 from wayside.catalog import catalog
 from wayside.settings import EngineName, EngineOf, Settings
-from wayside.signals import Reading
+from wayside.signals import Reading, meant
 from wayside.vocab.ask import Classify, Failure, Flow, Labels, ask, ask_each
 from wayside.vocab.errors import ConfigError, Problem
 from wayside.vocab.likeness import unknown
@@ -55,7 +54,7 @@ class DomainSignal:
 
     def __init__(self, rules: Mapping[str, DomainRule]) -> None:
         problems = [
-            Problem(f"no domain {label!r}", f"{name}.labels[{i}]", _meant(label))
+            Problem(f"no domain {label!r}", f"{name}.labels[{i}]", meant(label, LABELS))
             for name, rule in rules.items()
             if rule.engine == "domain"
             for i, label in enumerate(rule.labels)
@@ -104,9 +103,3 @@ def _judge(rules: Mapping[str, DomainRule], ranked: Labels) -> dict[str, Verdict
             verdict = Verdict(False, 0.0, because, listed)
         reading[name] = verdict
     return reading
-
-
-def _meant(label: str) -> str:
-    plain = label.lower().replace("_", " ").replace("-", " ").strip()
-    close = get_close_matches(plain, LABELS, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"use one of: {', '.join(LABELS)}"

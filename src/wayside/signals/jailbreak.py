@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, StringConstraints, model_validator
 
 from wayside.catalog import catalog
 from wayside.settings import EngineName, EngineOf, Settings
-from wayside.signals import Reading
+from wayside.signals import Reading, meant
 from wayside.vocab.ask import Ask, Classify, Failure, Flow, Labels, Mark, Similar, Spans
 from wayside.vocab.errors import AskFailed, ConfigError, Problem
 from wayside.vocab.likeness import Cosines, Examples, Places, best, share, shown, unknown
@@ -110,7 +109,7 @@ class JailbreakSignal:
 
     def __init__(self, rules: Mapping[str, JailbreakRule]) -> None:
         problems = [
-            Problem(f"no label {label!r}", f"{name}.labels[{i}]", _meant(label))
+            Problem(f"no label {label!r}", f"{name}.labels[{i}]", meant(label, LABELS))
             for name, rule in rules.items()
             if rule.engine == BUILT_IN
             for i, label in enumerate(rule.labels)
@@ -262,8 +261,3 @@ def _with_reasons(
         because = f"{old.because}: {shapes}"
         reading[name] = Verdict(old.matched, old.confidence, because, old.value)
     return reading
-
-
-def _meant(label: str) -> str:
-    close = get_close_matches(label.lower(), LABELS, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"use one of: {', '.join(LABELS)}"

@@ -7,14 +7,13 @@ gathered in groups ("private", "public"), and two groups may be set against one 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
 from wayside.catalog import catalog
 from wayside.settings import EngineName, EngineOf, Settings
-from wayside.signals import Reading
+from wayside.signals import Reading, meant
 from wayside.vocab.ask import Failure, Flow
 from wayside.vocab.likeness import (
     Cosines,
@@ -167,9 +166,3 @@ def _judge(rule: KbRule, scores: Scores) -> Verdict:
         value = score - max(scores[label] for label in base.groups[rule.against])
     because = f"{shown(rule.target.value)} {score:.2f}, best {shown(top)} {scores[top]:.2f}"
     return Verdict(matched, share(score) if matched else 0.0, because, value)
-
-
-def meant(name: str, there: Mapping[str, object]) -> str:
-    """What to write instead of a name that is not there."""
-    close = get_close_matches(name, there, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(there) or 'none'}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Annotated
 
 from pydantic import Field
 
 from wayside.catalog import catalog
 from wayside.settings import EngineName, EngineOf, Settings
-from wayside.signals import Reading
+from wayside.signals import Reading, meant
 from wayside.vocab.ask import Classify, Failure, Flow, Labels, ask_each
 from wayside.vocab.errors import ConfigError, Problem
 from wayside.vocab.likeness import share, shown, unknown
@@ -92,8 +91,6 @@ def _judge(rule: SafetyRule, ranked: Labels) -> Verdict:
 
 
 def _meant(hazard: str) -> str:
-    plain = hazard.lower().replace(" ", "_").replace("-", "_")
-    if plain == "defamation":
+    if hazard.lower() == "defamation":
         return "the built-in classifier has it under 'elections'"
-    close = get_close_matches(plain, HAZARDS, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"use one of: {', '.join(HAZARDS)}"
+    return meant(hazard, HAZARDS)
