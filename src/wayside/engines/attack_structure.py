@@ -8,6 +8,7 @@ name is what a person is told. RE2 finds them in a few passes, in time linear in
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from wayside.vocab.patterns import compile_pattern, compile_set
@@ -93,7 +94,9 @@ SHAPES: Final[dict[str, str]] = {
 """Name to pattern. The order is that of the feature numbers in the trained file: append only."""
 
 NAMES: Final = tuple(SHAPES)
-_TOGETHER: Final = 31  # shapes of one automaton; one for all outgrows RE2's memory and is slow
+# Shapes from one of these to the next share an automaton: one for all outgrows RE2's memory, and
+# is 200 times slower from there on
+_SHARES: Final = (0, 43, 53, len(NAMES))
 _MOST: Final = 40  # hits of one shape in one text that are looked at
 
 
@@ -111,8 +114,7 @@ class Shapes:
     def __init__(self) -> None:
         patterns = list(SHAPES.values())
         self._any = [
-            (first, compile_set(patterns[first : first + _TOGETHER]))
-            for first in range(0, len(patterns), _TOGETHER)
+            (first, compile_set(patterns[first:last])) for first, last in pairwise(_SHARES)
         ]
         self._each = [compile_pattern(pattern) for pattern in SHAPES.values()]
 
