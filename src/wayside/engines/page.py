@@ -36,7 +36,7 @@ def as_html(found: Report) -> str:
         f"<h1>{name}</h1>{_tiles(found)}<div class=plots>{''.join(plots)}</div>"
         f"<h2>By label</h2>{_labels(found)}"
         f"<h2>What is taken for what</h2>{_confusion(found)}"
-        f"{''.join(_parts(found))}{_worst(found)}</body></html>\n"
+        f"<div class=parts>{''.join(_parts(found))}</div>{_worst(found)}</body></html>\n"
     )
 
 
@@ -161,7 +161,8 @@ def _confusion(found: Report) -> str:
         )
         lines.append(f"<tr><th>{escape(one.label)}</th>{cells}</tr>")
     return (
-        f"<div class=wide><table class=grid><tr><th></th>{head}</tr>{''.join(lines)}</table></div>"
+        f"<p class=note>{_TAKEN}</p>"
+        f"<div class=wide><table><tr><th></th>{head}</tr>{''.join(lines)}</table></div>"
     )
 
 
@@ -174,8 +175,8 @@ def _parts(found: Report) -> Iterable[str]:
             for p in parts
         )
         yield (
-            f"<h2>By {escape(what)}</h2><div class=wide><table>"
-            f"<tr><th></th><th>right</th><th>rows</th></tr>{rows}</table></div>"
+            f"<section><h2>By {escape(_CALLED.get(what, what))}</h2><div class=wide><table>"
+            f"<tr><th></th><th>right</th><th>rows</th></tr>{rows}</table></div></section>"
         )
 
 
@@ -184,12 +185,15 @@ def _worst(found: Report) -> str:
         return ""
     rows = "".join(
         f"<tr><td class=text>{escape(_shown(a.example.text))}</td>"
-        f"<td>{escape(a.example.label)}</td><td>{escape(a.given)}</td>"
-        f"<td>{a.confidence:.2f}</td></tr>"
+        f"<td class=name data-of=is>{escape(a.example.label)}</td>"
+        f"<td class=name data-of=given>{escape(a.given)}</td>"
+        f"<td data-of=sure>{a.confidence:.2f}</td></tr>"
         for a in found.worst
     )
-    head = "<tr><th>text</th><th>is</th><th>given</th><th>sure</th></tr>"
-    return f"<h2>Its surest mistakes</h2><div class=wide><table>{head}{rows}</table></div>"
+    head = "<tr><th>text</th><th class=name>is</th><th class=name>given</th><th>sure</th></tr>"
+    return (
+        f"<h2>Its surest mistakes</h2><div class=wide><table class=told>{head}{rows}</table></div>"
+    )
 
 
 def _shown(text: str) -> str:
@@ -201,6 +205,10 @@ _BELIEVED: Final = (
     "Bars are how often it was right, dots where it said it would be; on the line it is honest. "
     "Paler bars have fewer rows."
 )
+_TAKEN: Final = (
+    "Rows are the true labels, columns the given ones; stronger is a larger share of its row."
+)
+_CALLED: Final = {"lang": "language"}
 _LEFT: Final = "Solid: right, of the answers at or above the threshold. Dashed: share of answers."
 _STYLE: Final = """
 :root{--ink:#1d2330;--dim:#667085;--paper:#fbfbfd;--card:#fff;--line:#e3e6ec;
@@ -208,14 +216,16 @@ _STYLE: Final = """
 @media(prefers-color-scheme:dark){
 :root{--ink:#e7eaf0;--dim:#98a1b3;--paper:#14171e;--card:#1b1f29;
 --line:#2d3340;--a:#7ea0ff;--b:#f0a062}}
+*{box-sizing:border-box}
 body{margin:0 auto;max-width:1080px;padding:32px 20px 64px;background:var(--paper);
 color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 h1{font-size:26px;margin:0 0 20px}h2{font-size:16px;margin:36px 0 10px}
 .tiles{display:flex;flex-wrap:wrap;gap:12px}
-.tiles div{flex:1 1 140px;padding:14px 16px;border:1px solid var(--line);border-radius:10px;
+.tiles div{flex:1 1 130px;padding:14px 16px;border:1px solid var(--line);border-radius:10px;
 background:var(--card)}
 .tiles b{display:block;font-size:24px;font-variant-numeric:tabular-nums}
-.tiles span,figcaption{color:var(--dim);font-size:13px}
+figcaption{margin-top:8px}
+.tiles span,figcaption,.note{color:var(--dim);font-size:13px}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:12px;
 margin-top:12px}
 figure{margin:0;padding:14px 16px;border:1px solid var(--line);border-radius:10px;
@@ -226,17 +236,24 @@ svg text{fill:var(--dim);font-size:11px}
 .bar{fill:var(--a)}.dot{fill:var(--b);stroke:var(--card)}
 polyline{fill:none;stroke-width:2.2}.first{stroke:var(--a)}
 .second{stroke:var(--b);stroke-dasharray:6 4}
-.wide{overflow-x:auto}
+.wide{overflow-x:auto}.note{margin:0 0 8px}
+.parts{display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:0 24px}
 table{border-collapse:collapse;background:var(--card);border:1px solid var(--line);
 font-variant-numeric:tabular-nums}
 td,th{padding:5px 10px;border-bottom:1px solid var(--line);text-align:right;font-weight:400}
 th:first-child,td.text{text-align:left;font-weight:500}
-td.text{max-width:560px;font-weight:400;overflow-wrap:anywhere}
-.meter{position:relative;min-width:120px}
+td.text{min-width:13em;max-width:560px;font-weight:400;overflow-wrap:anywhere}
+td.name,th.name{text-align:left;min-width:7.5em;overflow-wrap:anywhere}
+.meter{position:relative;min-width:120px}tr:last-child>*{border-bottom:0}
 .meter i{position:absolute;left:0;top:4px;bottom:4px;background:var(--a);opacity:.25;
 border-radius:3px}
 .meter span{position:relative}
 .up span{writing-mode:vertical-rl;transform:rotate(180deg);color:var(--dim)}
-td.hit{background:color-mix(in srgb,var(--a) calc(var(--s)*80%),transparent)}
-td.miss{background:color-mix(in srgb,var(--b) calc(var(--s)*80%),transparent)}
+@media(max-width:600px){
+.told,.told tbody,.told tr,.told td.text{display:block}.told tr:first-child{display:none}
+.told tr{padding:6px 0;border-bottom:1px solid var(--line)}.told td{border:0;padding:2px 10px}
+.told td[data-of]{display:block;text-align:left;color:var(--dim);font-size:13px}
+.told td[data-of]::before{content:attr(data-of) " "}}
+td.hit{background:color-mix(in srgb,var(--a) calc(var(--s)*50%),transparent)}
+td.miss{background:color-mix(in srgb,var(--b) calc(var(--s)*50%),transparent)}
 """
