@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from html import escape
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -107,7 +108,7 @@ def page(endpoints: Iterable[Endpoint]) -> str:
 
 def _item(endpoint: Endpoint) -> str:
     method, path = escape(endpoint.method), escape(endpoint.path)
-    also = f" <small>also {escape(endpoint.also)}</small>" if endpoint.also else ""
+    also = f"<small>also <code>{escape(endpoint.also)}</code></small>" if endpoint.also else ""
     keys = ""
     if endpoint.body is not None:
         schema = endpoint.body.model_json_schema()
@@ -115,11 +116,16 @@ def _item(endpoint: Endpoint) -> str:
     body = ""
     if endpoint.body is not None:
         example = json.dumps(endpoint.example or {}, indent=2, ensure_ascii=False)
-        body = f"<textarea rows=6 spellcheck=false>{escape(example)}</textarea>"
+        lines = min(max(example.count("\n") + 1, 3), 16)
+        body = (
+            f"<label>Body<textarea rows={lines} spellcheck=false>{escape(example)}</textarea>"
+            "</label>"
+        )
     return (
         f'<details data-method="{method}" data-path="{path}"><summary><b class="{method}">{method}'
-        f"</b> <code>{path}</code> {escape(endpoint.summary)}{also}</summary>{keys}{body}"
-        "<button>Try it</button><pre hidden></pre></details>"
+        f"</b><span><code>{path}</code> {escape(endpoint.summary)}{also}</span></summary>"
+        f'{keys}{body}<button aria-label="Try {method} {path}">Try it</button>'
+        '<pre hidden role="status" tabindex=0></pre></details>'
     )
 
 
@@ -128,9 +134,11 @@ def _keys(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _key(name: str, schema: dict[str, Any], whole: dict[str, Any]) -> str:
-    text = escape(schema.get("description", ""))
+    text = _CODE.sub(r"<code>\1</code>", escape(schema.get("description", "")))
     default = schema.get("default")
-    told = "" if default in (None, "", {}) else f" <i>{escape(json.dumps(default))}</i>"
+    # An object's default is told by its own keys
+    none = default in (None, "") or isinstance(default, dict)
+    told = "" if none else f" <i>{escape(json.dumps(default))}</i>"
     inner = ""
     ref = schema.get("$ref", "").rpartition("/")[2]
     if ref:
@@ -139,19 +147,31 @@ def _key(name: str, schema: dict[str, Any], whole: dict[str, Any]) -> str:
     return f"<li><code>{escape(name)}</code>{told} {text}{inner}</li>"
 
 
+_CODE: Final = re.compile("``(.+?)``")  # as descriptions mark it
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>wayside management API</title>
 <style>
-:root { color-scheme: light dark }
+:root { color-scheme: light dark; --get: #1a5fb4; --post: #1c7a4c; --dim: #5a6270; --line: #8884 }
+@media (prefers-color-scheme: dark) { :root { --get: #7db4ff; --post: #57d693; --dim: #a5adbb } }
+* { box-sizing: border-box }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-details { border-bottom: 1px solid #8884; padding: .4rem 0 }
-summary { cursor: pointer }
-b { display: inline-block; width: 3.2rem } .POST { color: #2a7 } .GET { color: #27c }
-textarea { width: 100%; box-sizing: border-box; font: 13px/1.4 ui-monospace, monospace }
-pre { overflow: auto; max-height: 30rem; padding: .6rem; background: #8882 }
-small, i { opacity: .7 }
+h1 { font-size: 1.7rem }
+code, pre, textarea { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere }
+details { border-bottom: 1px solid var(--line) }
+summary { cursor: pointer; display: flex; gap: .8rem; padding: .5rem 0; list-style: none }
+summary::-webkit-details-marker { display: none }
+summary::before { content: "\\25B8"; color: var(--dim) }
+[open] > summary::before { content: "\\25BE" }
+summary b { flex: 0 0 2.8rem } .POST { color: var(--post) } .GET { color: var(--get) }
+summary code { font-weight: 600; margin-right: .4rem } small code { font-weight: 400 }
+small, i, label { color: var(--dim) } small { display: block }
+ul { margin: .2rem 0 .8rem; padding-left: 1.3rem } li > code:first-child { margin-right: .3rem }
+label { display: block; font-size: 13px } textarea { width: 100%; display: block; padding: .5rem }
+button { margin: .5rem 0 .9rem; padding: .35rem .9rem; font: inherit }
+pre { overflow: auto; max-height: 30rem; margin-top: 0; padding: .6rem; background: #8882;
+white-space: pre-wrap }
 </style></head><body>
 <h1>wayside management API</h1>
 <p>Version VERSION. As data: <a href="openapi.json">openapi.json</a>, <a href="api/v1">api/v1</a>.
