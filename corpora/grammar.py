@@ -1,7 +1,7 @@
 """Turns prompts written for people to read into labelled rows for a classifier to learn from.
 
-A family is two text files beside its datasheet: `rows.txt` becomes `train.jsonl`, `heldout.txt`
-becomes `heldout.jsonl`. Both are sections of lines:
+A family is text files beside its datasheet: `rows.txt` becomes `train.jsonl`, `heldout.txt`
+becomes `heldout.jsonl`, `heldout3.txt` likewise. All are sections of lines:
 
     ## label ; language ; kind ; x6   a section: what its lines are, how often each is filled
     who wrote {book}?                 a line with slots is filled up to six times
@@ -185,12 +185,16 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
 
 
 def make(folder: Path) -> dict[str, str]:
-    """The files a family's folder should hold, by name, from its `rows.txt` and `heldout.txt`.
+    """The files a family's folder should hold, by name, from its text files.
 
-    A family that is only measured has no `rows.txt`.
+    Every `heldout*.txt` is held out. A family that is only measured has no `rows.txt`.
     """
-    held_out = list(rows(folder / "heldout.txt", random.Random(SEED), wear=False))
-    files = {"heldout.jsonl": "".join(row.line() for row in held_out)}
+    files: dict[str, str] = {}
+    held_out: list[Row] = []
+    for path in sorted(folder.glob("heldout*.txt")):
+        some = list(rows(path, random.Random(SEED), wear=False))
+        files[f"{path.stem}.jsonl"] = "".join(row.line() for row in some)
+        held_out += some
     if (folder / "rows.txt").exists():
         found = list(rows(folder / "rows.txt", random.Random(SEED), wear=True))
         train = sorted(unlike(found, held_out), key=lambda row: (row.label, row.lang, row.turns))

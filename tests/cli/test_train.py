@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Wayside
+from wayside.engines.learn import FOLDS
 from wayside.engines.modelfile import read
 from wayside.engines.static import StaticClassifier
 
@@ -34,7 +35,7 @@ def things(here: Path) -> Path:
 def test_labels_of_ones_own(wayside: Wayside, things: Path) -> None:
     said = wayside("train", "own", "things.jsonl", "--name", "things", "--epochs", "12")
     assert said.status == 0, said.err
-    assert "part 1 of 4" in said.out and "epoch 12 of 12" in said.out
+    assert f"part 1 of {FOLDS}" in said.out and "epoch 12 of 12" in said.out
     assert said.out.splitlines()[-1] == "card: things.md"
     model = StaticClassifier.load(things.with_suffix(".model"))
     assert model.classify("an apple")[0][0] == "fruit"

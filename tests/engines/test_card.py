@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wayside.engines import card
-from wayside.engines.learn import learn
+from wayside.engines.learn import FOLDS, learn
 from wayside.engines.report import answers, report
 from wayside.engines.rows import Example
 from wayside.engines.static import StaticClassifier
@@ -43,10 +43,20 @@ def test_data_figures_calibration_cost_and_limits_are_told() -> None:
     assert "As a detector of `fruit`" in text
 
 
+def test_a_clean_set_comes_first_and_says_what_it_is() -> None:
+    told, model = training()
+    found = report("x", answers(model.classify, [Example("an apple", "fruit", "en")]))
+    other = report("x", answers(model.classify, [Example("hammer", "fruit", "en")]))
+    text = card.as_markdown(told, [("clean", found), ("held out", other)])
+    assert "nobody looked at single mistakes" in text and "| clean | 1 | 1.000 |" in text
+    assert "| `fruit` | 1.00 | 1.00 | 1.00 | 1 |" in text, "the tables are about the clean set"
+    assert "nobody looked" not in card.as_markdown(told, [("held out", other)])
+
+
 def test_without_held_out_rows_the_cross_validation_speaks() -> None:
     told, _ = training()
     text = card.as_markdown(told, [])
-    assert "Cross-validated over 4 parts" in text and "On rows it never saw" not in text
+    assert f"Cross-validated over {FOLDS} parts" in text and "On rows it never saw" not in text
 
 
 def test_costs_are_medians_for_texts_of_each_size() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from wayside.engines import features, modelfile, train
 from wayside.engines.embedding import Table
-from wayside.engines.learn import learn, pruned
+from wayside.engines.learn import _weights, learn, pruned
 from wayside.engines.meaning import Words
 from wayside.engines.rows import Example
 from wayside.engines.static import StaticClassifier
@@ -42,6 +42,13 @@ def test_it_judges_itself_on_groups_it_has_not_seen() -> None:
     apart = learn(ROWS, RECIPE, {}, 300_000)
     mixed = learn([replace(row, group="") for row in ROWS], RECIPE, {}, 300_000)
     assert mixed.accuracy > 0.9 > apart.accuracy
+
+
+def test_a_sentence_filled_in_many_ways_weighs_as_much_as_any_other() -> None:
+    """Copies of an easy group change the head a little, the calibration's weights not at all."""
+    many = [replace(ROWS[0], text=f"{ROWS[0].text} {n}", group="many") for n in range(6)]
+    weights = _weights([*many, replace(ROWS[0], group=""), replace(ROWS[1], group="")])
+    assert weights.tolist() == pytest.approx([1 / 6] * 6 + [1, 1])
 
 
 def test_a_text_of_which_nothing_is_known_does_not_disturb() -> None:

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from wayside.engines.page import as_html
-from wayside.engines.report import Answer, answers, as_dict, as_text, report
+from wayside.engines.report import Answer, answers, as_dict, as_text, chance_error, report
 from wayside.engines.rows import Example
 
 
@@ -45,6 +45,13 @@ def test_calibration_error_is_the_weighted_gap_of_the_bins() -> None:
     # bins: .5 (one wrong at .55), .6 (one wrong at .65), .7 (one right), .9 (two right)
     gaps = 0.55 + 0.65 + 0.25 + 2 * 0.05
     assert report("x", FOUND).ece == pytest.approx(gaps / 5)
+
+
+def test_honest_answers_would_show_an_error_too_on_so_few_rows() -> None:
+    # one row of confidence p is off by 2 p (1 - p) on average; two of .95 by .1805
+    off = 2 * 0.55 * 0.45 + 2 * 0.65 * 0.35 + 2 * 0.75 * 0.25 + 0.1805
+    assert chance_error(report("x", FOUND)) == pytest.approx(off / 5)
+    assert chance_error(report("x", [answer("yes", "yes", 1.0)])) == 0.0
 
 
 def test_a_threshold_trades_coverage_for_precision() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +81,7 @@ def command(
     """
     known = _family(family, name, files)
     title = name or family
+    clean: list[Example] = []
     if not files and known.script:
         _run_script(known, out, seed)
         return
@@ -91,6 +92,7 @@ def command(
         folder = families.corpora(corpora)
         examples = families.examples(known, folder)
         unseen = rows.read(held_out) if held_out else families.held_out(known, folder)
+        clean = [] if held_out else families.clean(known, folder)
         out = out or WEIGHTS / f"{family}.model"
         if out.parent == WEIGHTS:
             card_file = card_file or folder.parent / "docs/reference/models" / f"{family}.md"
@@ -99,7 +101,14 @@ def command(
     recipe = recipe if seed is None else replace(recipe, seed=seed)
     recipe = recipe if epochs is None else replace(recipe, epochs=epochs)
     _train(
-        title, known, examples, unseen, recipe, out, card_file or out.with_suffix(".md"), max_bytes
+        title,
+        known,
+        examples,
+        {"clean": clean, "held out": unseen},
+        recipe,
+        out,
+        card_file or out.with_suffix(".md"),
+        max_bytes,
     )
 
 
@@ -132,7 +141,7 @@ def _train(
     title: str,
     family: Family,
     examples: Sequence[Example],
-    unseen: Sequence[Example],
+    unseen: Mapping[str, Sequence[Example]],
     recipe: Recipe,
     out: Path,
     card_file: Path,
@@ -144,7 +153,7 @@ def _train(
     _writable(out)
     modelfile.write(out, learnt.model)
     classifier = StaticClassifier.load(out)
-    found = _measured(title, classifier, unseen)
+    found = [one for kind, some in unseen.items() for one in _measured(kind, classifier, some)]
     told = card.Training(
         name=title,
         title=f"The {title} model" if not family.labels else f"The built-in {title} model",
@@ -170,16 +179,16 @@ def _train(
 
 
 def _measured(
-    title: str, classifier: StaticClassifier, unseen: Sequence[Example]
+    kind: str, classifier: StaticClassifier, unseen: Sequence[Example]
 ) -> list[tuple[str, Report]]:
-    """Reports on the rows kept apart: all of them, the English ones, the others."""
+    """Reports on a set of rows kept apart: all of them, the English ones, the others."""
     found = answers(classifier.classify, unseen)
     english = [a for a in found if a.example.lang == "en"]
     others = [a for a in found if a.example.lang not in ("", "en")]
-    sets = [("held out", found)]
+    sets = [(kind, found)]
     if english and others:
-        sets += [("held out, English", english), ("held out, other languages", others)]
-    return [(name, report(f"{title}, {name}", some)) for name, some in sets if some]
+        sets += [(f"{kind}, English", english), (f"{kind}, other languages", others)]
+    return [(name, report(name, some)) for name, some in sets if some]
 
 
 @contextmanager

@@ -12,11 +12,17 @@ from statistics import median
 from time import perf_counter
 
 from wayside.engines.learn import FEW, FOLDS, Learnt
-from wayside.engines.report import Report, counted
+from wayside.engines.report import Report, chance_error, counted
 from wayside.engines.rows import Example
 from wayside.engines.train import Recipe
 from wayside.vocab.ask import Labels
 
+CLEAN = "clean"  # what the set is called from which nothing was learnt at all
+_CHANCE = "`chance` is the calibration error that a wholly honest model would show on so few rows."
+_CLEAN = (
+    "The `clean` set was written before the last training rows, and nobody looked at single "
+    "mistakes on it; those on the earlier set led to rows, and settings were chosen by it."
+)
 SIZES = (60, 250, 1_000, 4_000, 1_000_000)  # characters a prompt's cost is measured at
 
 
@@ -91,13 +97,15 @@ def _figures(told: Training, held_out: Sequence[tuple[str, Report]]) -> list[str
     if not held_out:
         return [across]
     rows = [
-        (name, str(r.rows), f"{r.accuracy:.3f}", f"{r.macro_f1:.3f}", f"{r.ece:.3f}")
+        (name, str(r.rows), f"{r.accuracy:.3f}", f"{r.macro_f1:.3f}", f"{r.ece:.3f}",
+         f"{chance_error(r):.3f}")
         for name, r in held_out
-    ]
+    ]  # fmt: skip
     main = held_out[0][1]
     sections = [
         "On rows it never saw:",
-        _table(("set", "rows", "accuracy", "macro F1", "calibration error"), rows),
+        _table(("set", "rows", "accuracy", "macro F1", "calibration error", "chance"), rows),
+        _CHANCE if held_out[0][0] != CLEAN else f"{_CHANCE} {_CLEAN} What follows is about it.",
         across,
         _table(
             ("label", "precision", "recall", "F1", "rows"),

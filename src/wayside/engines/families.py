@@ -29,6 +29,8 @@ class Source:
     """Its labels and what they are called in this family; others are left out. None: the same."""
     times: int = 1
     """How often each row counts."""
+    others: int = 1
+    """How many times oftener a row counts that is not English: there are fewer of those."""
     every: int = 1
     """Only one row in so many is taken, so that one source does not drown the others."""
 
@@ -42,6 +44,9 @@ class Family:
     sources: tuple[Source, ...] = ()
     held_out: str = ""
     """Rows that are never learnt from."""
+    clean: str = ""
+    """Rows written before the last training rows, from which nothing was learnt: no single
+    mistake on them was looked at. Write new ones before you look."""
     recipe: Recipe = SMALL
     script: str = ""
     """The script of a checkout that trains it, when it takes more than rows."""
@@ -53,6 +58,7 @@ MAX_BYTES: Final = 1_000_000
 """Each of these models takes at most so much room in the wheel; larger ones are pruned."""
 
 _EVERYDAY: Final = "domain/handwritten.jsonl"
+_IN_TWENTY_LANGUAGES: Final = "domain/everyday.jsonl"
 _DOMAINS: Final = (
     "biology", "business", "chemistry", "computer science", "economics", "engineering", "health",
     "history", "law", "math", "other", "philosophy", "physics", "psychology",
@@ -73,10 +79,10 @@ _AUTHORS: Final = (
 )
 
 
-def _everyday(label: str, *without: str, every: int = 1) -> Source:
+def _everyday(label: str, *without: str, every: int = 1, file: str = _EVERYDAY) -> Source:
     """The everyday prompts of the domain corpus, all under one label."""
     names = {name: label for name in _DOMAINS if name not in without}
-    return Source(_EVERYDAY, names, every=every)
+    return Source(file, names, every=every)
 
 
 FAMILIES: Final[Mapping[str, Family]] = {
@@ -89,7 +95,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
             Source("domain/templated.jsonl"),
         ),
         "domain/heldout.jsonl",
-        Recipe(),
+        recipe=Recipe(),
         script="scripts/train_domain.py",
     ),
     "jailbreak": Family(
@@ -102,14 +108,20 @@ FAMILIES: Final[Mapping[str, Family]] = {
         ("needs_fact_check", "no_fact_check_needed"),
         (Source("fact_check/train.jsonl", times=3), Source("fact_check/silver.jsonl")),
         "fact_check/heldout.jsonl",
-        Recipe(epochs=20, dropout=0.4, at_least=2),
+        "fact_check/heldout3.jsonl",
+        recipe=Recipe(epochs=20, dropout=0.4, at_least=2),
         limits=(_WORDS, _AUTHORS),
     ),
     "feedback": Family(
         "what a user's turn says about the answer before it",
         ("need_clarification", "none", "satisfied", "want_different", "wrong_answer"),
-        (Source("feedback/train.jsonl"), _everyday("none", every=4)),
+        (
+            Source("feedback/train.jsonl"),
+            _everyday("none", every=4),
+            _everyday("none", every=12, file=_IN_TWENTY_LANGUAGES),
+        ),
         "feedback/heldout.jsonl",
+        "feedback/heldout3.jsonl",
         limits=(
             "It reads only the user's turn, not the answer it is about: \"it's 51\" is a "
             "correction or a fact, and only the turn before would tell.",
@@ -120,8 +132,9 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "complexity": Family(
         "how much reasoning a right answer takes",
         ("easy", "hard", "medium"),
-        (Source("complexity/train.jsonl"),),
+        (Source("complexity/train.jsonl", others=2),),
         "complexity/heldout.jsonl",
+        "complexity/heldout3.jsonl",
         limits=(
             "Where `easy` ends and `medium` begins is a matter of taste; the datasheet says what "
             "the corpus means by them.",
@@ -134,13 +147,18 @@ FAMILIES: Final[Mapping[str, Family]] = {
         ("both", "image", "text"),
         (Source("modality/train.jsonl", times=2), _everyday("text")),
         "modality/heldout.jsonl",
+        "modality/heldout3.jsonl",
         limits=(_WORDS, _AUTHORS),
     ),
     "safety": Family(
         "what hazard a prompt touches, if any",
         SAFETY,
-        (Source("safety/train.jsonl", times=2), _everyday("safe", "health", "psychology")),
+        (
+            Source("safety/train.jsonl", times=2, others=2),
+            _everyday("safe", "health", "psychology", every=2),
+        ),
         "safety/heldout.jsonl",
+        "safety/heldout3.jsonl",
         limits=(
             "It is a coarse first look for routing and review, not a safeguard: it misses hazards "
             "in words it does not know. Put a guard model behind the `safety` engine where "
@@ -179,12 +197,20 @@ def examples(family: Family, folder: Path) -> list[Example]:
             some = rows.read(path, family.labels, source.file)
         else:
             some = rows.relabelled(rows.read(path, None, source.file), source.labels)
-        found += some[:: source.every] * source.times
+        some = some[:: source.every] * source.times
+        found += some + [one for one in some if one.lang not in ("", "en")] * (source.others - 1)
     return found
 
 
 def held_out(family: Family, folder: Path) -> list[Example]:
     """The rows a family is measured on; none where it has no such file."""
-    if not family.held_out:
-        return []
-    return rows.read(folder / family.held_out, family.labels, family.held_out)
+    return _read(family.held_out, family, folder)
+
+
+def clean(family: Family, folder: Path) -> list[Example]:
+    """The rows that say most about a family's model; none where it has no such file."""
+    return _read(family.clean, family, folder)
+
+
+def _read(file: str, family: Family, folder: Path) -> list[Example]:
+    return rows.read(folder / file, family.labels, file) if file else []

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import exp, floor, lgamma, log
 from time import perf_counter
 from typing import Any, Final
 
@@ -115,6 +116,25 @@ class Report:
     roc: Roc | None
     parts: tuple[tuple[str, tuple[Part, ...]], ...]  # (by what, its parts)
     worst: tuple[Answer, ...]  # the surest mistakes
+
+
+def chance_error(found: Report) -> float:
+    """The calibration error that honest answers would show on so few rows, 0..1.
+
+    In a bin of n rows, each right with the probability p it was given, the number right is
+    binomial; its mean distance from np is 2 m C(n, m) p^m (1 - p)^(n - m + 1) with
+    m = floor(np) + 1 (De Moivre 1730). What is measured beyond this is the model's fault.
+    """
+    return sum(_distance(b.rows, b.confidence) for b in found.reliability) / found.rows
+
+
+def _distance(n: int, p: float) -> float:
+    """The mean of |X - np| for X binomial."""
+    m = floor(n * p) + 1
+    if not n or not 0 < p < 1 or m > n:
+        return 0.0
+    logs = lgamma(n + 1) - lgamma(m + 1) - lgamma(n - m + 1)
+    return 2 * m * exp(logs + m * log(p) + (n - m + 1) * log(1 - p))
 
 
 def answers(
