@@ -45,7 +45,7 @@ def test_the_committed_files_are_what_their_text_files_say(script: str) -> None:
 
 @pytest.mark.parametrize("family", SMALL)
 def test_every_row_has_a_known_label_a_language_and_a_kind(family: str) -> None:
-    for name in ("train", "heldout"):
+    for name in ("train", "heldout", "heldout3"):
         for row in rows(f"{family}/{name}.jsonl"):
             assert row["text"].strip() and row["kind"]
             assert row["label"] in FAMILIES[family].labels
@@ -81,10 +81,11 @@ def test_hard_negatives_stand_beside_the_positives(family: str) -> None:
 @pytest.mark.parametrize("family", SMALL)
 def test_no_held_out_row_is_nearly_learnt(family: str) -> None:
     alike = grammar()
-    held = [alike.bag(row["text"]) for row in rows(f"{family}/heldout.jsonl")]
-    assert len(held) >= 99
-    files = ["train", "silver"] if (CORPORA / family / "silver.jsonl").exists() else ["train"]
-    for name in files:
+    files = ("heldout", "heldout3")
+    held = [alike.bag(row["text"]) for name in files for row in rows(f"{family}/{name}.jsonl")]
+    assert len(held) >= 249
+    learnt = ["train", "silver"] if (CORPORA / family / "silver.jsonl").exists() else ["train"]
+    for name in learnt:
         for row in rows(f"{family}/{name}.jsonl"):
             mine = alike.bag(row["text"])
             near = [
@@ -93,8 +94,18 @@ def test_no_held_out_row_is_nearly_learnt(family: str) -> None:
             assert not near, row["text"]
 
 
+@pytest.mark.parametrize("family", SMALL)
+def test_the_clean_set_is_of_all_labels_and_half_of_it_is_not_english(family: str) -> None:
+    found = rows(f"{family}/heldout3.jsonl")
+    assert len(found) >= 150
+    assert {row["label"] for row in found} == set(FAMILIES[family].labels)
+    others = [row["lang"] for row in found if row["lang"] != "en"]
+    assert len(others) / len(found) >= 0.5 and len(set(others)) >= 18
+    assert sum(row["kind"] == "hard_negative" for row in found) / len(found) >= 0.15
+
+
 def test_safety_rows_are_short_and_give_no_instructions() -> None:
-    for name in ("train", "heldout"):
+    for name in ("train", "heldout", "heldout3"):
         for row in rows(f"safety/{name}.jsonl"):
             assert len(row["text"]) <= 160 and "\n" not in row["text"]
 
