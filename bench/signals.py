@@ -149,9 +149,10 @@ TEXT = """# What signals cost
 
 Microseconds of one core for one rule of each kind, the built-in engine it asks included, at
 questions of so many characters (four characters are about one token), the third turn of a
-conversation: a rule that reads the history pays for the turns before it as well. Only signals that
-a decision or a projection reads are evaluated. The rule is the example of the kind's settings; more
-rules of a kind share the work (one scan for all keywords, one question to a classifier).
+conversation: a rule that reads the history pays for the turns before it as well. Only signals
+that a decision or a projection reads are evaluated. The rule is the example of the kind's
+settings; more rules of a kind share the work (one scan for all keywords, one question to a
+classifier).
 
 {table}
 
