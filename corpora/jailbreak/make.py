@@ -39,7 +39,7 @@ BRIEFS_A_FRAME = 70
 BURIED = 700
 STORIES_A_FRAME = 30
 PIECES_A_FRAME = 25
-PLANTED_A_CARRIER = 40
+PLANTED_A_CARRIER = 48
 ABROAD_A_FRAME = 12
 TOO_CLOSE = 0.8  # shared words over all words, against any held-out row
 
@@ -365,6 +365,7 @@ EVERYTHING: Lists = {
     **stories.LISTS,
     **pieces.LISTS,
     **planted.LISTS,
+    "wrong": [*attacks.LISTS["bad"], *benign.HARMFUL["deed"]],
     "benign": ["{task}", "{fact}", "{lead}{task}", "{ask}: {fact}", "What is {topic}?"],
     "yourself": ["yourself", "the assistant", "ChatGPT"],
     "quote": benign.QUOTES,
@@ -387,6 +388,7 @@ TECHNIQUES = (
     ("refusals_and_form", "benign", pieces.FORMED, PIECES_A_FRAME),
     ("instruction_reset", "jailbreak", pieces.RESET, PIECES_A_FRAME),
     ("instruction_reset", "benign", pieces.DROPPED, PIECES_A_FRAME),
+    ("about_attacks", "benign", pieces.ABOUT, PIECES_A_FRAME),
 )
 PLANTS = (
     ("{plant}", "jailbreak", "indirect_injection"),
