@@ -6,6 +6,8 @@
 Rows come from `corpora/jailbreak/` and `corpora/domain/` (ours) and, where `--data` has them, the
 public sets named in the card. Every public source is left out once: the figures of the card, and
 the calibration, are those of models that saw nothing of it. The shipped model then has them all.
+`--quick --out FOLDER` trains that one alone, in a tenth of the time, with the calibration of the
+built-in one, and measures nothing: to try something out, never to ship.
 """
 
 import argparse
@@ -39,6 +41,7 @@ FOLDS = (
 )
 THRESHOLD = 0.5
 QUOTED = "quoted_attacks"
+CLEAN = "held out, third"
 EXAMS = 3_000
 EVERYDAY = 4_000
 
@@ -68,15 +71,25 @@ def main() -> None:
     random.seed(args.seed)
     recipe = Recipe(seed=args.seed)
     rows = own_rows() + shared_rows(args.data)
-    held = [
-        *read_rows("jailbreak/heldout.jsonl", "held out, first", part="prompt", turn=1),
-        *read_rows("jailbreak/heldout.jsonl", "held out, written last", part="prompt", turn=2),
-    ]
-    unseen = read_rows("domain/heldout.jsonl", "everyday, held out", label=BENIGN)
-    exams = exam_rows(args.data / "domain_dev.jsonl", "exam, tuning", None)
     shapes = Shapes()
     print(f"reading {len(rows)} rows", flush=True)
     bags = [jailbreak_train.bag(row.text, shapes) for row in rows]
+    if args.quick:
+        built_in = jailbreak.read(WEIGHTS / "jailbreak.model")
+        learnt = jailbreak_train.train(bags, rows, KINDS, recipe, print)
+        quick = jailbreak_train.quantise(
+            learnt, built_in.slopes, built_in.offsets, {"seed": recipe.seed, "quick": True}
+        )
+        jailbreak.write(args.out / "jailbreak.model", quick)
+        return
+
+    held = [
+        *read_rows("jailbreak/heldout.jsonl", "held out, first", part="prompt", turn=1),
+        *read_rows("jailbreak/heldout.jsonl", "held out, second", part="prompt", turn=2),
+        *read_rows("jailbreak/heldout3.jsonl", CLEAN, part="prompt", turn=3),
+    ]
+    unseen = read_rows("domain/heldout.jsonl", "everyday, held out", label=BENIGN)
+    exams = exam_rows(args.data / "domain_dev.jsonl", "exam, tuning", None)
     quoting = [
         replace(row, source="questions that quote an attack")
         for row in read_rows("jailbreak/templated.jsonl", "own")
@@ -148,7 +161,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder of the two models")
     parser.add_argument("--card", type=Path, default=CARD)
     parser.add_argument("--seed", type=int, default=Recipe().seed)
-    return parser.parse_args()
+    parser.add_argument(
+        "--quick", action="store_true", help="train one model only; needs an --out of its own"
+    )
+    args = parser.parse_args()
+    if args.quick and args.out.resolve() == WEIGHTS.resolve():
+        parser.error("--quick measures nothing, so it must not replace the built-in weights: "
+                     "give it another folder, --out /tmp")  # fmt: skip
+    return args
 
 
 def read_json(path: Path) -> list[dict[str, object]]:
@@ -323,6 +343,7 @@ class Report:
             for name in ("sources", "own_only", "harmful", "tests", "families", "survival")
         }
         self._tables |= {"languages": [], "cost": [], "calibration": [], "thresholds": []}
+        self._tables |= {"families_clean": []}
         self._reliability: list[tuple[float, bool]] = []
 
     def parts(self) -> dict[str, str]:
@@ -379,11 +400,15 @@ class Report:
                 for some in (attack, benign & held, benign & everyday)
             ]
             self._tables["thresholds"].append(f"| {threshold} | {' | '.join(shares)} |")
-        for title, key in (("families", "family"), ("languages", "lang")):
-            for name in dict.fromkeys(
-                getattr(row, key) for row in tests if row.source.startswith("held out")
-            ):
-                mine = held & np.array([getattr(row, key) == name for row in tests])
+        clean = np.array([row.source == CLEAN for row in tests])
+        for title, key, some in (
+            ("families", "family", held & ~clean),
+            ("families_clean", "family", clean),
+            ("languages", "lang", held),
+        ):
+            names = [getattr(row, key) for row in tests]
+            for name in dict.fromkeys(n for n, one in zip(names, some, strict=True) if one):
+                mine = some & np.array([one == name for one in names])
                 caught, alarms = _share(likely[mine & attack]), _share(likely[mine & benign])
                 self._tables[title].append(f"| {name} | {caught} | {alarms} |")
 
@@ -496,15 +521,15 @@ this model, which knows fewer innocent texts):
 | --- | --- | --- | --- | --- | --- | --- |
 {own_only}
 
-Attacks of `corpora/jailbreak/heldout.jsonl` against its own hard negatives, which resemble them on
-purpose (*first*: seen to fail once before the corpus was extended; *written last*: not), and
-all of them against everyday prompts and exam questions; none was trained on:
+Attacks held out in `corpora/jailbreak/` against their own hard negatives, which resemble them on
+purpose (*first*: seen to fail once before the corpus was extended; *second*: its figures by family
+were known when the families weak in it were extended; *third*: see below), and all of them against everyday prompts and exam questions; none was trained on:
 
 | innocent texts | rows | AUC | recall at 1 % | at 0.1 % | recall at .5 | false positives at .5 |
 | --- | --- | --- | --- | --- | --- | --- |
 {tests}
 
-What other thresholds mean for the same texts (both rounds together):
+What other thresholds mean for the same texts (all rounds together):
 
 | threshold | attacks caught | hard negatives flagged | everyday prompts flagged |
 | --- | --- | --- | --- |
@@ -522,7 +547,17 @@ Harmful requests without an attack, their source left out:
 | --- | --- | --- | --- | --- |
 {harmful}
 
-By family, held out (at .5): attacks caught, innocent texts flagged.
+By family, held out (at .5): attacks caught, innocent texts flagged. The third round has the families
+that were weak in the others. Its clean figure is that of a first model, measured once: 42 of 76
+attacks caught and 3 of 76 innocent texts flagged, where the model before it had 15 and 1. That
+first model flagged innocent requests to "leave nothing out", so neighbours were added and it was
+trained again; the figures here are a second look, of the model that is shipped:
+
+| family | caught | flagged |
+| --- | --- | --- |
+{families_clean}
+
+The first two rounds:
 
 | family | caught | flagged |
 | --- | --- | --- |
@@ -564,7 +599,7 @@ Microseconds on one core of the machine it was trained on, texts all different:
    Cyrillic or Greek become Latin; spaced-out letters close up. What base64, hexadecimal,
    percent signs, escapes, leetspeak, rot13 or reversal hide is decoded and judged as well, up to
    8 readings.
-2. *Shapes*: {shapes} named patterns (RE2, one pass) over the whole text, up to a million characters.
+2. *Shapes*: {shapes} named patterns (RE2, three passes) over the whole text, up to a million characters.
 3. *Words*: words, two and three in a row, pieces of 3 to 5 characters and shapes are hashed into
    2^19 buckets, {features:,} of which have a weight (int8). 32,000 characters are weighed: both ends, and
    what surrounds the first ten shapes.
@@ -602,11 +637,12 @@ are MIT; CLINC-150 is CC BY 3.0, Banking77 CC BY 4.0. Public texts are not in th
 - Optimised attacks (GCG, PAIR, DSN) are represented only by our own imitations. Expect to miss many.
 - An attack told as an ordinary story, with no word about rules, roles, prompts or answers, looks
   like one. So does a harmful request put politely: `harmful` is a weak label, see its table.
-- Languages other than English know resets, personas, probes and requests in a few phrasings each;
-  no native speaker reviewed them.
-- Of the held-out families it is weakest at instructions planted in documents without a word of
-  reset or secrecy, stories, split payloads and slow persuasion: see the table. A lower threshold
-  catches more of them.
+- Languages other than English know each technique in a few phrasings; no native speaker reviewed
+  them.
+- Words that appear in no list of ours are not known as harmful: a story that teaches, or a request
+  in pieces, about something unlisted is easily missed. A lower threshold catches more.
+- Innocent texts that share an attack's turns of phrase are flagged more often than others: talk
+  about attacks, system prompts, lists of what an answer must not contain. See the tables.
 - It reads text, not images, and not across turns unless asked to (`include_history`).
 - `jailbreak_response` is trained and measured on composed answers only.
 - A question that quotes an attack word for word is often flagged (see the table): whatever surrounds
