@@ -186,3 +186,24 @@ def test_what_cannot_go_before_the_trailers_is_not_lost_in_silence() -> None:
     router, said = watched(wire.STREAMED, trailers=True)
     assert router.tap.finished == 1
     assert b"Hello" not in said and b"FULL_DUPLEX_STREAMED" in said
+
+
+def test_an_envoy_that_shows_no_answers_is_found_out() -> None:
+    """Without ``allow_mode_override`` it ignores that we ask for the body."""
+    told: list[str] = []
+
+    def log(event: str, *, level: str = "info", **fields: Any) -> None:
+        told.append(f"{event}: {fields.get('why', '')}")
+
+    shared = Door(Watching(), Listener(), max_body_bytes=1 << 20, log=log)
+    replies = b""
+    for _ in range(4):
+        session = Session(shared)
+        session.receive(headers_message(protocol=wire.Protocol(wire.BUFFERED, wire.NONE)))
+        replies = flat(session.receive(body_message(BODY)))
+        if not session.done:
+            head = {":status": "200", "content-type": "text/event-stream"}
+            session.receive(headers_message(head, phase=wire.RESPONSE_HEADERS))
+            session.close()
+    assert sum("allow_mode_override" in line for line in told) == 3
+    assert b"allow_mode_override" in replies, "the fourth is refused instead"

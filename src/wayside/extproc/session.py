@@ -90,6 +90,10 @@ class Door:
         self.held = 0
         self.sees_responses = False
         """Whether this Envoy shows us response headers, so that their absence means something."""
+        self.sees_bodies = False
+        """Whether this Envoy has ever shown us the body of an answer that is watched."""
+        self.unseen = 0
+        """Watched answers whose body it never showed."""
         self._ordinary: set[str] = set()
         self._mutations: dict[Any, bytes] = {}
         self._reports: dict[Any, wire.Message] = {}
@@ -223,6 +227,10 @@ class Session:
 
     def close(self, reason: str = "") -> None:
         """The stream is over; ``reason`` says why, if it was not in order."""
+        if self._tap is not None and self._taken != "pass" and not self.door.sees_bodies:
+            self._tap = None
+            self.door.unseen += 1
+            self.door.log("answer not watched", level="error", why=_UNWATCHED)
         self.done = True
         self._release()
         exchange, self._exchange = self._exchange, None
@@ -355,6 +363,7 @@ class Session:
         return [self.door.report(self._report, gone, override)]
 
     def _response_body(self, tap: Tap, data: bytes, start: int, end: int) -> Replies:
+        self.door.sees_bodies = True
         body, last = wire.read_body(data, start, end)
         last = last or self._protocol.response_body == wire.BUFFERED
         return self._await(self._pass_through(tap, body, last), self._filtered)
@@ -447,6 +456,8 @@ class Session:
         if isinstance(outcome, Reply):
             pairs = (("content-type", outcome.content_type), *outcome.report)
             return self._reply(outcome.status, pairs, outcome.body, "wayside_reply")
+        if outcome.tap is not None and self.door.unseen >= _PATIENCE:
+            return self._refuse(503, _UNWATCHED, "configuration_error")
         self._report = outcome.report
         self._tap = outcome.tap
         path = "" if outcome.path == self._path else outcome.path
@@ -538,6 +549,13 @@ def _may_be_internal(data: bytes) -> bool:
     )
 
 
+_PATIENCE: Final = 3
+"""Watched answers that may end without a body, as a client that leaves can make them, before
+requests whose answers are to be watched are refused."""
+_UNWATCHED: Final = (
+    "Envoy does not show the answers that guards must watch: set allow_mode_override to true on "
+    "its ext_proc filter"
+)
 _GATEWAY_ERRORS: Final = frozenset({b"502", b"503", b"504"})
 _REFUSAL: Final[HeaderPairs] = (
     ("content-type", "application/json"),
