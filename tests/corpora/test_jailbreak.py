@@ -110,6 +110,8 @@ def test_the_index_of_neighbours_misses_none(monkeypatch: pytest.MonkeyPatch) ->
 def maker(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """`make.py` of this corpus, forgotten afterwards: every corpus has one of that name."""
     monkeypatch.syspath_prepend(str(FOLDER))
+    for file in FOLDER.glob("*.py"):  # another corpus's, which a test before this one left
+        monkeypatch.delitem(sys.modules, file.stem, raising=False)
     before = set(sys.modules)
     made = importlib.import_module("make")
     for name in sys.modules.keys() - before:
