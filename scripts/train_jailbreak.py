@@ -523,7 +523,8 @@ this model, which knows fewer innocent texts):
 
 Attacks held out in `corpora/jailbreak/` against their own hard negatives, which resemble them on
 purpose (*first*: seen to fail once before the corpus was extended; *second*: its figures by family
-were known when the families weak in it were extended; *third*: see below), and all of them against everyday prompts and exam questions; none was trained on:
+were known when the families weak in it were extended; *third*: see below), and all
+of them against everyday prompts and exam questions; none was trained on:
 
 | innocent texts | rows | AUC | recall at 1 % | at 0.1 % | recall at .5 | false positives at .5 |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -639,8 +640,12 @@ are MIT; CLINC-150 is CC BY 3.0, Banking77 CC BY 4.0. Public texts are not in th
   like one. So does a harmful request put politely: `harmful` is a weak label, see its table.
 - Languages other than English know each technique in a few phrasings; no native speaker reviewed
   them.
-- Words that appear in no list of ours are not known as harmful: a story that teaches, or a request
-  in pieces, about something unlisted is easily missed. A lower threshold catches more.
+- Words that appear in no list of ours are not known as harmful: a request in pieces, or a story
+  that teaches, about something unlisted is missed. Of stories held out nearly all are: the words
+  around the lesson are innocent, and a linear score cannot know which lesson is not. Persuasion in
+  small steps is as hard. A lower threshold catches few of them; a stronger `engine` is the cure.
+- Some detections hang on where a sentence begins: harmless words in front that stop in the middle of
+  a sentence lose up to 6 % of the held-out ones.
 - Innocent texts that share an attack's turns of phrase are flagged more often than others: talk
   about attacks, system prompts, lists of what an answer must not contain. See the tables.
 - It reads text, not images, and not across turns unless asked to (`include_history`).
