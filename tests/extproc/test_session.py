@@ -122,6 +122,7 @@ class Holding:
     """A tap that holds all it is fed."""
 
     reason = detail = ""
+    taken: Taken = "stream"
 
     def __init__(self) -> None:
         self.warnings: dict[str, None] = {}
@@ -129,7 +130,7 @@ class Holding:
         self.finished = 0
 
     def begin(self, status: int, content_type: str) -> Taken:
-        return "stream"
+        return self.taken
 
     def feed(self, chunk: bytes) -> Flow[bytes]:
         self.held += chunk
@@ -188,22 +189,36 @@ def test_what_cannot_go_before_the_trailers_is_not_lost_in_silence() -> None:
     assert b"Hello" not in said and b"FULL_DUPLEX_STREAMED" in said
 
 
-def test_an_envoy_that_shows_no_answers_is_found_out() -> None:
-    """Without ``allow_mode_override`` it ignores that we ask for the body."""
+def answers_without_bodies(taken: Taken) -> tuple[list[str], bytes]:
+    """The log, and the last replies, when an Envoy shows four heads and never a body."""
     told: list[str] = []
 
     def log(event: str, *, level: str = "info", **fields: Any) -> None:
         told.append(f"{event}: {fields.get('why', '')}")
 
-    shared = Door(Watching(), Listener(), max_body_bytes=1 << 20, log=log)
+    router = Watching()
+    router.tap.taken = taken
+    shared = Door(router, Listener(), max_body_bytes=1 << 20, log=log)
     replies = b""
     for _ in range(4):
         session = Session(shared)
         session.receive(headers_message(protocol=wire.Protocol(wire.BUFFERED, wire.NONE)))
         replies = flat(session.receive(body_message(BODY)))
         if not session.done:
-            head = {":status": "200", "content-type": "text/event-stream"}
+            head = {":status": "200", "content-type": "application/json"}
             session.receive(headers_message(head, phase=wire.RESPONSE_HEADERS))
             session.close()
+    return told, replies
+
+
+def test_an_envoy_that_shows_no_answers_is_found_out() -> None:
+    """Without ``allow_mode_override`` it ignores that we ask for the body."""
+    told, replies = answers_without_bodies("whole")
     assert sum("allow_mode_override" in line for line in told) == 3
     assert b"allow_mode_override" in replies, "the fourth is refused instead"
+
+
+def test_clients_that_leave_streams_early_lock_nobody_out() -> None:
+    told, replies = answers_without_bodies("stream")
+    assert sum("allow_mode_override" in line for line in told) == 4
+    assert b"allow_mode_override" not in replies

@@ -93,7 +93,7 @@ class Door:
         self.sees_bodies = False
         """Whether this Envoy has ever shown us the body of an answer that is watched."""
         self.unseen = 0
-        """Watched answers whose body it never showed."""
+        """Watched whole answers whose body it never showed."""
         self._ordinary: set[str] = set()
         self._mutations: dict[Any, bytes] = {}
         self._reports: dict[Any, wire.Message] = {}
@@ -229,7 +229,9 @@ class Session:
         """The stream is over; ``reason`` says why, if it was not in order."""
         if self._tap is not None and self._taken != "pass" and not self.door.sees_bodies:
             self._tap = None
-            self.door.unseen += 1
+            # The body of a whole answer follows its head at once. That of a stream may take so
+            # long that clients leave before it: they must not be able to lock others out.
+            self.door.unseen += self._taken == "whole"
             self.door.log("answer not watched", level="error", why=_UNWATCHED)
         self.done = True
         self._release()
@@ -550,8 +552,8 @@ def _may_be_internal(data: bytes) -> bool:
 
 
 _PATIENCE: Final = 3
-"""Watched answers that may end without a body, as a client that leaves can make them, before
-requests whose answers are to be watched are refused."""
+"""Watched whole answers that may end without a body, as a client that leaves can make them,
+before requests whose answers are to be watched are refused."""
 _UNWATCHED: Final = (
     "Envoy does not show the answers that guards must watch: set allow_mode_override to true on "
     "its ext_proc filter"
