@@ -32,6 +32,7 @@ FOLDERS: dict[str, tuple[str, str]] = {
     "selector": ("selection", "Selection algorithms"),
     "plugin": ("plugins", "Plugins"),
     "engine": ("engines", "Engines"),
+    "store": ("stores", "Stores"),
 }
 
 

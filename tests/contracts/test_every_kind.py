@@ -21,10 +21,12 @@ import wayside.engines
 import wayside.plugins
 import wayside.selection
 import wayside.signals
+import wayside.stores
 from wayside.catalog import Family, Kind, catalog, discover
 from wayside.engines import Engine
 from wayside.selection import Candidate
 from wayside.settings import RouterSettings
+from wayside.stores import Store, Tools
 from wayside.vocab.ask import Ask, Classify, Embed, Failure, Language, Mark, Now, Similar, Span
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.prompt import Message, Prompt
@@ -36,8 +38,16 @@ FOLDERS: dict[Family, str] = {
     "selector": "selection",
     "plugin": "plugins",
     "engine": "engines",
+    "store": "stores",
 }
-for package in (wayside.signals, wayside.selection, wayside.plugins, wayside.engines):
+PACKAGES = (
+    wayside.signals,
+    wayside.selection,
+    wayside.plugins,
+    wayside.engines,
+    wayside.stores,
+)
+for package in PACKAGES:
     discover(package)
 KINDS = [kind for family in FOLDERS for kind in catalog.family(family)]
 SIGNALS = list(catalog.family("signal"))
@@ -106,6 +116,8 @@ def _settings_in(document: Any, kind: Kind) -> list[Any]:
     if kind.family == "engine":
         found = [spec for spec in document["engines"].values() if kind.name in spec]
         return [spec[kind.name] for spec in found]
+    if kind.family == "store":
+        return [spec[kind.name] for spec in document["stores"].values() if kind.name in spec]
     routing = document["routing"]
     if kind.family == "signal":
         return list(routing["signals"].get(kind.name, {}).values())
@@ -130,6 +142,9 @@ def build(kind: Kind, raw: Any) -> Any:
     if kind.family == "engine":  # built when a model is there to load: see each kind's own tests
         assert issubclass(kind.build, Engine) and kind.build.tasks_of(rule)  # type: ignore[arg-type]
         return rule
+    if kind.family == "store":  # none connects before it is asked
+        assert issubclass(kind.build, Store) and kind.build.capabilities_of(rule)  # type: ignore[arg-type]
+        return kind.build(rule, Tools("it"))
     return kind.build({"it": rule} if kind.family == "signal" else rule)
 
 

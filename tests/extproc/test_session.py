@@ -137,6 +137,9 @@ class Holding:
         return b""
         yield
 
+    def settle(self) -> None:
+        """Nobody is told."""
+
     def finish(self) -> Flow[Ended]:
         self.finished += 1
         return Ended(body=self.held)
@@ -152,6 +155,10 @@ class Watching(ContentRouter):
         outcome = super()._decide(request)
         assert isinstance(outcome, Forward)
         return msgspec.structs.replace(outcome, tap=self.tap)
+
+    def after(self, flow: Any) -> None:
+        if flow is not None:
+            self.drive(flow)
 
     def drive(self, flow: Any) -> Any:
         try:

@@ -21,6 +21,7 @@ from wayside.runtime import Runtime, compile_policy
 from wayside.runtime.keys import KeyRing
 from wayside.runtime.reload import ConfigState, Watcher
 from wayside.settings import RouterSettings
+from wayside.stores import Stores
 from wayside.telemetry import Log, Price, Telemetry
 from wayside.vocab.errors import ConfigError, Problem, WaysideError
 from wayside.vocab.outcome import Record, Reply
@@ -38,6 +39,7 @@ class Prepared(NamedTuple):
     loaded: Loaded
     policy: Policy
     engines: Engines
+    stores: Stores
 
 
 class App:
@@ -68,9 +70,12 @@ class App:
         )
         self.engines = Engines(self.settings.engines, self.keys.resolve)
         load_engines(self.engines, policy)
-        self.runtime = Runtime(policy, self.engines.answerers())
-        self.fleet = Fleet(self.settings.models)
         self.log = log or log_of(self.settings)
+        self.stores = Stores(self.settings.stores, self.keys.resolve, self.log)
+        load_stores(self.stores, policy)
+        self.runtime = Runtime(policy, {**self.engines.answerers(), **self.stores.answerers()})
+        self.runtime.fault = lambda why: self.log("left undone", level="error", why=why)
+        self.fleet = Fleet(self.settings.models)
         self.telemetry = Telemetry(self.log, _access(self.settings, self.log))
         self.telemetry.prices = prices(self.settings)
         self.state = ConfigState(path=loaded.path)
@@ -121,16 +126,20 @@ class App:
         )
         engines = Engines(loaded.settings.engines, self.keys.resolve, reuse=self.engines)
         load_engines(engines, policy)
-        return Prepared(loaded, policy, engines)
+        stores = Stores(loaded.settings.stores, self.keys.resolve, self.log, reuse=self.stores)
+        load_stores(stores, policy)
+        return Prepared(loaded, policy, engines, stores)
 
     def adopt(self, prepared: Prepared) -> None:
         """Put it in force, at once."""
-        loaded, policy, engines = prepared
+        loaded, policy, engines, stores = prepared
         text = loaded.text
         self.fleet.replace(loaded.settings.models)
-        self.runtime.replace(policy, engines.answerers())
-        asyncio.get_running_loop().call_later(_RETIRE_S, self.engines.close, engines)
-        self.engines = engines
+        self.runtime.replace(policy, {**engines.answerers(), **stores.answerers()})
+        later = asyncio.get_running_loop().call_later
+        later(_RETIRE_S, self.engines.close, engines)
+        later(_RETIRE_S, self.stores.close, stores)
+        self.engines, self.stores = engines, stores
         self.telemetry.prices = prices(loaded.settings)
         waiting = tuple(
             part
@@ -206,6 +215,18 @@ def load_engines(engines: Engines, policy: Policy) -> None:
             engines.load([name], [bank for bank in policy.banks if bank.engine == name])
         except (OSError, ValueError, ImportError, WaysideError) as error:
             problems.append(Problem(f"cannot be loaded: {error}", f"engines.{name}"))
+    if problems:
+        raise ConfigError(problems)
+
+
+def load_stores(stores: Stores, policy: Policy) -> None:
+    """Make every store that the policy asks. Raises :class:`ConfigError`."""
+    problems = []
+    for name in sorted(policy.stores):
+        try:
+            stores.load([name])
+        except (OSError, ValueError, ImportError, WaysideError) as error:
+            problems.append(Problem(f"cannot be opened: {error}", f"stores.{name}"))
     if problems:
         raise ConfigError(problems)
 

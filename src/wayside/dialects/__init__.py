@@ -119,6 +119,10 @@ class Body(Protocol):
         dialect has no words to answer with. ``number`` (below 2**53) makes the id."""
         ...
 
+    def told(self, completion: dict[str, Any]) -> bytes:
+        """A completion that we have, as this client asked for it: whole or streamed."""
+        ...
+
 
 class Edit:
     """A body taken apart at the top level; whatever is not set stays the client's own bytes.
@@ -143,6 +147,12 @@ class Edit:
             return msgspec.json.decode(raw)
         except UNREADABLE as error:
             raise bad_body(error, name) from None
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether the client asked for an event of usage at the end of its stream."""
+        wanted = self.get("stream_options")
+        return isinstance(wanted, dict) and wanted.get("include_usage") is True
 
     def set(self, name: str, value: Any) -> None:
         self.fields[name] = msgspec.Raw(encode(value))

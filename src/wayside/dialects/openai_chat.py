@@ -21,6 +21,7 @@ from wayside.dialects import (
     rewrite_strings,
 )
 from wayside.dialects.answers import Canned
+from wayside.dialects.whole import told
 from wayside.vocab.prompt import NOTHING, Message, Prompt
 from wayside.vocab.tokens import estimate_tokens
 
@@ -144,11 +145,13 @@ class ChatBody:
         return ChatEdit(self._raw)
 
     def canned(self, message: str, created: int, number: int) -> bytes:
-        wanted = self.edit().get("stream_options")
-        usage = isinstance(wanted, dict) and wanted.get("include_usage") is True
+        usage = self.edit().wants_usage
         return answers.chat(
             Canned(self.model, message, created, number, stream=self.stream, usage=usage)
         )
+
+    def told(self, completion: dict[str, Any]) -> bytes:
+        return told(completion, stream=self.stream, usage=self.edit().wants_usage)
 
 
 class ChatEdit(Edit):

@@ -17,6 +17,7 @@ from wayside.dialects import (
     fields_of,
 )
 from wayside.dialects.answers import Canned
+from wayside.dialects.whole import told
 from wayside.vocab.errors import RequestError
 from wayside.vocab.prompt import Message, Prompt
 from wayside.vocab.tokens import estimate_tokens
@@ -83,11 +84,13 @@ class CompletionBody:
         return CompletionEdit(self._raw)
 
     def canned(self, message: str, created: int, number: int) -> bytes:
-        wanted = self.edit().get("stream_options")
-        usage = isinstance(wanted, dict) and wanted.get("include_usage") is True
+        usage = self.edit().wants_usage
         return answers.completion(
             Canned(self.model, message, created, number, stream=self.stream, usage=usage)
         )
+
+    def told(self, completion: dict[str, Any]) -> bytes:
+        return told(completion, stream=self.stream, usage=self.edit().wants_usage)
 
 
 class CompletionEdit(Edit):

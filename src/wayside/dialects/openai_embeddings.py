@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from wayside.dialects import UNREADABLE, Edit, bad_body, check_keys, decode, fields_of
+from wayside.dialects import UNREADABLE, Edit, bad_body, check_keys, decode, encode, fields_of
 from wayside.vocab.prompt import Message, Prompt
 from wayside.vocab.tokens import estimate_tokens
 
@@ -65,6 +65,9 @@ class EmbeddingBody:
 
     def canned(self, message: str, created: int, number: int) -> None:
         """Vectors have no words."""
+
+    def told(self, completion: dict[str, Any]) -> bytes:
+        return encode(completion)
 
 
 class EmbeddingEdit(Edit):

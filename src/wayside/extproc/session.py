@@ -53,6 +53,7 @@ class Runtime(Protocol):
 
     def handle(self, request: Request) -> Outcome | Awaitable[Outcome]: ...
     def drive(self, flow: Flow[T]) -> T | Awaitable[T]: ...
+    def after(self, flow: Flow[None] | None) -> None: ...
 
 
 class Say(Protocol):
@@ -155,6 +156,7 @@ class Session:
         "_path",
         "_protocol",
         "_report",
+        "_settling",
         "_size",
         "_status",
         "_taken",
@@ -175,6 +177,7 @@ class Session:
         self._then: Callable[[Any], Replies] = self._answer
         """Takes what was waited for."""
         self._tap: Tap | None = None
+        self._settling: Tap | None = None
         self._taken: Taken = "pass"
         self._headers: dict[str, str] | None = None
         self._internal: tuple[str, ...] = ()
@@ -235,6 +238,9 @@ class Session:
             self.door.log("answer not watched", level="error", why=_UNWATCHED)
         self.done = True
         self._release()
+        settling, self._settling = self._settling, None
+        if settling is not None:
+            self.door.runtime.after(settling.settle())
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             # Envoy resets every stream whose request is over, answered or not. Without a status
@@ -461,7 +467,7 @@ class Session:
         if outcome.tap is not None and self.door.unseen >= _PATIENCE:
             return self._refuse(503, _UNWATCHED, "configuration_error")
         self._report = outcome.report
-        self._tap = outcome.tap
+        self._tap = self._settling = outcome.tap
         path = "" if outcome.path == self._path else outcome.path
         door = self.door
         replies = self._forward(outcome, path, door)

@@ -27,7 +27,7 @@ from wayside.dialects import (
 from wayside.dialects.answers import JSON, STREAM
 from wayside.flow import report
 from wayside.flow.reasoning import set_reasoning
-from wayside.flow.tap import ReplyTap
+from wayside.flow.tap import UNANSWERED, ReplyTap, tell
 from wayside.plugins import Draft, Early, Plugin
 from wayside.selection import Candidate, Selector
 from wayside.settings import ReasoningFamily
@@ -131,6 +131,8 @@ class Policy:
     """The examples that its signals compare prompts with."""
     engines: frozenset[str] = frozenset()
     """The names of the engines that its signals and plugins ask."""
+    stores: frozenset[str] = frozenset()
+    """The names of the stores that its plugins ask."""
 
 
 def answer(policy: Policy, request: Request, dice: float) -> Outcome | Flow[Outcome]:
@@ -210,13 +212,20 @@ def _carry_out(
 ) -> Flow[Outcome]:
     """Plugins, then the request as it goes upstream."""
     draft = Draft(body.edit, choice.verdicts)
-    for plugin in choice.option.plugins:
-        asking = plugin.before(prompt, draft)
-        if asking is not None:
-            yield from asking
-        if draft.early is not None:
-            now = yield from ask(Now())
-            return _early(choice, draft.early, request, body, prompt, int(now), dice)
+    try:
+        for plugin in choice.option.plugins:
+            asking = plugin.before(prompt, draft)
+            if asking is not None:
+                yield from asking
+            if draft.early is not None:
+                break
+    except RequestError:
+        yield from tell(draft.witnesses, UNANSWERED)
+        raise
+    if draft.early is not None:
+        yield from tell(draft.witnesses, UNANSWERED)
+        now = yield from ask(Now())
+        return _early(choice, draft.early, request, body, prompt, int(now), dice)
     return _send(choice, draft, request, body, prompt)
 
 
@@ -286,7 +295,11 @@ def _early(
     record = _record(choice, body, prompt, model="", path=early.path)
     if request.headers.get(DEBUG) == "true":
         said = (*said, *report.debug(record))
-    words = None if early.refuse else body.canned(early.message, now, int(dice * 2**53))
+    said = (*said, *early.report)
+    if early.completion is not None:
+        words: bytes | None = body.told(early.completion)
+    else:
+        words = None if early.refuse else body.canned(early.message, now, int(dice * 2**53))
     if words is None:
         kind = "server_error" if early.status >= 500 else "invalid_request_error"
         error = RequestError(early.message, status=early.status, kind=kind, code=early.code)
@@ -335,8 +348,8 @@ def _send(choice: Choice, draft: Draft, request: Request, body: Body, prompt: Pr
         said = (*said, *report.debug(record))
     headers = served.set_headers()
     tap = None
-    if draft.filters:
-        tap = ReplyTap(draft.filters)
+    if draft.filters or draft.witnesses:
+        tap = ReplyTap(draft.filters, draft.witnesses)
         draft.set["accept-encoding"] = "identity"  # what is compressed cannot be watched
     return Forward(
         target=served.target,

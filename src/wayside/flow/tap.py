@@ -32,8 +32,9 @@ from wayside.dialects.answers import (
     spoken,
     strays,
 )
+from wayside.dialects.whole import Answer
 from wayside.flow import report
-from wayside.plugins import Blocked, MakeFilter, ReplyFilter
+from wayside.plugins import Blocked, MakeFilter, ReplyFilter, Witness
 from wayside.vocab.ask import Flow
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.outcome import Ended, HeaderPairs, Taken
@@ -42,6 +43,9 @@ MAX_BODY = 64 << 20
 MAX_EVENT = 4 << 20
 """Bytes of a whole answer and of one event that are held; a longer one is stopped, not passed
 unseen."""
+MAX_WITNESSED = 8 << 20
+"""Bytes of an answer held for those who are told of it when it has ended; of a longer one they
+learn that it was not complete."""
 MAX_CHANNELS = 1024
 """Choices, and texts under way, of one answer; the API allows 128 choices."""
 _BOUNDARY = re.compile(rb"\r?\n\r?\n|\r\r")
@@ -52,26 +56,40 @@ _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 class ReplyTap:
-    """Filters one answer. ``begin``, then ``feed`` for every chunk, then ``finish``, once each."""
+    """Filters one answer. ``begin``, then ``feed`` for every chunk, then ``finish``, once each;
+    and in the end, whatever happened before, ``settle``.
+
+    Without filters the bytes pass as they are, and are only held for the witnesses.
+    """
 
     __slots__ = (
         "_chains",
         "_choices",
+        "_complete",
+        "_content_type",
         "_ended",
         "_held",
         "_makers",
         "_searched",
         "_started",
+        "_status",
         "_taken",
         "_template",
         "_wanted",
+        "_witnessed",
+        "_witnesses",
         "detail",
         "reason",
         "warnings",
     )
 
-    def __init__(self, makers: Sequence[MakeFilter]) -> None:
+    def __init__(self, makers: Sequence[MakeFilter], witnesses: Sequence[Witness] = ()) -> None:
         self._makers = tuple(makers)
+        self._witnesses = tuple(witnesses)
+        self._witnessed = bytearray()
+        self._status = 0
+        self._content_type = ""
+        self._complete = False
         self._chains: dict[Channel, list[ReplyFilter]] = {}
         self._choices: dict[int, None] = {}
         self._wanted: dict[tuple[Kind, ...], bool] = {}
@@ -91,6 +109,7 @@ class ReplyTap:
     def begin(self, status: int, content_type: str) -> Taken:
         """How the body will be taken; an answer that is no success is not looked at, and one of
         204 has none."""
+        self._status, self._content_type = status, content_type
         kind = content_type.partition(";")[0].strip().lower()
         if 200 <= status < 300 and status != 204:
             self._taken = "stream" if kind == STREAM else "whole"
@@ -99,6 +118,9 @@ class ReplyTap:
     def feed(self, chunk: bytes) -> Flow[bytes]:
         """What goes on to the client now that ``chunk`` has come."""
         if self._taken == "pass":
+            return chunk
+        if not self._makers and self._taken == "stream":
+            self._witness(chunk)
             return chunk
         if self._ended:
             return b""
@@ -118,12 +140,18 @@ class ReplyTap:
         self._searched = max(0, len(self._held) - 3)
         if len(self._held) > MAX_EVENT and not self._ended:
             out.append(self._stop(_unreadable("too_large")))
-        return b"".join(out)
+        released = b"".join(out)
+        self._witness(released)
+        return released
 
     def finish(self) -> Flow[Ended]:
         """The rest of a stream, or the whole answer, with what is to be said about it."""
         if self._taken == "whole":
-            return (yield from self._whole())
+            ended = yield from self._whole()
+            if ended.status is None and not ended.reason:
+                self._witness(ended.body)
+                self._complete = not self.reason
+            return ended
         rest = b""
         if self._taken == "stream" and not self._ended:
             tail = bytes(self._held)
@@ -131,7 +159,29 @@ class ReplyTap:
                 rest = yield from self._event(tail + b"\n\n")
             if not self._ended:
                 rest += yield from self._flush()
+            self._witness(rest)
+            self._complete = not self.reason
         return Ended(body=rest, reason=self.reason)
+
+    def settle(self) -> Flow[None] | None:
+        """Tell the witnesses how it went."""
+        if not self._witnesses:
+            return None
+        complete = self._complete and len(self._witnessed) <= MAX_WITNESSED
+        answer = Answer(
+            status=self._status,
+            content_type=self._content_type,
+            body=bytes(self._witnessed),
+            complete=complete,
+        )
+        self._witnessed = bytearray()
+        witnesses, self._witnesses = self._witnesses, ()
+        return tell(witnesses, answer)
+
+    def _witness(self, data: bytes) -> None:
+        """Hold what goes to the client; a byte more than is wanted says that it was too long."""
+        if self._witnesses and len(self._witnessed) <= MAX_WITNESSED:
+            self._witnessed += data[: MAX_WITNESSED + 1]
 
     # streams
 
@@ -259,7 +309,7 @@ class ReplyTap:
         if self._ended:
             return _refused(_unchecked("it is too large"))
         raw = bytes(self._held)
-        if not raw:
+        if not raw or not self._makers:
             return Ended(body=raw)
         try:
             said, _ = decode(_decoder, raw)
@@ -320,6 +370,18 @@ class ReplyTap:
             found = any([self._made(Channel(kind)) for kind in kinds])
             self._wanted[kinds] = found
         return found
+
+
+UNANSWERED = Answer()
+"""Told to witnesses of a request that no model was asked about after all."""
+
+
+def tell(witnesses: Sequence[Witness], answer: Answer) -> Flow[None]:
+    """Tell each how the request ended."""
+    for witness in witnesses:
+        asking = witness.ended(answer)
+        if asking is not None:
+            yield from asking
 
 
 def _data(raw: bytes) -> bytes | None:

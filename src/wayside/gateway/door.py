@@ -111,6 +111,7 @@ class Door(asyncio.Protocol):
         "_status",
         "_stream",
         "_tail",
+        "_tap",
         "_task",
         "_transport",
         "_tried",
@@ -150,6 +151,7 @@ class Door(asyncio.Protocol):
         self._stream = False
         self._framing = _AS_IS
         self._tail = b""
+        self._tap: Tap | None = None
         self._watch: Watch | None = None
         self._watched: ResponseHead | None = None
         """The head of an answer whose body is taken whole, until it is written."""
@@ -375,6 +377,7 @@ class Door(asyncio.Protocol):
         self._forward = outcome
         if outcome.tap is not None:
             self.wants_plain = True  # chunks would be in the filters' way
+            self._tap = outcome.tap
         self._pool = self._server.fleet.pools.get(outcome.target.name)
         self._attempt("no_endpoint")
 
@@ -798,6 +801,8 @@ class Door(asyncio.Protocol):
         if exchange is None:
             return
         self._exchange = None
+        if self._tap is not None:
+            self._server.runtime.after(self._tap.settle())
         tail = self._tail[-TAIL:]
         if tail and self._framing == _AS_IS and b"\r\n" in tail:
             tail = _CHUNK_BETWEEN.sub(b"", tail)

@@ -36,7 +36,7 @@ from wayside.telemetry import Telemetry
 from wayside.telemetry.metrics import Counter
 
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
-_FAMILIES = ("signal", "selector", "plugin", "engine")
+_FAMILIES = ("signal", "selector", "plugin", "engine", "store")
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 

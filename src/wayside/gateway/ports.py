@@ -20,6 +20,10 @@ class Runtime(Protocol):
         """Run a tap's flow to its end."""
         ...
 
+    def after(self, flow: Flow[None] | None) -> None:
+        """Run what follows an answer; nobody waits for it."""
+        ...
+
 
 class Exchange(Protocol):
     """One request's log line and metrics; :meth:`ended` is called exactly once."""

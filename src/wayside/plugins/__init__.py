@@ -12,11 +12,14 @@ from typing import Any, NamedTuple, Protocol
 
 from wayside.dialects import Edit
 from wayside.dialects.answers import Channel
+from wayside.dialects.whole import Answer
 from wayside.vocab.ask import Flow
+from wayside.vocab.outcome import HeaderPairs
 from wayside.vocab.prompt import Prompt
 from wayside.vocab.verdict import Verdicts
 
 __all__ = [
+    "Answer",
     "Blocked",
     "Channel",
     "Draft",
@@ -24,6 +27,7 @@ __all__ = [
     "MakeFilter",
     "Plugin",
     "ReplyFilter",
+    "Witness",
 ]
 
 NO_VERDICTS: Verdicts = {}
@@ -33,7 +37,8 @@ class Early(NamedTuple):
     """An answer given instead of the model's.
 
     ``refuse`` makes it an error of ``status`` in OpenAI's shape; otherwise it is an ordinary
-    completion (200) that says ``message``, as a stream where the client asked for one.
+    completion (200) that says ``message``, or the ``completion`` given, as a stream where the
+    client asked for one. ``report`` are further headers of the response.
     """
 
     message: str
@@ -41,6 +46,8 @@ class Early(NamedTuple):
     refuse: bool = False
     status: int = 403
     code: str = "content_filter"
+    completion: dict[str, Any] | None = None
+    report: HeaderPairs = ()
 
 
 class Blocked(Exception):
@@ -73,6 +80,17 @@ class ReplyFilter(Protocol):
     def feed(self, text: str, final: bool) -> str | Flow[str]: ...
 
 
+class Witness(Protocol):
+    """Is told how a request ended, when its client has the answer; it can change nothing more.
+
+    ``ended`` is called once for every request that was sent on, however that went: what the
+    answer was (after every filter), or that there was none. A generator may ask questions; nobody
+    waits for it, and what it raises is logged.
+    """
+
+    def ended(self, answer: Answer) -> Flow[None] | None: ...
+
+
 MakeFilter = Callable[[Channel], ReplyFilter | None]
 """Gives a new filter for a channel, or None to let it pass. It is also called to learn whether
 texts of a kind are watched."""
@@ -85,7 +103,7 @@ class Draft:
     ``verdicts`` are what the signals said.
     """
 
-    __slots__ = ("_edit", "_start", "early", "filters", "removed", "set", "verdicts")
+    __slots__ = ("_edit", "_start", "early", "filters", "removed", "set", "verdicts", "witnesses")
 
     def __init__(self, start: Any, verdicts: Verdicts = NO_VERDICTS) -> None:
         self._start = start
@@ -95,6 +113,7 @@ class Draft:
         self.removed: list[str] = []
         self.early: Early | None = None
         self.filters: list[MakeFilter] = []
+        self.witnesses: list[Witness] = []
 
     @property
     def edit(self) -> Edit:
@@ -122,6 +141,10 @@ class Draft:
     ) -> None:
         """Answer with this; later plugins do not run and no model is asked."""
         self.early = Early(message, path, refuse, status, code)
+
+    def answer(self, completion: dict[str, Any], *, path: str, report: HeaderPairs = ()) -> None:
+        """Answer with this completion: what a model said, kept or put together by us."""
+        self.early = Early("", path, completion=completion, report=report)
 
 
 class Plugin(Protocol):

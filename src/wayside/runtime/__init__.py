@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import inspect
 import random
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -23,6 +25,8 @@ from wayside.vocab.prompt import Prompt
 __all__ = ["Answerer", "Runtime", "compile_policy"]
 
 T = TypeVar("T")
+MAX_LATER = 10_000
+"""Things under way at once that are done after answers."""
 Answerer = Callable[[Any], Any]
 """Answers one ask, at once or with an awaitable. May raise ``OSError`` or ``TimeoutError``."""
 
@@ -42,6 +46,9 @@ class Runtime:
         self.wants_reply_body = False
         self.local: dict[str, Callable[[], Reply]] = {}
         """Paths answered here whatever the policy says: ``/health``, ``/ready``."""
+        self._later: set[asyncio.Future[None]] = set()
+        self.fault: Callable[[str], None] = lambda why: None
+        """Told what went wrong after an answer, for the log."""
 
     def replace(self, policy: Policy, answerers: Mapping[type[Ask[Any]], Answerer]) -> None:
         """Put another policy in force, with the engines made for it."""
@@ -56,25 +63,53 @@ class Runtime:
             found = answer(self.policy, request, self._dice())
             if isinstance(found, Forward | Reply):
                 return found
-            batch = next(found)
-            while True:
-                answers = [self._answer(question) for question in batch]
-                if any([hasattr(a, "__await__") for a in answers]):
-                    return self._finish(found, answers)
-                batch = found.send(tuple(answers))
-        except StopIteration as stop:
-            outcome: Outcome = stop.value
-            return outcome
+            outcome = self.drive(found)
+            if isinstance(outcome, Forward | Reply):
+                return outcome
+            return self._finish(outcome)
         except RequestError as error:
             return refuse(error)
         except RecursionError:
             return refuse(RequestError("The request is nested too deeply.", code="invalid_json"))
 
-    async def _finish(self, flow: Flow[Outcome], answers: list[Any]) -> Outcome:
+    async def _finish(self, outcome: Awaitable[Outcome]) -> Outcome:
         try:
-            return await self._drive(flow, answers)
+            return await outcome
         except RequestError as error:
             return refuse(error)
+
+    def after(self, flow: Flow[None] | None) -> None:
+        """Run what is to be done when a request is over; nobody waits for it.
+
+        What it raises is logged and costs nobody anything.
+        """
+        if flow is None:
+            return
+        try:
+            found = self.drive(flow)
+        except Exception:  # noqa: BLE001 - the answer is already with the client
+            self.fault(traceback.format_exc())
+            return
+        if found is None:
+            return
+        if len(self._later) >= MAX_LATER:
+            if inspect.iscoroutine(found):
+                found.close()
+            self.fault("too much is still to be done after answers: something was left undone")
+            return
+        task = asyncio.ensure_future(found)
+        self._later.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Future[None]) -> None:
+        self._later.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fault("".join(traceback.format_exception(error)))
+
+    async def settled(self, patience_s: float = 5.0) -> None:
+        """Wait for what :meth:`after` began."""
+        if self._later:
+            await asyncio.wait(self._later, timeout=patience_s)
 
     def drive(self, flow: Flow[T]) -> T | Awaitable[T]:
         """Run any flow to its end, at once unless an engine has to be waited for."""

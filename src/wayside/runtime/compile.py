@@ -11,6 +11,7 @@ import wayside.engines
 import wayside.plugins
 import wayside.selection
 import wayside.signals
+import wayside.stores
 from wayside.catalog import Family, Kind, catalog, discover
 from wayside.decisions import Decider, Decision, compile_decision, leaves, parse_ref
 from wayside.decisions.projection_order import compile_projections, projection_names
@@ -19,9 +20,10 @@ from wayside.dialects import encode
 from wayside.engines import BUILT_IN, Engine
 from wayside.flow import NO_MODEL, NOWHERE, Option, Policy, Recipe, Served, report, served
 from wayside.plugins import Plugin
-from wayside.runtime.engine_links import circles, leans_on, named
+from wayside.runtime.engine_links import circles, leans_on, named, stores_named
 from wayside.selection import Candidate, Selector
 from wayside.settings import (
+    Capability,
     Condition,
     CredentialSettings,
     DecisionSettings,
@@ -34,14 +36,23 @@ from wayside.settings.address import strict_ip_problem
 from wayside.settings.problems import problems_from, suggest
 from wayside.settings.projections import PROJECTION
 from wayside.signals import Signal
+from wayside.stores import MEMORY, Store
 from wayside.vocab.ask import Bank
 from wayside.vocab.errors import ConfigError, Problem
 from wayside.vocab.headers import CREDENTIALS, header_name, header_value
 from wayside.vocab.identity import Identity
+from wayside.vocab.observed import ModelFacts
 from wayside.vocab.outcome import Credential, HeaderPairs, Target
 from wayside.vocab.verdict import SignalRef
 
-for _package in (wayside.signals, wayside.selection, wayside.plugins, wayside.engines):
+_FAMILIES = (
+    wayside.signals,
+    wayside.selection,
+    wayside.plugins,
+    wayside.engines,
+    wayside.stores,
+)
+for _package in _FAMILIES:
     discover(_package)
 
 DEFAULT_RECIPE = "default"
@@ -88,6 +99,8 @@ class _Compiler:
         """Where each configured engine's settings stand, and those settings."""
         self.engine_tasks = self.engines()
         self.engines_used: set[str] = set()
+        self.stores = self.store_capabilities()
+        self.stores_used: set[str] = set()
         self.banks: list[Bank] = []
         self.engine_links()
 
@@ -114,6 +127,7 @@ class _Compiler:
             guard=guard,
             banks=tuple(self.banks),
             engines=frozenset(self.engines_used),
+            stores=frozenset(self.stores_used),
         )
 
     def guard(self, recipes: Mapping[str, Recipe]) -> Recipe | None:
@@ -165,8 +179,38 @@ class _Compiler:
                 "break the circle",
             )
 
+    def store_capabilities(self) -> dict[str, frozenset[Capability]]:
+        """What every store can do, by name."""
+        memory = catalog.get("store", MEMORY)
+        assert memory is not None
+        found = {MEMORY: store_class(memory).capabilities_of(memory.settings())}
+        for name, spec in self.settings.stores.items():
+            at = f"stores.{name}"
+            if len(spec) != 1:
+                self.wrong("not one store", at, "write {KIND: {its settings}}")
+                continue
+            ((kind_name, rule),) = spec.items()
+            kind = self.kind("store", kind_name, at, "store kind")
+            parsed = self.validated(kind, rule, f"{at}.{kind_name}") if kind else None
+            if kind and parsed is not None:
+                found[name] = store_class(kind).capabilities_of(parsed)
+        return found
+
     def uses_engines(self, rule: Any, where: str) -> None:
-        """Check the engines that a rule's settings name."""
+        """Check the engines and the stores that a rule's settings name."""
+        for field, name, capability in stores_named(rule):
+            can = self.stores.get(name)
+            if can is None:
+                able = [n for n, does in self.stores.items() if capability in does]
+                self.wrong(f"no store {name!r}", f"{where}.{field}", suggest(name, able, "stores"))
+            elif capability not in can:
+                does = " and ".join(sorted(can))
+                at = f"{where}.{field}"
+                self.wrong(
+                    f"store {name!r} is for {does}, not for {capability}", at, "name another"
+                )
+            else:
+                self.stores_used.add(name)
         for field, name, task in named(rule):
             self.uses_engine(name, task, f"{where}.{field}")
 
@@ -414,7 +458,37 @@ class _Compiler:
             kind = catalog.get("selector", "static")
             assert kind is not None
             parsed = kind.settings()
-        return name, kind.build(parsed)
+        self.uses_engines(parsed, f"{where}.select.{name}")
+        selector = kind.build(parsed)
+        meet = getattr(selector, "meet", None)
+        if meet is not None:
+            try:
+                meet(tuple([self.facts(c.model) for c in d.models]))
+            except ConfigError as error:
+                self.problems.extend(
+                    Problem(p.what, f"{where}.select.{name}" + (p.where and f".{p.where}"), p.fix)
+                    for p in error.problems
+                )
+        self.banks.extend(getattr(selector, "banks", {}).values())
+        return name, selector
+
+    def facts(self, name: str) -> ModelFacts:
+        """What selection algorithms may know of a model before any request."""
+        model = self.settings.models.get(name)
+        if model is None:  # told where it is looked up
+            return ModelFacts(name=name)
+        price = model.price
+        return ModelFacts(
+            name=name,
+            description=model.description,
+            capabilities=model.capabilities,
+            quality=model.quality,
+            parameters_b=model.parameters_b,
+            prompt_per_1m=price.prompt_per_1m if price else None,
+            completion_per_1m=price.completion_per_1m if price else None,
+            cached_per_1m=price.cached_input_per_1m if price else None,
+            context_window=model.context_window,
+        )
 
     def plugins(self, d: DecisionSettings, where: str) -> tuple[Plugin, ...]:
         built: list[Plugin] = []
@@ -502,6 +576,12 @@ class _Compiler:
         if context_window is not None:
             told["max_model_len"] = context_window  # the name vLLM gives it
         return encode(told)
+
+
+def store_class(kind: Kind) -> type[Store]:
+    """The class behind a kind of the family ``store``."""
+    assert isinstance(kind.build, type) and issubclass(kind.build, Store)
+    return kind.build
 
 
 def engine_class(kind: Kind) -> type[Engine]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wayside.engines import BUILT_IN
-from wayside.settings import EngineOf, Task
+from wayside.settings import Capability, EngineOf, StoreOf, Task
 
 Links = Mapping[str, frozenset[str]]
 """The engines that each configured engine asks, by name."""
@@ -22,6 +22,14 @@ def named(rule: Any) -> Iterator[tuple[str, str, Task]]:
         for mark in info.metadata:
             if isinstance(mark, EngineOf) and (name := getattr(rule, field)) is not None:
                 yield field, name, mark.task
+
+
+def stores_named(rule: Any) -> Iterator[tuple[str, str, Capability]]:
+    """Field, store and capability of every store that a kind's settings name."""
+    for field, info in type(rule).model_fields.items():
+        for mark in info.metadata:
+            if isinstance(mark, StoreOf) and (name := getattr(rule, field)) is not None:
+                yield field, name, mark.capability
 
 
 def leans_on(name: str, rule: Any) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from wayside.settings.base import Settings
 from wayside.settings.model import (
     CandidateSettings,
+    Capability,
     Condition,
     CredentialSettings,
     DecisionSettings,
@@ -23,6 +24,8 @@ from wayside.settings.model import (
     ReasoningFamily,
     RouterSettings,
     RoutingSettings,
+    StoreName,
+    StoreOf,
     Task,
     TimeoutSettings,
     TlsSettings,
@@ -31,6 +34,7 @@ from wayside.settings.projections import ProjectionSettings
 
 __all__ = [
     "CandidateSettings",
+    "Capability",
     "Condition",
     "CredentialSettings",
     "DecisionSettings",
@@ -53,6 +57,8 @@ __all__ = [
     "RouterSettings",
     "RoutingSettings",
     "Settings",
+    "StoreName",
+    "StoreOf",
     "Task",
     "TimeoutSettings",
     "TlsSettings",

@@ -50,6 +50,23 @@ EngineName = Annotated[str, Field(min_length=1, max_length=256)]
 """A built-in engine, or a key of ``engines``; write ``Annotated[EngineName, EngineOf(task)]``."""
 
 
+Capability = Literal["cache", "documents", "search"]
+"""What a store can do: hold answers to be found again, documents by key, passages by meaning."""
+
+
+class StoreOf:
+    """Marks a settings field as the name of a store that does ``capability``; checked on load."""
+
+    __slots__ = ("capability",)
+
+    def __init__(self, capability: Capability) -> None:
+        self.capability: Capability = capability
+
+
+StoreName = Annotated[str, Field(min_length=1, max_length=256)]
+"""``memory``, or a key of ``stores``; write ``Annotated[StoreName, StoreOf(capability)]``."""
+
+
 class ListenSettings(Settings):
     """Where a listener binds. Port 0 takes a free one and says which."""
 
@@ -278,7 +295,13 @@ class ModelSettings(Settings):
     """Where ``reasoning_effort`` goes: the request's top level (cloud APIs) or
     ``chat_template_kwargs`` (vLLM). Unset: top level for api.openai.com and openrouter.ai."""
     price: PriceSettings | None = None
-    """What its tokens cost, for the log and the metrics."""
+    """What its tokens cost, for the log, the metrics and algorithms that weigh cost."""
+    quality: Share | None = None
+    """How good its answers are, for algorithms that weigh quality; 1 is best."""
+    capabilities: tuple[str, ...] = ()
+    """What it is good at, in words: read with `description` by algorithms that go by meaning."""
+    parameters_b: PositiveFloat | None = None
+    """Its size in billions of parameters; unset, read from its name where that says (`8b`)."""
     context_window: PositiveInt | None = None
     """Tokens, prompt and answer together; told in `/v1/models`."""
     credential: CredentialSettings | None = None
@@ -504,6 +527,9 @@ class RouterSettings(Settings):
     engines: dict[Name, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     """``engines.<name>.<kind>`` holds that kind's settings: models that read prompts, beside the
     built-in ones or, under a built-in name, instead of them (``wayside catalog``)."""
+    stores: dict[Name, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    """``stores.<name>.<kind>`` holds that kind's settings: where answers, documents and passages
+    are kept, beside ``memory``, which is in this process (``wayside catalog``)."""
     reasoning_families: dict[str, ReasoningFamily] = Field(default_factory=dict)
     """How families of models are told to reason."""
     default_effort: Literal["minimal", "low", "medium", "high"] = "medium"

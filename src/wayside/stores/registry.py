@@ -1,0 +1,114 @@
+"""All stores of one router by name, and the answers to asks that need them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from wayside.catalog import catalog
+from wayside.settings import CredentialSettings
+from wayside.stores.base import Store, Tools, no_keys
+from wayside.stores.memory import MemorySettings, MemoryStore
+from wayside.vocab.ask import Ask
+from wayside.vocab.errors import AskFailed
+from wayside.vocab.outcome import Credential
+from wayside.vocab.stores import (
+    Delete,
+    Get,
+    Index,
+    Listing,
+    Put,
+    Recall,
+    Release,
+    Remember,
+    Search,
+    Unindex,
+)
+
+MEMORY = "memory"
+"""The store that needs no settings."""
+Spec = Mapping[str, Mapping[str, Any]]
+"""``{kind: settings}``: one value of the settings section ``stores``."""
+
+
+class Stores:
+    """Configured stores and ``memory``. Each is made when first asked, or by :meth:`load`."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, Spec] | None = None,
+        keys: Callable[[CredentialSettings, str], Credential] = no_keys,
+        report: Callable[..., None] = lambda event, **fields: None,
+        reuse: Stores | None = None,
+    ) -> None:
+        """``reuse`` hands over what an earlier configuration made from the same settings, with
+        all that is in it."""
+        self._specs: dict[str, Spec] = {MEMORY: {MEMORY: {}}, **(settings or {})}
+        self._keys, self._report = keys, report
+        self._made: dict[str, Store] = {}
+        self._retired: dict[str, Store] = {}
+        if reuse is not None:
+            for name, store in reuse._made.items():
+                if reuse._specs.get(name) == self._specs.get(name):
+                    self._made[name] = store
+                else:
+                    self._retired[name] = store
+
+    def answerers(self) -> dict[type[Ask[Any]], Any]:
+        return {
+            Recall: lambda ask: self.store(ask.store).recall(ask),
+            Remember: lambda ask: self.store(ask.store).remember(ask),
+            Release: lambda ask: self.store(ask.store).release(ask),
+            Get: lambda ask: self.store(ask.store).get(ask),
+            Put: lambda ask: self.store(ask.store).put(ask),
+            Delete: lambda ask: self.store(ask.store).delete(ask),
+            Listing: lambda ask: self.store(ask.store).listing(ask),
+            Search: lambda ask: self.store(ask.store).search(ask),
+            Index: lambda ask: self.store(ask.store).index(ask),
+            Unindex: lambda ask: self.store(ask.store).unindex(ask),
+        }
+
+    def load(self, names: Iterable[str]) -> None:
+        """Make these stores now, so that no request waits for it; none connects yet."""
+        for name in names:
+            self.store(name)
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(self._specs))
+
+    def kind_of(self, name: str) -> str:
+        """The kind of a store, for people."""
+        return next(iter(self._specs[name]))
+
+    def store(self, name: str) -> Store:
+        """The store called ``name``; :class:`AskFailed` when there is none that can be made."""
+        found = self._made.get(name)
+        if found is None and name in self._specs:
+            found = self._made[name] = self._make(name)
+        found = found or self._retired.get(name)
+        if found is None:
+            raise AskFailed(f"no store {name!r}")
+        return found
+
+    def _make(self, name: str) -> Store:
+        ((kind_name, raw),) = self._specs[name].items()
+        if kind_name == MEMORY:
+            return MemoryStore(MemorySettings.model_validate(raw), self._tools(name))
+        kind = catalog.get("store", kind_name)
+        if kind is None:
+            raise AskFailed(f"store {name!r}: no kind {kind_name!r}")
+        try:
+            made: Store = kind.build(kind.settings.model_validate(raw), self._tools(name))
+        except (ValueError, ImportError) as error:
+            raise AskFailed(f"store {name!r}: {error}") from error
+        return made
+
+    def _tools(self, name: str) -> Tools:
+        return Tools(name, self._keys, self._report)
+
+    def close(self, keep: Stores | None = None) -> None:
+        """Close every store that ``keep`` has not taken over."""
+        kept = set(map(id, keep._made.values())) if keep else set()
+        for store in [*self._made.values(), *self._retired.values()]:
+            if id(store) not in kept:
+                store.close()
