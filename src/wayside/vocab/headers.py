@@ -10,7 +10,9 @@ DEBUG = "x-vsr-debug"
 INTERNAL_PREFIXES = ("x-vsr-", "x-wayside-")
 INTERNAL_NAMES = frozenset({SELECTED_MODEL, "x-gateway-destination-endpoint"})
 
-CONTROLS = frozenset({DEBUG})
+COMPRESSION_CONTROL = "x-vsr-compression-control"
+
+CONTROLS = frozenset({DEBUG, COMPRESSION_CONTROL})
 """Internal names that a client may send to us. They are read, and never passed on."""
 
 HOP_BY_HOP = frozenset(

@@ -30,6 +30,11 @@ def terms(text: str) -> set[str]:
     return set(_terms(set(_WORD.findall(text))))
 
 
+def word_counts(text: str) -> Counter[str]:
+    """How often each word of ``text``, stemmed and in lower case, stands in it."""
+    return Counter(_terms(_WORD.findall(text.lower())))
+
+
 def _terms(words: Iterable[str]) -> list[str]:
     """``words``, stemmed; runs of unspaced scripts as overlapping pairs of letters.
 
