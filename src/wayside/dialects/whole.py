@@ -23,13 +23,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     ``complete``: it ended as its protocol says it ends, nothing is missing and no guard stopped
     it. ``body`` are its bytes in the shape of OpenAI's API, cut off where it was too long to hold
-    (then it is not ``complete``); ``status`` is 0 where no answer came.
+    (then it is not ``complete``); ``status`` is 0 where no answer came. ``warnings`` are what the
+    client was warned of.
     """
 
     status: int = 0
     content_type: str = ""
     body: bytes = b""
     complete: bool = False
+    warnings: tuple[str, ...] = ()
 
     def completion(self) -> dict[str, Any] | None:
         """The whole completion, or ``None`` where there is none to be read."""

@@ -28,7 +28,7 @@ from wayside.dialects.answers import JSON, STREAM
 from wayside.flow import report
 from wayside.flow.reasoning import set_reasoning
 from wayside.flow.tap import UNANSWERED, ReplyTap, tell
-from wayside.plugins import Draft, Early, Plugin
+from wayside.plugins import NO_ROUTE, Draft, Early, Plugin, Route
 from wayside.selection import Candidate, Selector
 from wayside.settings import ReasoningFamily
 from wayside.signals import Reading, Signal
@@ -101,6 +101,8 @@ class Recipe:
     """Also the rules that no decision reads, for those who ask to see them all."""
     plugins: Mapping[str, tuple[Plugin, ...]] = field(default_factory=dict)
     """By decision, for requests that name their model."""
+    policies: Mapping[str, str] = field(default_factory=dict)
+    """By decision: a digest of the settings that its answers depend on."""
     rules: Mapping[SignalRef, Any] = field(default_factory=dict)
     """The settings of every rule, for those who ask why; routing never looks at them."""
     identity: Identity = NOBODY
@@ -211,9 +213,10 @@ def _carry_out(
     choice: Choice, request: Request, body: Body, prompt: Prompt, dice: float
 ) -> Flow[Outcome]:
     """Plugins, then the request as it goes upstream."""
-    draft = Draft(body.edit, choice.verdicts)
+    plugins = choice.option.plugins
+    draft = Draft(body.edit, choice.verdicts, _route(choice, body) if plugins else NO_ROUTE)
     try:
-        for plugin in choice.option.plugins:
+        for plugin in plugins:
             asking = plugin.before(prompt, draft)
             if asking is not None:
                 yield from asking
@@ -227,6 +230,23 @@ def _carry_out(
         now = yield from ask(Now())
         return _early(choice, draft.early, request, body, prompt, int(now), dice)
     return _send(choice, draft, request, body, prompt)
+
+
+def _route(choice: Choice, body: Body) -> Route:
+    """Where a request goes, as plugins may know it."""
+    option, target = choice.option, choice.option.served.target
+    decision = choice.match.decision.name if choice.match else ""
+    effort = (option.candidate.reasoning, option.family, option.effort)
+    return Route(
+        recipe=choice.recipe.name,
+        decision=decision,
+        requested=body.model,
+        model=target.name,
+        upstream=f"{target.base_path} {option.served.upstream_name}",
+        reasoning="" if effort[0] is None else repr((*effort, option.effort_at_top_level)),
+        headers=option.served.headers,
+        policy=choice.recipe.policies.get(decision, ""),
+    )
 
 
 class Choice(msgspec.Struct, frozen=True, eq=False):
@@ -346,6 +366,8 @@ def _send(choice: Choice, draft: Draft, request: Request, body: Body, prompt: Pr
     said = (*option.report, ("x-vsr-selected-confidence", f"{record.confidence:.4f}"))
     if request.headers.get(DEBUG) == "true":
         said = (*said, *report.debug(record))
+    if draft.report:
+        said = (*said, *draft.report)
     headers = served.set_headers()
     tap = None
     if draft.filters or draft.witnesses:

@@ -4,6 +4,9 @@ A whole answer is read, filtered and encoded again. A stream is taken apart even
 a filter releases goes on at once, what it holds follows in a later event. Everything that carries
 no text passes as the bytes it came in. Nothing here knows who reads the bytes, so both shells
 behave alike.
+
+Filters read OpenAI's shapes. Where the model's server or the client speaks another API, a stage
+before the filters, and one after them, translates (:mod:`wayside.dialects.stage`).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import msgspec
 from wayside.dialects import UNREADABLE, decode, encode
 from wayside.dialects.answers import (
     DONE,
+    JSON,
     STREAM,
     Channel,
     Kind,
@@ -32,6 +36,7 @@ from wayside.dialects.answers import (
     spoken,
     strays,
 )
+from wayside.dialects.stage import Stage, Unreadable
 from wayside.dialects.whole import Answer
 from wayside.flow import report
 from wayside.plugins import Blocked, MakeFilter, ReplyFilter, Witness
@@ -59,12 +64,14 @@ class ReplyTap:
     """Filters one answer. ``begin``, then ``feed`` for every chunk, then ``finish``, once each;
     and in the end, whatever happened before, ``settle``.
 
-    Without filters the bytes pass as they are, and are only held for the witnesses.
+    Without filters and stages the bytes pass as they are, and are only held for the witnesses,
+    who are told of an answer in OpenAI's shape. With a stage, errors are taken, too.
     """
 
     __slots__ = (
         "_chains",
         "_choices",
+        "_client",
         "_complete",
         "_content_type",
         "_ended",
@@ -75,15 +82,26 @@ class ReplyTap:
         "_status",
         "_taken",
         "_template",
+        "_upstream",
         "_wanted",
         "_witnessed",
         "_witnesses",
+        "content_type",
         "detail",
         "reason",
         "warnings",
     )
 
-    def __init__(self, makers: Sequence[MakeFilter], witnesses: Sequence[Witness] = ()) -> None:
+    def __init__(
+        self,
+        makers: Sequence[MakeFilter],
+        witnesses: Sequence[Witness] = (),
+        upstream: Stage | None = None,
+        client: Stage | None = None,
+    ) -> None:
+        self._upstream, self._client = upstream, client
+        self.content_type = ""
+        """What the answer is once it was translated; ``""`` leaves what its server says."""
         self._makers = tuple(makers)
         self._witnesses = tuple(witnesses)
         self._witnessed = bytearray()
@@ -107,29 +125,45 @@ class ReplyTap:
         self.warnings: dict[str, None] = {}
 
     def begin(self, status: int, content_type: str) -> Taken:
-        """How the body will be taken; an answer that is no success is not looked at, and one of
-        204 has none."""
+        """How the body will be taken; an answer that is no success is translated at most, and one
+        of 204 has none."""
         self._status, self._content_type = status, content_type
         kind = content_type.partition(";")[0].strip().lower()
         if 200 <= status < 300 and status != 204:
             self._taken = "stream" if kind == STREAM else "whole"
+        elif self._staged and status >= 300 and status != 304:
+            self._taken = "whole"
+        if self._staged and self._taken == "whole":
+            self.content_type = JSON
         return self._taken
+
+    @property
+    def _staged(self) -> bool:
+        return self._upstream is not None or self._client is not None
 
     def feed(self, chunk: bytes) -> Flow[bytes]:
         """What goes on to the client now that ``chunk`` has come."""
         if self._taken == "pass":
             return chunk
-        if not self._makers and self._taken == "stream":
-            self._witness(chunk)
-            return chunk
         if self._ended:
             return b""
-        self._held += chunk
         if self._taken == "whole":
+            self._held += chunk
             if len(self._held) > MAX_BODY:
                 self._held.clear()
                 self._ended, self.reason = True, "too_large"
             return b""
+        try:
+            read = chunk if self._upstream is None else self._upstream.feed(chunk)
+        except Unreadable as error:
+            return self._garbled(error)
+        return self._say((yield from self._filtered(read)))
+
+    def _filtered(self, chunk: bytes) -> Flow[bytes]:
+        """What the filters release of a stream now that ``chunk`` has come."""
+        if not self._makers or not chunk:
+            return chunk
+        self._held += chunk
         out: list[bytes] = []
         at, search = 0, self._searched
         while not self._ended and (found := _BOUNDARY.search(self._held, search)):
@@ -140,9 +174,24 @@ class ReplyTap:
         self._searched = max(0, len(self._held) - 3)
         if len(self._held) > MAX_EVENT and not self._ended:
             out.append(self._stop(_unreadable("too_large")))
-        released = b"".join(out)
+        return b"".join(out)
+
+    def _say(self, released: bytes) -> bytes:
+        """``released`` as the client reads it."""
         self._witness(released)
-        return released
+        if self._client is None or not released:
+            return released
+        try:
+            return self._client.feed(released)
+        except Unreadable as error:
+            return self._garbled(error)
+
+    def _garbled(self, error: Unreadable) -> bytes:
+        """End a stream that is not what its server's API says."""
+        self._ended, self.reason, self.detail = True, "unreadable", str(error)
+        self._held.clear()
+        said = event(_error(_unchecked("it is not what its server's API says"))) + DONE
+        return said if self._client is None else self._client.feed(said)
 
     def finish(self) -> Flow[Ended]:
         """The rest of a stream, or the whole answer, with what is to be said about it."""
@@ -151,17 +200,40 @@ class ReplyTap:
             if ended.status is None and not ended.reason:
                 self._witness(ended.body)
                 self._complete = not self.reason
-            return ended
+            return self._translated(ended)
         rest = b""
         if self._taken == "stream" and not self._ended:
-            tail = bytes(self._held)
-            if tail.strip():  # an event that the end of the stream ends
-                rest = yield from self._event(tail + b"\n\n")
-            if not self._ended:
-                rest += yield from self._flush()
-            self._witness(rest)
+            try:
+                rest = b"" if self._upstream is None else self._upstream.finish()
+                rest = self._say((yield from self._last(rest)))
+                if self._client is not None and not self.reason:
+                    rest += self._client.finish()
+            except Unreadable as error:
+                rest = self._garbled(error)
             self._complete = not self.reason
         return Ended(body=rest, reason=self.reason)
+
+    def _last(self, read: bytes) -> Flow[bytes]:
+        """What the filters release when ``read`` was the last of a stream."""
+        rest: bytes = yield from self._filtered(read)
+        tail = bytes(self._held)
+        if tail.strip() and not self._ended:  # an event that the end of the stream ends
+            rest += yield from self._event(tail + b"\n\n")
+        if not self._ended:
+            rest += yield from self._flush()
+        return rest
+
+    def _translated(self, ended: Ended) -> Ended:
+        """A whole answer as the client reads it."""
+        if self._client is None or not ended.body:
+            return ended
+        try:
+            body = self._client.whole(ended.status or self._status, ended.body)
+        except Unreadable as error:
+            self.reason, self.detail = "unreadable", str(error)
+            ended = _refused(_unchecked("it is not what its server's API says"))
+            body = self._client.whole(ended.status or 502, ended.body)
+        return msgspec.structs.replace(ended, body=body)
 
     def settle(self) -> Flow[None] | None:
         """Tell the witnesses how it went."""
@@ -173,6 +245,7 @@ class ReplyTap:
             content_type=self._content_type,
             body=bytes(self._witnessed),
             complete=complete,
+            warnings=tuple(self.warnings),
         )
         self._witnessed = bytearray()
         witnesses, self._witnesses = self._witnesses, ()
@@ -309,7 +382,13 @@ class ReplyTap:
         if self._ended:
             return _refused(_unchecked("it is too large"))
         raw = bytes(self._held)
-        if not raw or not self._makers:
+        if self._upstream is not None:
+            try:
+                raw = self._upstream.whole(self._status, raw)
+            except Unreadable as error:
+                self.reason, self.detail = "unreadable", str(error)
+                return _refused(_unchecked("it is not what its server's API says"))
+        if not raw or not self._makers or self._status >= 300:
             return Ended(body=raw)
         try:
             said, _ = decode(_decoder, raw)

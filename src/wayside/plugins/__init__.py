@@ -27,7 +27,11 @@ __all__ = [
     "MakeFilter",
     "Plugin",
     "ReplyFilter",
+    "Route",
     "Witness",
+    "about_tool",
+    "offered_tools",
+    "tool_name",
 ]
 
 NO_VERDICTS: Verdicts = {}
@@ -91,6 +95,25 @@ class Witness(Protocol):
     def ended(self, answer: Answer) -> Flow[None] | None: ...
 
 
+class Route(NamedTuple):
+    """Where a draft is going, and by which rules: what tells answers of two policies apart.
+
+    ``model`` is ours, ``upstream`` what its servers know, with the path. ``reasoning`` says how
+    hard it is to think, ``headers`` are the model's own, ``policy`` is a digest of the settings of
+    the decision's plugins and of the engines.
+    """
+
+    recipe: str = ""
+    decision: str = ""
+    requested: str = ""
+    model: str = ""
+    upstream: str = ""
+    reasoning: str = ""
+    headers: HeaderPairs = ()
+    policy: str = ""
+
+
+NO_ROUTE = Route()
 MakeFilter = Callable[[Channel], ReplyFilter | None]
 """Gives a new filter for a channel, or None to let it pass. It is also called to learn whether
 texts of a kind are watched."""
@@ -100,15 +123,33 @@ class Draft:
     """The request as it will go upstream, while plugins work on it.
 
     ``edit`` is made on first use, so that a plugin which touches only headers costs no decoding.
-    ``verdicts`` are what the signals said.
+    ``verdicts`` are what the signals said, ``route`` is where it goes. Whoever puts something of
+    the user's own into the body, or takes it out, sets ``personal``: the answer is for nobody
+    else. ``report`` are headers for the response, if the model is asked.
     """
 
-    __slots__ = ("_edit", "_start", "early", "filters", "removed", "set", "verdicts", "witnesses")
+    __slots__ = (
+        "_edit",
+        "_start",
+        "early",
+        "filters",
+        "personal",
+        "removed",
+        "report",
+        "route",
+        "set",
+        "verdicts",
+        "witnesses",
+    )
 
-    def __init__(self, start: Any, verdicts: Verdicts = NO_VERDICTS) -> None:
+    def __init__(
+        self, start: Any, verdicts: Verdicts = NO_VERDICTS, route: Route = NO_ROUTE
+    ) -> None:
         self._start = start
         self._edit: Edit | None = None
-        self.verdicts = verdicts
+        self.verdicts, self.route = verdicts, route
+        self.personal = False
+        self.report: list[tuple[str, str]] = []
         self.set: dict[str, str] = {}
         self.removed: list[str] = []
         self.early: Early | None = None
@@ -120,6 +161,12 @@ class Draft:
         if self._edit is None:
             self._edit = self._start()
         return self._edit
+
+    @property
+    def original(self) -> Edit:
+        """The body as the client sent it, to be read."""
+        said: Edit = self._start()
+        return said
 
     @property
     def body(self) -> Edit:
@@ -147,11 +194,41 @@ class Draft:
         self.early = Early("", path, completion=completion, report=report)
 
 
+LONGEST = 600
+"""Characters of a tool's description that are compared."""
+
+
+def offered_tools(draft: Draft) -> list[Any]:
+    """The request's ``tools``."""
+    tools = draft.body.get("tools")
+    return tools if isinstance(tools, list) else []
+
+
+def tool_name(tool: Any) -> str:
+    """The name of ``{type: function, function: {name}}`` or of a built-in tool (its type)."""
+    if not isinstance(tool, dict):
+        return ""
+    inner = tool.get("function") or tool.get("custom")
+    found = inner.get("name") if isinstance(inner, dict) else tool.get("name") or tool.get("type")
+    return found if isinstance(found, str) else ""
+
+
+def about_tool(tool: Any) -> str:
+    """What a tool is compared by: its name as words, and its description."""
+    inner = tool.get("function") or tool.get("custom") or tool if isinstance(tool, dict) else {}
+    said = inner.get("description") if isinstance(inner, dict) else ""
+    name = tool_name(tool).replace("_", " ").replace(".", " ").replace("-", " ")
+    return f"{name}: {said}"[:LONGEST] if isinstance(said, str) and said else name
+
+
 class Plugin(Protocol):
     """Built once per decision from its settings.
 
     A class attribute ``answers = True`` says that it always replies, so that a decision with it
-    needs no model.
+    needs no model. ``last = True`` says that it runs after all others, wherever it is written.
+    An attribute ``reads`` maps settings that name files to what takes their bytes, called once by
+    the compiler (and may raise :class:`ConfigError`); ``banks`` are examples that it compares
+    prompts with.
     """
 
     def __init__(self, rule: Any) -> None: ...

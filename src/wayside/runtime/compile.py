@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -56,6 +58,8 @@ for _package in _FAMILIES:
     discover(_package)
 
 DEFAULT_RECIPE = "default"
+MAX_FILE = 16 << 20
+"""Bytes of a file that a setting of a plugin names."""
 _TOP_LEVEL_EFFORT_HOSTS = (".api.openai.com", ".openrouter.ai")
 Signals = dict[str, tuple[Signal, tuple[str, ...]]]
 Keys = Callable[[CredentialSettings, str], Credential]
@@ -338,6 +342,7 @@ class _Compiler:
             selectors=selectors,
             options=options,
             plugins=by_decision,
+            policies={d.name: self.digest(d) for d in routing.decisions},
             default=default,
             identity=self.identity,
             projections=projections,
@@ -498,8 +503,31 @@ class _Compiler:
             parsed = self.validated(kind, rule, at) if kind else None
             if kind and parsed is not None:
                 self.uses_engines(parsed, at)
-                built.append(kind.build(parsed))
-        return tuple(built)
+                plugin = kind.build(parsed)
+                for field, take in getattr(plugin, "reads", {}).items():
+                    self.read_file(getattr(parsed, field), take, f"{at}.{field}")
+                self.banks.extend(getattr(plugin, "banks", {}).values())
+                built.append(plugin)
+        return tuple(sorted(built, key=lambda plugin: getattr(plugin, "last", False)))
+
+    def digest(self, d: DecisionSettings) -> str:
+        """What tells a decision's answers from those under other settings: its plugins, in their
+        order, and the engines that these may ask."""
+        told = [list(d.plugins.items()), sorted(self.settings.engines.items())]
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+
+    def read_file(self, path: str, take: Callable[[bytes], None], where: str) -> None:
+        """Hand the content of a file that a setting names to whoever wants it."""
+        try:
+            with Path(path).open("rb") as file:
+                raw = file.read(MAX_FILE + 1)
+            if len(raw) > MAX_FILE:
+                raise ConfigError.one(f"{path} is larger than {MAX_FILE >> 20} MiB")
+            take(raw)
+        except OSError as error:
+            self.wrong(f"cannot read {path}: {error.strerror}", where, "name a file that is there")
+        except ConfigError as error:
+            self.problems.extend(Problem(p.what, where, p.fix) for p in error.problems)
 
     def kind(self, family: Family, name: str, where: str, what: str) -> Kind | None:
         found = catalog.get(family, name)

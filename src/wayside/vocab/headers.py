@@ -12,7 +12,9 @@ INTERNAL_NAMES = frozenset({SELECTED_MODEL, "x-gateway-destination-endpoint"})
 
 COMPRESSION_CONTROL = "x-vsr-compression-control"
 
-CONTROLS = frozenset({DEBUG, COMPRESSION_CONTROL})
+CACHE_CONTROL = "x-vsr-cache-control"
+
+CONTROLS = frozenset({DEBUG, COMPRESSION_CONTROL, CACHE_CONTROL})
 """Internal names that a client may send to us. They are read, and never passed on."""
 
 HOP_BY_HOP = frozenset(

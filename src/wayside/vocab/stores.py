@@ -40,7 +40,8 @@ class Recall(msgspec.Struct, Ask[Recalled], frozen=True):
 
     Only entries of ``partition`` are looked at: first the one kept under ``key``, then, where
     there is a ``vector``, up to ``most`` whose cosine to it is at least ``threshold``. With
-    ``wait_s`` a second asker of a key that somebody leads waits that long for the answer.
+    ``wait_s`` a second asker of a key that somebody leads waits that long for the answer. With an
+    empty ``key`` only the vector is looked for, and nobody leads.
     """
 
     store: str
