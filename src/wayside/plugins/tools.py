@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from wayside.catalog import catalog
-from wayside.plugins import Draft
+from wayside.plugins import Draft, about_tool, offered_tools, tool_name
 from wayside.settings import EngineName, EngineOf, Settings
 from wayside.vocab.ask import Embed, Flow, ask
 from wayside.vocab.errors import AskFailed
@@ -16,8 +16,6 @@ from wayside.vocab.prompt import Prompt
 Names = tuple[Annotated[str, Field(min_length=1, max_length=256)], ...]
 _MOST = 512
 """Tools compared by meaning in one request; more are only filtered by name."""
-_LONGEST = 600
-"""Characters of a tool's description that are compared."""
 
 
 class ToolsRule(Settings):
@@ -69,8 +67,8 @@ class ToolsPlugin:
             draft.edit.drop("function_call")
             return None
         self._filter_functions(draft)
-        offered = _offered(draft)
-        named = [tool for tool in offered if self._allowed(_name(tool))]
+        offered = offered_tools(draft)
+        named = [tool for tool in offered if self._allowed(tool_name(tool))]
         if rule.top_k is None and rule.threshold is None:
             if len(named) < len(offered):
                 _keep(draft, named)
@@ -82,7 +80,7 @@ class ToolsPlugin:
         offered = draft.body.get("functions")
         if not isinstance(offered, list):
             return
-        named = [function for function in offered if self._allowed(_name(function))]
+        named = [function for function in offered if self._allowed(tool_name(function))]
         if len(named) == len(offered):
             return
         draft.edit.set("functions", named)
@@ -90,7 +88,7 @@ class ToolsPlugin:
         if not named:
             draft.edit.drop("functions")
             draft.edit.drop("function_call")
-        elif isinstance(chosen, dict) and not self._allowed(_name(chosen)):
+        elif isinstance(chosen, dict) and not self._allowed(tool_name(chosen)):
             draft.edit.drop("function_call")
 
     def _allowed(self, name: str) -> bool:
@@ -102,7 +100,7 @@ class ToolsPlugin:
         rule = self._rule
         kept = named
         if prompt.question.strip() and 0 < len(named) <= _MOST:
-            texts = tuple(_about(tool) for tool in named)
+            texts = tuple(about_tool(tool) for tool in named)
             try:
                 question, *tools = yield from ask(Embed((prompt.question, *texts), rule.engine))
             except AskFailed:  # a lost comparison must not take a tool that the answer needs
@@ -117,18 +115,15 @@ class ToolsPlugin:
             _keep(draft, kept)
 
 
-def _offered(draft: Draft) -> list[Any]:
-    tools = draft.body.get("tools")
-    return tools if isinstance(tools, list) else []
-
-
 def _keep(draft: Draft, tools: list[Any]) -> None:
     """Offer these and no others; a choice among tools that are gone goes with them."""
     edit = draft.edit
     if tools:
         edit.set("tools", tools)
         chosen = edit.get("tool_choice")
-        if isinstance(chosen, dict) and _name(chosen) not in {_name(tool) for tool in tools}:
+        if isinstance(chosen, dict) and tool_name(chosen) not in {
+            tool_name(tool) for tool in tools
+        }:
             edit.drop("tool_choice")
         return
     for field in ("tools", "tool_choice", "parallel_tool_calls"):
@@ -147,19 +142,3 @@ def _strip_history(draft: Draft) -> None:
             if len(plain) == len(turn) or plain.get("content"):
                 kept.append(plain)
     draft.edit.set("messages", kept)
-
-
-def _name(tool: Any) -> str:
-    """The name of ``{type: function, function: {name}}`` or of a built-in tool (its type)."""
-    if not isinstance(tool, dict):
-        return ""
-    inner = tool.get("function") or tool.get("custom")
-    found = inner.get("name") if isinstance(inner, dict) else tool.get("name") or tool.get("type")
-    return found if isinstance(found, str) else ""
-
-
-def _about(tool: Any) -> str:
-    inner = tool.get("function") or tool.get("custom") or tool if isinstance(tool, dict) else {}
-    said = inner.get("description") if isinstance(inner, dict) else ""
-    name = _name(tool).replace("_", " ").replace(".", " ").replace("-", " ")
-    return f"{name}: {said}"[:_LONGEST] if isinstance(said, str) and said else name
