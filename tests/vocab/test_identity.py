@@ -31,12 +31,18 @@ def test_other_names_of_headers() -> None:
     assert (told.user, told.groups) == ("bob", ("r",))
 
 
-def test_both_headers_stay_here_unless_they_are_trusted_and_wanted_upstream() -> None:
+def test_a_team_and_a_tenant_are_told_too() -> None:
+    told = Identity(trusted=True).told(
+        PROMPT, {"x-authz-team-id": "red", "x-authz-tenant-id": " acme"}
+    )
+    assert (told.user, told.team, told.tenant) == ("", "red", "acme")
+
+
+def test_the_headers_stay_here_unless_they_are_trusted_and_wanted_upstream() -> None:
+    names = ("user-id", "user-groups", "team-id", "tenant-id")
     both = (
-        "x-authz-user-id",
-        "x-authz-user-groups",
-        "x_authz_user_id",
-        "x_authz_user_groups",
+        *(f"x-authz-{name}" for name in names),
+        *(f"x-authz-{name}".replace("-", "_") for name in names),
     )
     assert NOBODY.removed == Identity(trusted=True).removed == both
     assert Identity(upstream=True).removed == both

@@ -97,7 +97,12 @@ class _Compiler:
         self.targets: dict[str, Target] = {}
         who = settings.identity
         self.identity = Identity(
-            who.user_header, who.groups_header, trusted=who.trusted, upstream=who.upstream
+            who.user_header,
+            who.groups_header,
+            who.team_header,
+            who.tenant_header,
+            trusted=who.trusted,
+            upstream=who.upstream,
         )
         self.engine_rules: dict[str, tuple[str, Any]] = {}
         """Where each configured engine's settings stand, and those settings."""

@@ -87,21 +87,31 @@ class IdentitySettings(Settings):
     """
 
     trusted: bool = False
-    """Whether to believe the two headers; otherwise they are removed unread."""
+    """Whether to believe these headers; otherwise they are removed unread."""
     user_header: str = "x-authz-user-id"
     """Carries the user's name."""
     groups_header: str = "x-authz-user-groups"
     """Carries the user's groups, with commas between them."""
+    team_header: str = "x-authz-team-id"
+    """Carries the name of the user's team."""
+    tenant_header: str = "x-authz-tenant-id"
+    """Carries the name of the organisation that the user belongs to."""
     upstream: bool = False
     """Whether trusted headers go on to the models' servers."""
 
-    _check_names = field_validator("user_header", "groups_header")(header_name)
+    _check_names = field_validator("user_header", "groups_header", "team_header", "tenant_header")(
+        header_name
+    )
 
     @model_validator(mode="after")
-    def _two_headers_of_their_own(self) -> IdentitySettings:
-        if self.user_header == self.groups_header:
-            raise ValueError("user_header and groups_header are the same; give each its own")
-        if not {self.user_header, self.groups_header}.isdisjoint(CREDENTIALS):
+    def _headers_of_their_own(self) -> IdentitySettings:
+        found: dict[str, str] = {}
+        for name in ("user_header", "groups_header", "team_header", "tenant_header"):
+            header = getattr(self, name)
+            if header in found:
+                raise ValueError(f"{found[header]} and {name} are the same; give each its own")
+            found[header] = name
+        if not found.keys().isdisjoint(CREDENTIALS):
             raise ValueError("a header that carries a key cannot say who is asking")
         return self
 

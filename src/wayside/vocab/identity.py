@@ -10,7 +10,7 @@ from wayside.vocab.prompt import Prompt
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """The lower-case names of the two headers, and whether what they say is believed.
+    """The lower-case names of the headers, and whether what they say is believed.
 
     Whoever can set them can be anybody. They are believed only where the configuration says that
     a proxy sets or removes them on every request; otherwise they are as if they were not there.
@@ -18,6 +18,8 @@ class Identity(msgspec.Struct, frozen=True):
 
     user: str = "x-authz-user-id"
     groups: str = "x-authz-user-groups"
+    team: str = "x-authz-team-id"
+    tenant: str = "x-authz-tenant-id"
     trusted: bool = False
     upstream: bool = False
 
@@ -26,11 +28,11 @@ class Identity(msgspec.Struct, frozen=True):
         """Header names that do not go upstream, in both spellings that servers may read."""
         if self.trusted and self.upstream:
             return ()
-        names = (self.user, self.groups)
+        names = (self.user, self.groups, self.team, self.tenant)
         return tuple(dict.fromkeys([*names, *(name.replace("-", "_") for name in names)]))
 
     def told(self, prompt: Prompt, headers: Mapping[str, str]) -> Prompt:
-        """``prompt`` with the user and groups that ``headers`` name.
+        """``prompt`` with the user, the groups, the team and the tenant that ``headers`` name.
 
         Groups are listed with commas; a header sent twice is one list.
         """
@@ -38,9 +40,12 @@ class Identity(msgspec.Struct, frozen=True):
             return prompt
         user = headers.get(self.user, "").strip()
         groups = [group.strip() for group in headers.get(self.groups, "").split(",")]
-        if not user and not any(groups):
+        team, tenant = (headers.get(name, "").strip() for name in (self.team, self.tenant))
+        if not (user or team or tenant or any(groups)):
             return prompt
-        return msgspec.structs.replace(prompt, user=user, groups=tuple(filter(None, groups)))
+        return msgspec.structs.replace(
+            prompt, user=user, groups=tuple(filter(None, groups)), team=team, tenant=tenant
+        )
 
 
 NOBODY = Identity()

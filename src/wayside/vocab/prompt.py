@@ -29,7 +29,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     ``tools`` are the names of the tools offered.
     ``metadata`` is the request's own ``metadata`` object (strings only).
     ``headers`` are lower-case; internal ones a client may not send are not among them.
-    ``user`` and ``groups`` say who asks, where a proxy is trusted to tell.
+    ``user``, ``groups``, ``team`` and ``tenant`` say who asks, where a proxy is trusted to tell.
     """
 
     model: str
@@ -42,3 +42,5 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = NOTHING
     user: str = ""
     groups: tuple[str, ...] = ()
+    team: str = ""
+    tenant: str = ""
