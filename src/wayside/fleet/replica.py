@@ -10,7 +10,7 @@ from collections.abc import Hashable
 from typing import Protocol
 
 from wayside.settings.address import Address
-from wayside.settings.model import TimeoutSettings
+from wayside.settings.resilience import TimeoutSettings
 
 FAILURES_TO_LEAVE = 2
 """Consecutive failures after which a replica leaves the rotation."""

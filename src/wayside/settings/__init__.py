@@ -27,12 +27,20 @@ from wayside.settings.model import (
     StoreName,
     StoreOf,
     Task,
-    TimeoutSettings,
     TlsSettings,
 )
 from wayside.settings.projections import ProjectionSettings
+from wayside.settings.resilience import (
+    BreakerSettings,
+    HedgeSettings,
+    QueueSettings,
+    RetrySettings,
+    TimeoutSettings,
+    UrgencySettings,
+)
 
 __all__ = [
+    "BreakerSettings",
     "CandidateSettings",
     "Capability",
     "Condition",
@@ -44,6 +52,7 @@ __all__ = [
     "EntrypointSettings",
     "EnvoySettings",
     "ExtProcSettings",
+    "HedgeSettings",
     "IdentitySettings",
     "LimitSettings",
     "ListenSettings",
@@ -53,7 +62,9 @@ __all__ = [
     "ModelSettings",
     "PriceSettings",
     "ProjectionSettings",
+    "QueueSettings",
     "ReasoningFamily",
+    "RetrySettings",
     "RouterSettings",
     "RoutingSettings",
     "Settings",
@@ -62,4 +73,5 @@ __all__ = [
     "Task",
     "TimeoutSettings",
     "TlsSettings",
+    "UrgencySettings",
 ]

@@ -20,8 +20,20 @@ from pydantic import (
 )
 
 from wayside.settings.address import Address, parse_address
-from wayside.settings.base import Name, Settings
+from wayside.settings.base import Capability, Name, Settings, StoreName, StoreOf
 from wayside.settings.projections import ProjectionSettings
+from wayside.settings.sticky import LearningSettings, StickySettings
+from wayside.settings.resilience import (
+    BreakerSettings,
+    EndpointTimeoutSettings,
+    FallbackOn,
+    HedgeSettings,
+    QueueSettings,
+    RetrySettings,
+    TimeoutSettings,
+    Urgency,
+    UrgencySettings,
+)
 from wayside.vocab.headers import CREDENTIALS, header_name, header_value
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000)]
@@ -48,23 +60,6 @@ class EngineOf:
 
 EngineName = Annotated[str, Field(min_length=1, max_length=256)]
 """A built-in engine, or a key of ``engines``; write ``Annotated[EngineName, EngineOf(task)]``."""
-
-
-Capability = Literal["cache", "documents", "search"]
-"""What a store can do: hold answers to be found again, documents by key, passages by meaning."""
-
-
-class StoreOf:
-    """Marks a settings field as the name of a store that does ``capability``; checked on load."""
-
-    __slots__ = ("capability",)
-
-    def __init__(self, capability: Capability) -> None:
-        self.capability: Capability = capability
-
-
-StoreName = Annotated[str, Field(min_length=1, max_length=256)]
-"""``memory``, or a key of ``stores``; write ``Annotated[StoreName, StoreOf(capability)]``."""
 
 
 class ListenSettings(Settings):
@@ -225,17 +220,6 @@ class TlsSettings(Settings):
     """Name for SNI and verification; the endpoint's host when absent."""
 
 
-class TimeoutSettings(Settings):
-    """How long one attempt may take."""
-
-    connect_s: PositiveFloat = 5.0
-    """Until a connection stands, TLS included."""
-    first_byte_s: PositiveFloat = 300.0
-    """From the request's last byte to the response's first."""
-    idle_s: PositiveFloat = 300.0
-    """The longest silence inside a response."""
-
-
 class EndpointSettings(Settings):
     """One replica. A bare string is its URL.
 
@@ -250,6 +234,10 @@ class EndpointSettings(Settings):
     """For the log; the address when absent."""
     weight: Weight = 1.0
     """Its share of the requests, against the other endpoints' weights."""
+    timeouts: EndpointTimeoutSettings = EndpointTimeoutSettings()
+    """Where they differ from the model's."""
+    max_in_flight: PositiveInt | None = None
+    """Requests that it is sent at once; others go elsewhere, or wait (`queue` of the model)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -323,7 +311,21 @@ class ModelSettings(Settings):
     tls: TlsSettings = TlsSettings()
     """For https endpoints."""
     timeouts: TimeoutSettings = TimeoutSettings()
-    """Of each attempt."""
+    """How long its servers have for what."""
+    retries: RetrySettings = RetrySettings()
+    """When a request is sent once more."""
+    breaker: BreakerSettings = BreakerSettings()
+    """When one of its servers is left out."""
+    hedge: HedgeSettings | None = None
+    """Second attempts beside slow ones; none when absent."""
+    queue: QueueSettings = QueueSettings()
+    """How many requests it takes at once, and how others wait."""
+    fallbacks: tuple[Name, ...] = ()
+    """Models that answer in its place, in this order, when it gives no answer; also for clients
+    that name it. Never once an answer has begun."""
+    fallback_on: tuple[FallbackOn, ...] = ("failure", "overload", "context_length")
+    """What it gives no answer for: no server that answers; 429 or a full queue; a prompt that is
+    too long for it (then models with a greater `context_window` are asked)."""
 
 
 class ReasoningFamily(Settings):
@@ -442,6 +444,12 @@ class DecisionSettings(Settings):
     """Steps around the decision by kind, applied in the order written."""
     on_unknown: Literal["no_match", "match", "fail_request"] = "no_match"
     """What a rule means that nobody could evaluate: go on, take it, or answer 503."""
+    fallbacks: tuple[CandidateSettings, ...] | None = None
+    """Models that answer when the chosen one gives no answer, in this order, in the place of its
+    own `fallbacks`."""
+    urgency: Urgency = 0
+    """Of its requests where they have to wait for a model: the greatest goes first, and is
+    refused last."""
 
     @property
     def selector(self) -> tuple[str, dict[str, Any]]:
@@ -476,6 +484,8 @@ class RoutingSettings(Settings):
     bands of scores, which rules name as ``projection:NAME``."""
     decisions: tuple[DecisionSettings, ...] = ()
     """In any order."""
+    sticky: StickySettings = StickySettings()
+    """How conversations keep the model they were given."""
 
 
 class EntrypointSettings(Settings):
@@ -526,6 +536,8 @@ class RouterSettings(Settings):
     """Where people and Prometheus connect."""
     limits: LimitSettings = LimitSettings()
     """What a client may cost."""
+    urgency: UrgencySettings = UrgencySettings()
+    """Whose requests go first where they have to wait."""
     log: LogSettings = LogSettings()
     """What is written, and where."""
     extproc: ExtProcSettings = ExtProcSettings()
@@ -554,6 +566,8 @@ class RouterSettings(Settings):
     """Further recipes, for entrypoints."""
     entrypoints: tuple[EntrypointSettings, ...] = ()
     """Names that route by a recipe of their own."""
+    learning: LearningSettings = LearningSettings()
+    """What outcomes of requests teach algorithms that go by them."""
     guard_recipe: Name | None = None
     """A recipe whose decisions also judge requests that name a model: their plugins block, mask
     or watch, the model stays. Unset, such requests go straight through (as in vSR)."""
