@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from wayside.translate.algorithms import TRANSLATORS
+from wayside.translate.learned import Models
 from wayside.translate.notes import Severity
 from wayside.translate.plugins import BLOCKED, read_plugins
 from wayside.translate.reading import Reader
@@ -102,7 +104,7 @@ def _decision(decision: Reader, name: str, routing: Routing) -> dict[str, Any] |
         out["when"] = when
     if candidates:
         out["models"] = candidates
-    if (select := _select(decision, candidates)) != "static":
+    if (select := _select(decision, candidates, routing.signals.models)) != "static":
         out["select"] = select
     if plugins.made:
         out["plugins"] = plugins.made
@@ -257,8 +259,8 @@ def _candidate(ref: Reader, routing: Routing) -> Any:
     return out if len(out) > 1 else model
 
 
-def _select(decision: Reader, candidates: list[Any]) -> str:
-    """vSR's algorithms other than ``static`` are not here yet.
+def _select(decision: Reader, candidates: list[Any], models: Models) -> str | dict[str, Any]:
+    """The algorithm, with its settings where it has some (:mod:`.algorithms`).
 
     Weights without an algorithm are taken as shares, which is what they say.
     """
@@ -267,6 +269,15 @@ def _select(decision: Reader, candidates: list[Any]) -> str:
         kind = (algorithm.text("type") or "static").lower()
         if kind == "weighted":
             return "weighted"
+        if (translate := TRANSLATORS.get(kind)) is not None:
+            if algorithm.text("on_error") == "fail":
+                why = "when an algorithm fails the first model answers; the request goes on"
+                algorithm.note(why, "unsupported", key="on_error")
+            made = translate(algorithm.inner(kind), models)
+            if not isinstance(made, str):
+                return {kind: made} if made else kind
+            algorithm.leave_out(f"{made}; the first model answers")
+            return "static"
         if kind != "static":
             algorithm.leave_out(f"algorithm {kind} is not supported yet; the first model answers")
             return "static"

@@ -1,7 +1,7 @@
 """How well a prompt fits each model's description: the scores of description-based selection.
 
-The formula is vSR's router_dc (``pkg/selection/router_dc.go``). It borrows from RouterDC, "Query-Based
-Router by Dual Contrastive Learning" (Chen et al. 2024, arXiv:2409.19886), that every model
+The formula is vSR's router_dc (``pkg/selection/router_dc.go``). It borrows from RouterDC (Chen et
+al. 2024, "Query-Based Router by Dual Contrastive Learning", arXiv:2409.19886) that every model
 has a vector and that a query goes to the nearest. Nothing is learnt here: a model's vector is that
 of its description.
 """
