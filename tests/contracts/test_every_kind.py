@@ -5,6 +5,7 @@ A new kind is covered by existing: this suite tells its author what is missing.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Generator
@@ -24,11 +25,12 @@ import wayside.signals
 import wayside.stores
 from wayside.catalog import Family, Kind, catalog, discover
 from wayside.engines import Engine
-from wayside.selection import Candidate
+from wayside.selection import Candidate, Picked, pick
 from wayside.settings import RouterSettings
 from wayside.stores import Store, Tools
 from wayside.vocab.ask import Ask, Classify, Embed, Failure, Language, Mark, Now, Similar, Span
 from wayside.vocab.errors import AskFailed
+from wayside.vocab.observed import ModelFacts, Observe, Seen, Standing, Standings
 from wayside.vocab.prompt import Message, Prompt
 from wayside.vocab.tokens import estimate_tokens
 from wayside.vocab.verdict import Verdict
@@ -236,6 +238,13 @@ def answer(question: Ask[Any]) -> Any:
             return (("de", 0.6), ("nl", 0.3))
         case Now():
             return 1_800_000_000.0
+        case Observe(models=models, percentiles=at):
+            return tuple(
+                Seen(samples=9, ttft_s=(0.1 * i,) * len(at), tpot_s=(0.01,) * len(at))
+                for i in range(len(models))
+            )
+        case Standings(candidates=names):
+            return tuple(Standing(rating=1500.0 + i, games=i) for i in range(len(names)))
     pytest.fail(f"answer {question!r} in {__file__}")
 
 
@@ -310,6 +319,22 @@ def test_a_selector_chooses_one_of_the_candidates(
 ) -> None:
     candidates = tuple(Candidate(f"m{i}", weight=weight) for i, weight in enumerate(weights))
     selector = build(kind, example(kind.settings))
-    chosen = selector.choose(Prompt(model="auto"), candidates, dice)
-    assert chosen in candidates
-    assert chosen == selector.choose(Prompt(model="auto"), candidates, dice)
+    if hasattr(selector, "meet"):
+        selector.meet(tuple(ModelFacts(name=c.model, description=c.model) for c in candidates))
+
+    def picked(reply: Any = answer) -> Picked:
+        flow = pick(selector, Prompt(model="auto", question="Why?"), candidates, dice)
+        try:
+            asks = next(flow)
+            while True:
+                asks = flow.send(tuple(reply(a) for a in asks))
+        except StopIteration as stop:
+            found: Picked = stop.value
+            return found
+
+    chosen = picked()
+    assert chosen.candidate in candidates
+    assert len(chosen.scores) in (0, len(candidates))
+    assert chosen == picked(), "the same dice and the same answers give the same choice"
+    with contextlib.suppress(AskFailed):
+        assert picked(lambda _: Failure("nobody home")).candidate in candidates

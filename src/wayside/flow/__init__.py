@@ -29,7 +29,7 @@ from wayside.flow import report
 from wayside.flow.reasoning import set_reasoning
 from wayside.flow.tap import UNANSWERED, ReplyTap, tell
 from wayside.plugins import NO_ROUTE, Draft, Early, Plugin, Route
-from wayside.selection import Candidate, Selector
+from wayside.selection import Candidate, Picked, Selector, pick
 from wayside.settings import ReasoningFamily
 from wayside.signals import Reading, Signal
 from wayside.vocab.ask import Bank, Flow, Now, ask, gather
@@ -261,6 +261,8 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
 
 def judge(recipe: Recipe, prompt: Prompt) -> Flow[tuple[Verdicts, Match | None]]:
     """Signals and the decision they lead to, if any."""
+    why: str = ""
+    """What the algorithm says of its choice."""
     verdicts: Verdicts = yield from read_signals(recipe.signals, prompt)
     if recipe.projections is not NONE:
         verdicts = recipe.projections.apply(verdicts)
@@ -288,16 +290,12 @@ def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
         option = recipe.options[match.decision.name, candidate]
         return Choice(recipe, verdicts, match, "default", option)
     algorithm, selector = recipe.selectors[match.decision.name]
-    chosen = selector.choose(prompt, match.decision.candidates, dice)
-    if isinstance(chosen, Candidate):
-        candidate = chosen
-    else:
-        try:
-            candidate = yield from chosen
-        except AskFailed:  # spec: vSR's fallback chain, an algorithm that fails takes the first
-            candidate = match.decision.candidates[0]
-    option = recipe.options[match.decision.name, candidate]
-    return Choice(recipe, verdicts, match, algorithm, option)
+    try:
+        picked = yield from pick(selector, prompt, match.decision.candidates, dice)
+    except AskFailed as failed:  # vSR's fallback chain: an algorithm that fails takes the first
+        picked = Picked(match.decision.candidates[0], f"the first, for want of an answer: {failed}")
+    option = recipe.options[match.decision.name, picked.candidate]
+    return Choice(recipe, verdicts, match, algorithm, option, picked.why)
 
 
 def _early(
@@ -347,6 +345,7 @@ def _record(choice: Choice, body: Body, prompt: Prompt, model: str, path: str) -
     )
 
 
+        why=choice.why,
 def _send(choice: Choice, draft: Draft, request: Request, body: Body, prompt: Prompt) -> Forward:
     option, served = choice.option, choice.option.served
     reasoning = option.candidate.reasoning

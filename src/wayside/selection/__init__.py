@@ -1,7 +1,13 @@
-"""Choose one model among a decision's candidates. One file per algorithm."""
+"""Choose one model among a decision's candidates. One file per algorithm.
+
+An algorithm gives a candidate, or a :class:`Picked` that also says why and what every candidate
+scored. With scores, whoever keeps conversations on one model (:mod:`wayside.flow.sticky`) can tell
+whether another one would be worth the change.
+"""
 
 from __future__ import annotations
 
+from types import GeneratorType
 from typing import Any, Protocol
 
 import msgspec
@@ -22,14 +28,77 @@ class Candidate(msgspec.Struct, frozen=True):
     reasoning: bool | None = None
     effort: str | None = None
 
+    @property
+    def name(self) -> str:
+        """What answers: the adapter where there is one, else the model."""
+        return self.lora or self.model
+
+
+Scores = tuple[float | None, ...]
+"""What each candidate is worth, in order: higher is better and 0..1 is the usual range, so that
+differences mean about the same in every algorithm. ``None``: it must not be chosen."""
+
+
+class Picked(msgspec.Struct, frozen=True):
+    """A choice and its reason.
+
+    ``why`` is short and for people: ``small 0.71, big 0.64``. ``scores`` are empty where the
+    algorithm has none.
+    """
+
+    candidate: Candidate
+    why: str = ""
+    scores: Scores = ()
+
 
 class Selector(Protocol):
-    """Built once per decision from its settings."""
+    """Built once per decision from its settings.
+
+    Class attributes tell what it needs: ``observes`` (it asks
+    :class:`~wayside.vocab.observed.Observe`), ``learns`` (it asks
+    :class:`~wayside.vocab.observed.Standings`) and ``steady`` (its choice does not change within a
+    conversation, so nobody has to see to that). They are ``False`` where they are absent. ``meet``
+    is called with the facts of the candidates, if there is one.
+    """
 
     def __init__(self, rule: Any) -> None: ...
 
     def choose(
         self, prompt: Prompt, candidates: tuple[Candidate, ...], dice: float
-    ) -> Candidate | Flow[Candidate]:
+    ) -> Candidate | Picked | Flow[Candidate | Picked]:
         """``dice`` is uniform in [0, 1), rolled by the shell so that tests can load it."""
         ...
+
+
+def pick(
+    selector: Selector, prompt: Prompt, candidates: tuple[Candidate, ...], dice: float
+) -> Flow[Picked]:
+    """What ``selector`` chooses, whatever form it says it in. Raises what it raises."""
+    chosen = selector.choose(prompt, candidates, dice)
+    if isinstance(chosen, GeneratorType):
+        chosen = yield from chosen
+    if isinstance(chosen, Candidate):
+        return Picked(chosen)
+    assert isinstance(chosen, Picked)
+    return chosen
+
+
+MAX_TOLD = 6
+"""Candidates whose scores a reason repeats."""
+
+
+def told(candidates: tuple[Candidate, ...], scores: Scores, note: str = "") -> str:
+    """Scores for people, best first: ``small 0.71, big 0.64``; those left out are not named."""
+    ranked = sorted(
+        [
+            (score, c.name)
+            for c, score in zip(candidates, scores, strict=True)
+            if score is not None
+        ],
+        key=lambda pair: -pair[0],
+    )
+    said = [f"{name} {score:.3g}" for score, name in ranked[:MAX_TOLD]]
+    if len(ranked) > MAX_TOLD:
+        said.append(f"and {len(ranked) - MAX_TOLD} more")
+    text = ", ".join(said)
+    return f"{note}: {text}" if note and text else note or text

@@ -1,9 +1,8 @@
 """The one internal configuration model. Old formats are translated into it, never read here."""
 
-from wayside.settings.base import Settings
+from wayside.settings.base import Capability, Settings, StoreName, StoreOf
 from wayside.settings.model import (
     CandidateSettings,
-    Capability,
     Condition,
     CredentialSettings,
     DecisionSettings,
@@ -24,8 +23,6 @@ from wayside.settings.model import (
     ReasoningFamily,
     RouterSettings,
     RoutingSettings,
-    StoreName,
-    StoreOf,
     Task,
     TlsSettings,
 )
@@ -38,6 +35,7 @@ from wayside.settings.resilience import (
     TimeoutSettings,
     UrgencySettings,
 )
+from wayside.settings.sticky import LearningSettings, StickySettings
 
 __all__ = [
     "BreakerSettings",
@@ -54,6 +52,7 @@ __all__ = [
     "ExtProcSettings",
     "HedgeSettings",
     "IdentitySettings",
+    "LearningSettings",
     "LimitSettings",
     "ListenSettings",
     "LogSettings",
@@ -68,6 +67,7 @@ __all__ = [
     "RouterSettings",
     "RoutingSettings",
     "Settings",
+    "StickySettings",
     "StoreName",
     "StoreOf",
     "Task",

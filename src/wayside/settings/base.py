@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,3 +15,20 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+Capability = Literal["cache", "documents", "search"]
+"""What a store can do: hold answers to be found again, documents by key, passages by meaning."""
+
+
+class StoreOf:
+    """Marks a settings field as the name of a store that does ``capability``; checked on load."""
+
+    __slots__ = ("capability",)
+
+    def __init__(self, capability: Capability) -> None:
+        self.capability: Capability = capability
+
+
+StoreName = Annotated[str, Field(min_length=1, max_length=256)]
+"""``memory``, or a key of ``stores``; write ``Annotated[StoreName, StoreOf(capability)]``."""

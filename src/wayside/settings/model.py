@@ -20,9 +20,8 @@ from pydantic import (
 )
 
 from wayside.settings.address import Address, parse_address
-from wayside.settings.base import Capability, Name, Settings, StoreName, StoreOf
+from wayside.settings.base import Name, Settings
 from wayside.settings.projections import ProjectionSettings
-from wayside.settings.sticky import LearningSettings, StickySettings
 from wayside.settings.resilience import (
     BreakerSettings,
     EndpointTimeoutSettings,
@@ -34,6 +33,7 @@ from wayside.settings.resilience import (
     Urgency,
     UrgencySettings,
 )
+from wayside.settings.sticky import LearningSettings, StickySettings
 from wayside.vocab.headers import CREDENTIALS, header_name, header_value
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000)]

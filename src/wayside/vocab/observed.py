@@ -1,6 +1,9 @@
-"""What is known of the models a decision may choose: from the settings, and from watching them."""
+"""What is known of the models a decision may choose: from the settings, from watching them, and
+from what others said of their answers."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 
@@ -21,12 +24,21 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     cached_per_1m: float | None = None
     context_window: int | None = None
 
+    @property
+    def price(self) -> float | None:
+        """Of a million tokens, half of them input and half output; ``None`` where nobody says."""
+        if self.prompt_per_1m is None or self.completion_per_1m is None:
+            return None
+        return (self.prompt_per_1m + self.completion_per_1m) / 2
+
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """A model as this router has lately seen it answer.
 
     ``ttft_s`` (to the first byte) and ``tpot_s`` (per token of output after it) hold a value per
-    percentile asked for, ``None`` while there are no samples.
+    percentile asked for, ``None`` while there are no samples. ``samples`` are the answers, good
+    and bad, that the window holds. ``latency_s`` (of whole answers) and ``cache_hit`` (share of
+    the input that the model's server had cached, 0..1) are moving averages.
     """
 
     in_flight: int = 0
@@ -34,6 +46,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     ttft_s: tuple[float | None, ...] = ()
     tpot_s: tuple[float | None, ...] = ()
     error_rate: float = 0.0
+    latency_s: float | None = None
+    cache_hit: float | None = None
 
 
 class Observe(msgspec.Struct, Ask[tuple[Seen, ...]], frozen=True):
@@ -41,3 +55,56 @@ class Observe(msgspec.Struct, Ask[tuple[Seen, ...]], frozen=True):
 
     models: tuple[str, ...]
     percentiles: tuple[float, ...] = (50.0,)
+
+
+# What was said of answers
+
+Verdict = Literal["good_fit", "underpowered", "overprovisioned", "failed"]
+"""What became of an answer: the model suited; it was too weak; a smaller one would have done; it
+failed (spec: vSR 7.1)."""
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What outcomes say of one candidate in one category of prompts.
+
+    ``rating`` is on Elo's scale, ``games`` are the outcomes that moved it. The four verdicts are
+    counts; an outcome with a score s counts s as ``good_fit`` and 1 - s as ``underpowered``.
+    """
+
+    rating: float
+    games: int = 0
+    good_fit: float = 0.0
+    underpowered: float = 0.0
+    overprovisioned: float = 0.0
+    failed: float = 0.0
+
+    @property
+    def outcomes(self) -> float:
+        return self.good_fit + self.underpowered + self.overprovisioned + self.failed
+
+
+class Standings(msgspec.Struct, Ask[tuple[Standing, ...]], frozen=True):
+    """What have outcomes said of these candidates? In their order.
+
+    ``category`` is a domain such as ``math``; empty stands for all prompts together.
+    """
+
+    candidates: tuple[str, ...]
+    category: str = ""
+
+
+# Conversations
+
+
+class Held(msgspec.Struct, Ask[bytes | None], frozen=True):
+    """What is remembered of the conversation ``key`` in this process, if it still is."""
+
+    key: str
+
+
+class Hold(msgspec.Struct, Ask[None], frozen=True):
+    """Remember this of the conversation ``key``, for ``ttl_s`` seconds."""
+
+    key: str
+    value: bytes
+    ttl_s: float

@@ -85,6 +85,8 @@ Taken = Literal["pass", "whole", "stream"]
 """How an answer's body is taken: not at all, all of it before anything goes on, or as it comes."""
 
 
+    why: str = ""
+    """What the selection algorithm says of its choice."""
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """The end of a watched answer.
 
