@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
+from wayside.dialects.stage import Loss, Stage
 from wayside.vocab.errors import RequestError
 from wayside.vocab.prompt import Prompt
 
@@ -93,9 +94,20 @@ def check_keys(keys: Iterable[str], known: frozenset[str], inside: str = "") -> 
             )
 
 
-class Body(Protocol):
-    """One request body, read once."""
+ClientProtocol = Literal["openai", "anthropic", "responses"]
+"""The APIs that clients speak."""
 
+
+class Body(Protocol):
+    """One request body, read once.
+
+    Whatever API it came in, ``prompt`` and ``edit`` show a request of OpenAI's (a chat, where
+    ``translates``), and ``canned``, ``told`` and ``error`` answer in its own.
+    """
+
+    protocol: ClientProtocol
+    translates: bool
+    """Whether it can be told as a chat, and so in any server's API."""
     model: str
     stream: bool
 
@@ -122,6 +134,62 @@ class Body(Protocol):
     def told(self, completion: dict[str, Any]) -> bytes:
         """A completion that we have, as this client asked for it: whole or streamed."""
         ...
+
+    def renamed(self, model: str) -> bytes:
+        """Its own bytes, but for the model's name."""
+        ...
+
+    def plain(self, edit: Edit) -> tuple[bytes, tuple[Loss, ...]]:
+        """``edit`` as a server of OpenAI's API takes it, and what was lost since it came."""
+        ...
+
+    def client_stage(self) -> Stage | None:
+        """Tells a chat's answer in the client's API; ``None`` where that is OpenAI's."""
+        ...
+
+    @staticmethod
+    def error(error: RequestError, request_id: str) -> bytes:
+        """A whole answer that says ``error``."""
+        ...
+
+    @staticmethod
+    def broken(error: RequestError, request_id: str) -> bytes:
+        """The event that ends a stream which cannot go on."""
+        ...
+
+
+class OpenAIBody:
+    """What bodies of OpenAI's API have in common."""
+
+    __slots__ = ()
+    protocol: ClientProtocol = "openai"
+    translates = False
+    _raw: bytes
+
+    def renamed(self, model: str) -> bytes:
+        edit = Edit(self._raw)
+        edit.set("model", model)
+        return edit.encode()
+
+    def plain(self, edit: Edit) -> tuple[bytes, tuple[Loss, ...]]:
+        return edit.encode(), ()
+
+    def client_stage(self) -> Stage | None:
+        return None
+
+    @staticmethod
+    def error(error: RequestError, request_id: str) -> bytes:
+        detail = {
+            "message": str(error),
+            "type": error.kind,
+            "param": error.param,
+            "code": error.code,
+        }
+        return encode({"error": detail})
+
+    @staticmethod
+    def broken(error: RequestError, request_id: str) -> bytes:
+        return b"data: " + OpenAIBody.error(error, request_id) + b"\n\n"
 
 
 class Edit:

@@ -11,6 +11,7 @@ import msgspec
 from wayside.dialects import (
     UNREADABLE,
     Edit,
+    OpenAIBody,
     Rewrite,
     answers,
     bad_body,
@@ -89,10 +90,11 @@ _OF_TURN = frozenset({
 _OF_PART = frozenset({"type", "text", "refusal", "thinking"})
 
 
-class ChatBody:
+class ChatBody(OpenAIBody):
     """Decodes ``model`` and ``stream`` at once, the conversation only when it is to be read."""
 
     __slots__ = ("_raw", "_request", "model", "stream")
+    translates = True
 
     def __init__(self, raw: bytes) -> None:
         try:

@@ -10,6 +10,7 @@ import msgspec
 from wayside.dialects import (
     UNREADABLE,
     Edit,
+    OpenAIBody,
     answers,
     bad_body,
     check_keys,
@@ -40,7 +41,7 @@ _FIELDS = frozenset({
 _request = msgspec.json.Decoder(_Request)
 
 
-class CompletionBody:
+class CompletionBody(OpenAIBody):
     """``prompt`` is a string or a list of them, ``suffix`` a string. A prompt of token ids can be
     sent to a model that is named, but not judged."""
 

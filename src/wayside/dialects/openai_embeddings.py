@@ -7,7 +7,16 @@ from typing import Any
 
 import msgspec
 
-from wayside.dialects import UNREADABLE, Edit, bad_body, check_keys, decode, encode, fields_of
+from wayside.dialects import (
+    UNREADABLE,
+    Edit,
+    OpenAIBody,
+    bad_body,
+    check_keys,
+    decode,
+    encode,
+    fields_of,
+)
 from wayside.vocab.prompt import Message, Prompt
 from wayside.vocab.tokens import estimate_tokens
 
@@ -23,7 +32,7 @@ _FIELDS = frozenset({"model", "input"})
 _request = msgspec.json.Decoder(_Request)
 
 
-class EmbeddingBody:
+class EmbeddingBody(OpenAIBody):
     """Vectors of different models do not compare, so ``auto`` is refused."""
 
     __slots__ = ("_input", "_raw", "model", "stream")

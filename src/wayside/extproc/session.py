@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from wayside.extproc import wire
+from wayside.flow.protocols import shell_error
 from wayside.flow.report import failed, merged
 from wayside.vocab.ask import Flow
 from wayside.vocab.headers import CONTROLS, is_internal
@@ -368,7 +369,10 @@ class Session:
             override = wire.mode_override(request_body=protocol.request_body, response_body=asked)
             self._protocol = protocol._replace(response_body=asked)
         gone = internal if taken == "pass" else (*internal, "content-length")
-        return [self.door.report(self._report, gone, override)]
+        report = self._report
+        if tap.content_type:
+            report = (*report, ("content-type", tap.content_type))
+        return [self.door.report(report, gone, override)]
 
     def _response_body(self, tap: Tap, data: bytes, start: int, end: int) -> Replies:
         self.door.sees_bodies = True
@@ -514,14 +518,14 @@ class Session:
         return [wire.immediate(status, wire.mutation(pairs), body, details)]
 
     def _refuse(self, status: int, why: str, code: str) -> Replies:
-        """Answer with OpenAI's error body; for what the core never sees."""
+        """Answer with an error in the client's words; for what the core never sees."""
         self._decided = True
-        kind = "invalid_request_error" if status < 500 else "server_error"
-        error = {"message": why, "type": kind, "param": None, "code": code}
-        body = msgspec.json.encode({"error": error})
+        headers = self._headers or {}
+        path = self._path or headers.get(":path", "")
+        body, more = shell_error(path, headers, status, why, code)
         if self._exchange is not None:
             self._exchange.routed(Record(path="error", reason=code))
-        return self._reply(status, _REFUSAL, body, f"wayside_{code}")
+        return self._reply(status, (*_REFUSAL, *more), body, f"wayside_{code}")
 
     def _refuse_large(self) -> Replies:
         limit = self.door.max_body_bytes

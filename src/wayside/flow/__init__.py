@@ -6,7 +6,7 @@ bytes -> body -> (a concrete model: straight through)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import GeneratorType
 from typing import Any
@@ -16,16 +16,11 @@ import msgspec
 
 from wayside.decisions import Decider, Decision, Match
 from wayside.decisions.projections import NONE, Projections
-from wayside.dialects import (
-    Body,
-    check_headers,
-    encode,
-    openai_chat,
-    openai_completions,
-    openai_embeddings,
-)
+from wayside.dialects import Body, check_headers
 from wayside.dialects.answers import JSON, STREAM
-from wayside.flow import report
+from wayside.dialects.whole import Answer
+from wayside.flow import protocols, report
+from wayside.flow.protocols import BODIES, Departure, depart
 from wayside.flow.reasoning import set_reasoning
 from wayside.flow.tap import UNANSWERED, ReplyTap, tell
 from wayside.plugins import NO_ROUTE, Draft, Early, Plugin, Route
@@ -40,11 +35,6 @@ from wayside.vocab.outcome import Forward, HeaderPairs, Outcome, Record, Reply, 
 from wayside.vocab.prompt import Prompt
 from wayside.vocab.verdict import SignalRef, Verdict, Verdicts
 
-BODIES: Mapping[str, Callable[[bytes], Body]] = {
-    openai_chat.PATH: openai_chat.ChatBody,
-    openai_completions.PATH: openai_completions.CompletionBody,
-    openai_embeddings.PATH: openai_embeddings.EmbeddingBody,
-}
 MODELS_PATH = "/v1/models"
 NAMED = "named"
 """The algorithm, as reports tell it, of a model that the client named."""
@@ -161,25 +151,37 @@ def answer(policy: Policy, request: Request, dice: float) -> Outcome | Flow[Outc
 
 def _pass_through(served: Served, request: Request, body: Body) -> Forward:
     """No signals, no decision, no plugin: the client said which model it wants."""
-    changed = served.upstream_name != body.model
-    raw = request.body
-    if changed:
-        edit = body.edit()
-        edit.set("model", served.upstream_name)
-        raw = edit.encode()
     record = served.record
     if body.stream or body.model != record.requested:
         record = msgspec.structs.replace(record, stream=body.stream, requested=body.model)
+    target = served.target
+    sent = depart(body, request, target, served.upstream_name, None, watched=False)
+    headers, removed, report, tap = served.set_headers(), served.remove, served.report, None
+    if sent.translated:
+        headers, removed, report = _translated(headers, removed, report, sent)
+        if sent.upstream is not None or sent.client is not None:
+            tap = ReplyTap((), (), sent.upstream, sent.client)
     return Forward(
-        target=served.target,
-        path=upstream_path(served.target, request.path),
-        body=raw,
-        changed=changed,
-        set_headers=served.set_headers(),
-        remove_headers=served.remove,
-        report=served.report,
+        target=target,
+        path=sent.path,
+        body=sent.body,
+        changed=sent.body is not request.body,
+        set_headers=headers,
+        remove_headers=removed,
+        report=report,
         record=record,
+        tap=tap,
     )
+
+
+def _translated(
+    headers: HeaderPairs, removed: tuple[str, ...], report: HeaderPairs, sent: Departure
+) -> tuple[HeaderPairs, tuple[str, ...], HeaderPairs]:
+    """With what a change of API adds to the request and to the answer; what an operator set
+    stands."""
+    names = {name for name, _ in headers}
+    more = tuple([pair for pair in sent.headers if pair[0] not in names])
+    return (*headers, *more), (*removed, *sent.removed), (*report, *sent.report)
 
 
 def route(recipe: Recipe, request: Request, body: Body, dice: float) -> Flow[Outcome]:
@@ -226,7 +228,9 @@ def _carry_out(
         yield from tell(draft.witnesses, UNANSWERED)
         raise
     if draft.early is not None:
-        yield from tell(draft.witnesses, UNANSWERED)
+        early = draft.early
+        status = early.status if early.refuse else 200
+        yield from tell(draft.witnesses, Answer(path=early.path, status=status))
         now = yield from ask(Now())
         return _early(choice, draft.early, request, body, prompt, int(now), dice)
     return _send(choice, draft, request, body, prompt)
@@ -257,12 +261,12 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
     match: Match | None
     algorithm: str
     option: Option
+    why: str = ""
+    """What the algorithm says of its choice."""
 
 
 def judge(recipe: Recipe, prompt: Prompt) -> Flow[tuple[Verdicts, Match | None]]:
     """Signals and the decision they lead to, if any."""
-    why: str = ""
-    """What the algorithm says of its choice."""
     verdicts: Verdicts = yield from read_signals(recipe.signals, prompt)
     if recipe.projections is not NONE:
         verdicts = recipe.projections.apply(verdicts)
@@ -293,7 +297,9 @@ def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
     try:
         picked = yield from pick(selector, prompt, match.decision.candidates, dice)
     except AskFailed as failed:  # vSR's fallback chain: an algorithm that fails takes the first
-        picked = Picked(match.decision.candidates[0], f"the first, for want of an answer: {failed}")
+        picked = Picked(
+            match.decision.candidates[0], f"the first, for want of an answer: {failed}"
+        )
     option = recipe.options[match.decision.name, picked.candidate]
     return Choice(recipe, verdicts, match, algorithm, option, picked.why)
 
@@ -321,7 +327,7 @@ def _early(
     if words is None:
         kind = "server_error" if early.status >= 500 else "invalid_request_error"
         error = RequestError(early.message, status=early.status, kind=kind, code=early.code)
-        return msgspec.structs.replace(refuse(error), report=said, record=record)
+        return msgspec.structs.replace(refuse(error, request=request), report=said, record=record)
     content_type = STREAM if body.stream else JSON
     return Reply(status=200, body=words, content_type=content_type, report=said, record=record)
 
@@ -341,11 +347,11 @@ def _record(choice: Choice, body: Body, prompt: Prompt, model: str, path: str) -
         tokens=prompt.tokens,
         stream=body.stream,
         path=path,
+        why=choice.why,
         verdicts=choice.verdicts,
     )
 
 
-        why=choice.why,
 def _send(choice: Choice, draft: Draft, request: Request, body: Body, prompt: Prompt) -> Forward:
     option, served = choice.option, choice.option.served
     reasoning = option.candidate.reasoning
@@ -357,29 +363,32 @@ def _send(choice: Choice, draft: Draft, request: Request, body: Body, prompt: Pr
             effort=option.effort,
             effort_at_top_level=option.effort_at_top_level,
         )
-    raw = request.body
-    if draft.edited or served.upstream_name != body.model:
-        draft.edit.set("model", served.upstream_name)
-        raw = draft.edit.encode()
+    watched = bool(draft.filters or draft.witnesses)
+    edit = draft.edit if draft.edited else None
+    sent = depart(body, request, served.target, served.upstream_name, edit, watched=watched)
     record = _record(choice, body, prompt, model=served.target.name, path="upstream")
     said = (*option.report, ("x-vsr-selected-confidence", f"{record.confidence:.4f}"))
     if request.headers.get(DEBUG) == "true":
         said = (*said, *report.debug(record))
     if draft.report:
         said = (*said, *draft.report)
-    headers = served.set_headers()
+    headers, removed = served.set_headers(), served.remove
     tap = None
-    if draft.filters or draft.witnesses:
-        tap = ReplyTap(draft.filters, draft.witnesses)
+    if watched or sent.upstream is not None or sent.client is not None:
+        tap = ReplyTap(draft.filters, draft.witnesses, sent.upstream, sent.client)
         draft.set["accept-encoding"] = "identity"  # what is compressed cannot be watched
+    if draft.set:
+        headers = (*headers, *draft.set.items())
+    if sent.translated:
+        headers, removed, said = _translated(headers, removed, said, sent)
     return Forward(
         target=served.target,
-        path=upstream_path(served.target, request.path),
+        path=sent.path,
         tap=tap,
-        body=raw,
-        changed=raw is not request.body,
-        set_headers=(*headers, *draft.set.items()) if draft.set else headers,
-        remove_headers=(*served.remove, *draft.removed) if draft.removed else served.remove,
+        body=sent.body,
+        changed=sent.body is not request.body,
+        set_headers=headers,
+        remove_headers=(*removed, *draft.removed) if draft.removed else removed,
         report=said,
         record=record,
     )
@@ -419,11 +428,6 @@ def _category(verdicts: Mapping[SignalRef, Verdict]) -> str:
     return ""
 
 
-def upstream_path(target: Target, path: str) -> str:
-    """The request path under the target's base path."""
-    return path if target.base_path == "/v1" else target.base_path + path.removeprefix("/v1")
-
-
 def served(
     target: Target,
     requested: str,
@@ -446,18 +450,15 @@ def served(
     )
 
 
-def refuse(error: RequestError, record: Record | None = None) -> Reply:
-    """An error as OpenAI's clients expect it."""
-    detail = {
-        "message": str(error),
-        "type": error.kind,
-        "param": error.param,
-        "code": error.code,
-    }
+def refuse(
+    error: RequestError, record: Record | None = None, request: Request | None = None
+) -> Reply:
+    """An error as the clients of the API that was asked expect it."""
+    body, headers = protocols.told(error, request)
     return Reply(
         status=error.status,
-        body=encode({"error": detail}),
-        report=(*report.ERROR, *error.headers),
+        body=body,
+        report=(*report.ERROR, *error.headers, *headers),
         record=record or error.record or Record(path="error", reason=error.code or error.kind),
     )
 

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from wayside.fleet import DialError, Pool, Replica, dial
+from wayside.flow.protocols import shell_broken, shell_error
 from wayside.flow.report import failed, merged
 from wayside.gateway.chunks import BadChunk, Chunks
 from wayside.gateway.head import (
@@ -34,7 +35,6 @@ from wayside.gateway.replies import (
     SCHEMA_VERSION,
     Refused,
     encode_pairs,
-    error_body,
     status_line,
 )
 from wayside.gateway.upstream import Upstream
@@ -575,15 +575,17 @@ class Door(asyncio.Protocol):
     def _write_watched_head(
         self, head: ResponseHead, report: HeaderPairs, *, length: int | None
     ) -> None:
-        request, exchange = self._head, self._exchange
+        request, exchange, tap = self._head, self._exchange, self._tap
         assert request is not None
         assert exchange is not None
-        lines = [
-            line
-            for line in head.lines
-            if not line.lower().startswith((b"content-length:", b"transfer-encoding:"))
-        ]
+        assert tap is not None
+        dropped: tuple[bytes, ...] = (b"content-length:", b"transfer-encoding:")
+        if tap.content_type:
+            dropped += (b"content-type:",)
+        lines = [line for line in head.lines if not line.lower().startswith(dropped)]
         parts = [head.status_line, *lines, encode_pairs(report)]
+        if tap.content_type:
+            parts.append(_content_type(tap.content_type))
         if length is not None:
             parts.append(b"content-length: %d\r\n" % length)
         elif not request.old:
@@ -696,13 +698,14 @@ class Door(asyncio.Protocol):
         """
         framing = self._framing
         boundary = self._at_event_boundary(upstream)
+        path, headers = self._asked()
         self._leave_replica(failed=True)
         self._end(self._status, reason)
         if framing == _TO_CLOSE:
             self._reset()
             return
         if boundary:
-            event = b"data: " + error_body(502, "the model's server broke off", reason) + b"\n\n"
+            event = shell_broken(path, headers, 502, "the model's server broke off", reason)
             self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
         self._close()
 
@@ -720,8 +723,13 @@ class Door(asyncio.Protocol):
     def _error(
         self, status: int, message: str, code: str, report: HeaderPairs = ERROR_REPORT
     ) -> None:
-        body = error_body(status, message, code)
-        self._answer(status, body, "application/json", report, reason=code)
+        body, more = shell_error(*self._asked(), status, message, code)
+        self._answer(status, body, "application/json", (*report, *more), reason=code)
+
+    def _asked(self) -> tuple[str, dict[str, str]]:
+        """The path and the headers of the request, as far as they were read."""
+        head = self._head
+        return ("", {}) if head is None else (head.path, head.headers)
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what cannot be served; the rest of what the client sends is not read."""
@@ -732,9 +740,14 @@ class Door(asyncio.Protocol):
         report = ERROR_REPORT
         if refused.allow:
             report += (("allow", refused.allow),)
-        body = error_body(refused.status, str(refused), refused.code)
+        body, more = shell_error(*self._asked(), refused.status, str(refused), refused.code)
         self._answer(
-            refused.status, body, "application/json", report, reason=refused.code, refused=True
+            refused.status,
+            body,
+            "application/json",
+            (*report, *more),
+            reason=refused.code,
+            refused=True,
         )
 
     def _fault(self) -> None:

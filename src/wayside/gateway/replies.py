@@ -1,12 +1,10 @@
-"""Answers the gateway gives itself: replies of the core, and errors in OpenAI's shape."""
+"""Answers the gateway gives itself, as bytes of HTTP."""
 
 from __future__ import annotations
 
 import http
 import re
 from functools import lru_cache
-
-import msgspec
 
 from wayside.vocab.outcome import HeaderPairs
 
@@ -18,23 +16,14 @@ ERROR_REPORT: HeaderPairs = (
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_encoder = msgspec.json.Encoder()
 
 
 class Refused(Exception):
-    """A request the gateway answers itself. ``code`` is OpenAI's ``error.code``."""
+    """A request the gateway answers itself. ``code`` is told as the error's."""
 
     def __init__(self, status: int, message: str, code: str, *, allow: str = "") -> None:
         super().__init__(message)
         self.status, self.code, self.allow = status, code, allow
-
-
-def error_body(status: int, message: str, code: str | None) -> bytes:
-    """OpenAI's error object."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    return _encoder.encode(
-        {"error": {"message": message, "type": kind, "param": None, "code": code}}
-    )
 
 
 @lru_cache(1024)

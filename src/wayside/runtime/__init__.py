@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from wayside.dialects import Body
-from wayside.flow import BODIES, Choice, Policy, answer, choose, read_signals, refuse
+from wayside.flow import Choice, Policy, answer, choose, read_signals, refuse
+from wayside.flow.protocols import BODIES
 from wayside.runtime.compile import compile_policy
 from wayside.runtime.costs import MAX_NS, SLOW_NS, Costs, Meter, least, timed
 from wayside.vocab.ask import Ask, Failure, Flow, Now
@@ -66,17 +67,18 @@ class Runtime:
             outcome = self.drive(found)
             if isinstance(outcome, Forward | Reply):
                 return outcome
-            return self._finish(outcome)
+            return self._finish(outcome, request)
         except RequestError as error:
-            return refuse(error)
+            return refuse(error, request=request)
         except RecursionError:
-            return refuse(RequestError("The request is nested too deeply.", code="invalid_json"))
+            deep = RequestError("The request is nested too deeply.", code="invalid_json")
+            return refuse(deep, request=request)
 
-    async def _finish(self, outcome: Awaitable[Outcome]) -> Outcome:
+    async def _finish(self, outcome: Awaitable[Outcome], request: Request) -> Outcome:
         try:
             return await outcome
         except RequestError as error:
-            return refuse(error)
+            return refuse(error, request=request)
 
     def after(self, flow: Flow[None] | None) -> None:
         """Run what is to be done when a request is over; nobody waits for it.

@@ -26,13 +26,18 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes = b""
 
 
+ServerProtocol = Literal["openai", "anthropic"]
+"""The APIs that models' servers speak."""
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """A configured model, as the shells need it.
 
     ``name`` is how the router calls it, ``upstream_name`` how its servers do.
     ``base_path`` replaces the leading ``/v1`` of the request path (``/v1`` for most).
     ``credential`` is the key its provider wants; the client's own ``Authorization`` is dropped
-    unless ``keeps_authorization``.
+    unless ``keeps_authorization``. ``protocol`` is the API that its servers speak, and ``query``
+    goes behind every path there (``?api-version=...``, or empty).
     """
 
     name: str
@@ -40,6 +45,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     base_path: str = "/v1"
     credential: Credential | None = None
     keeps_authorization: bool = False
+    protocol: ServerProtocol = "openai"
+    query: str = ""
 
 
 class Credential:
@@ -78,6 +85,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     path: str = "upstream"
     reason: str = ""
+    why: str = ""
+    """What the selection algorithm says of its choice."""
     verdicts: Mapping[SignalRef, Verdict] = {}
 
 
@@ -85,8 +94,6 @@ Taken = Literal["pass", "whole", "stream"]
 """How an answer's body is taken: not at all, all of it before anything goes on, or as it comes."""
 
 
-    why: str = ""
-    """What the selection algorithm says of its choice."""
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """The end of a watched answer.
 
@@ -109,6 +116,8 @@ class Tap(Protocol):
     """Why the answer was stopped, or ``""``. Once it is set, nothing more will go on."""
     detail: str
     """More about that for the operator's log; never for the client."""
+    content_type: str
+    """Known from :meth:`begin` on: takes the place of the answer's own, unless it is empty."""
 
     def begin(self, status: int, content_type: str) -> Taken: ...
     def feed(self, chunk: bytes) -> Flow[bytes]: ...

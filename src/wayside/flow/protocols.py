@@ -1,0 +1,184 @@
+"""Which API the client speaks, which the model's servers do, and what stands between the two.
+
+Where both are the same and nothing was changed on the way, the client's bytes go on as they came,
+but for the model's name. Otherwise OpenAI's chat completions stand in the middle: every client's
+request can be read as a chat and every server's answer told as one, so that guards, the cache and
+selection know one shape only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from wayside.dialects import Body, Edit, openai_chat, openai_completions, openai_embeddings
+from wayside.dialects.stage import Loss, Stage, warnings_header
+from wayside.vocab.errors import RequestError
+from wayside.vocab.outcome import HeaderPairs, Request, ServerProtocol, Target
+
+BODIES: Mapping[str, type[Body]] = {
+    openai_chat.PATH: openai_chat.ChatBody,
+    openai_completions.PATH: openai_completions.CompletionBody,
+    openai_embeddings.PATH: openai_embeddings.EmbeddingBody,
+}
+"""What is asked of models, by path. Errors on paths below one are told in its API, too."""
+
+
+class Server(Protocol):
+    """An API of models' servers beside OpenAI's."""
+
+    path: str
+    headers: HeaderPairs
+    """Sent unless the client or the operator says otherwise."""
+
+    def request(self, chat: Edit) -> tuple[bytes, tuple[Loss, ...]]:
+        """A chat as its servers take it. Raises :class:`RequestError` for what they cannot do."""
+        ...
+
+    def stage(self, *, usage: bool) -> Stage:
+        """Tells its servers' answers as a chat's; ``usage``: also at the end of a stream."""
+        ...
+
+
+SERVERS: Mapping[ServerProtocol, Server] = {}
+
+
+class Departure(NamedTuple):
+    """A request as it leaves, and what its answer has to go through."""
+
+    body: bytes
+    path: str
+    translated: bool = False
+    """Whether anything below is set."""
+    upstream: Stage | None = None
+    client: Stage | None = None
+    headers: HeaderPairs = ()
+    removed: tuple[str, ...] = ()
+    report: HeaderPairs = ()
+
+
+def depart(
+    body: Body, request: Request, target: Target, model: str, edit: Edit | None, *, watched: bool
+) -> Departure:
+    """``edit`` is the body as plugins changed it, if they did; ``watched`` says that somebody
+    reads the answer on its way."""
+    same = body.protocol == target.protocol
+    if same and edit is None:
+        raw = request.body if model == body.model else body.renamed(model)
+        path = upstream_path(target, request.path)
+        if body.protocol == "openai":
+            return Departure(raw, path)
+        upstream, client = _stages(body, target, None) if watched else (None, None)
+        return Departure(raw, path, True, upstream, client, _headers(request, target))
+    edit = edit or body.edit()
+    edit.set("model", model)
+    losses: tuple[Loss, ...]
+    if target.protocol == "openai":
+        raw, losses = body.plain(edit)
+        if same:
+            return Departure(raw, upstream_path(target, request.path))
+        path = openai_chat.PATH
+    else:
+        if not body.translates:
+            raise RequestError(
+                f"The servers of model {target.name!r} speak the API of {target.protocol}, which "
+                f"has nothing like {request.path.partition('?')[0]}.",
+                param="model",
+                code="unsupported_endpoint",
+            )
+        server = SERVERS[target.protocol]
+        raw, losses = server.request(edit)
+        path = request.path if same else server.path
+    upstream, client = _stages(body, target, edit) if watched or not same else (None, None)
+    return Departure(
+        body=raw,
+        path=upstream_path(target, path),
+        translated=True,
+        upstream=upstream,
+        client=client,
+        headers=_headers(request, target),
+        removed=() if target.protocol == "anthropic" else ("anthropic-version", "anthropic-beta"),
+        report=() if same else _report(body, target, losses, request),
+    )
+
+
+def _stages(body: Body, target: Target, edit: Edit | None) -> tuple[Stage | None, Stage | None]:
+    client = body.client_stage()
+    if target.protocol == "openai":
+        return None, client
+    usage = client is not None or (edit is not None and edit.wants_usage)
+    return SERVERS[target.protocol].stage(usage=usage), client
+
+
+def _headers(request: Request, target: Target) -> HeaderPairs:
+    server = SERVERS.get(target.protocol)
+    ours = () if server is None else server.headers
+    given = tuple([pair for pair in ours if pair[0] not in request.headers])
+    return (*given, ("accept-encoding", "identity"))  # what is compressed cannot be translated
+
+
+def _report(body: Body, target: Target, losses: tuple[Loss, ...], request: Request) -> HeaderPairs:
+    told: HeaderPairs = (
+        ("x-vsr-client-protocol", body.protocol),
+        ("x-vsr-upstream-protocol", target.protocol),
+        *_request_id(body.protocol, request),
+    )
+    if losses:
+        told = (*told, ("x-vsr-protocol-warnings", warnings_header(losses)))
+    return told
+
+
+def _request_id(protocol: str, request: Request) -> HeaderPairs:
+    """Anthropic's clients look for the request's id in a header of another name."""
+    given = request.headers.get("x-request-id", "") if protocol == "anthropic" else ""
+    return (("request-id", given),) if given else ()
+
+
+def upstream_path(target: Target, path: str) -> str:
+    """The request path under the target's base path, with the query that its server wants."""
+    if target.base_path != "/v1":
+        path = target.base_path + path.removeprefix("/v1")
+    if target.query:
+        return f"{path}{'&' if '?' in path else '?'}{target.query}"
+    return path
+
+
+def speaker(path: str, headers: Mapping[str, str] | None = None) -> type[Body]:
+    """Whose words a client of ``path`` understands; OpenAI's where nothing says otherwise."""
+    path = path.partition("?")[0]
+    found = BODIES.get(path)
+    while found is None and path.count("/") > 2:
+        path = path.rpartition("/")[0]
+        found = BODIES.get(path)
+    if found is None and headers and "anthropic-version" in headers:
+        found = BODIES.get("/v1/messages")
+    return found or openai_chat.ChatBody
+
+
+def told(error: RequestError, request: Request | None) -> tuple[bytes, HeaderPairs]:
+    """An error as the client that asked can read it, and further headers of it."""
+    if request is None:
+        return openai_chat.ChatBody.error(error, ""), ()
+    body = speaker(request.path, request.headers)
+    given = _request_id(body.protocol, request)
+    return body.error(error, request.headers.get("x-request-id", "")), given
+
+
+def shell_error(
+    path: str, headers: Mapping[str, str], status: int, message: str, code: str | None
+) -> tuple[bytes, HeaderPairs]:
+    """An error of a shell's own, before or after the core saw the request."""
+    return told(_error(status, message, code), Request("", path, headers))
+
+
+def shell_broken(
+    path: str, headers: Mapping[str, str], status: int, message: str, code: str | None
+) -> bytes:
+    """The event that ends a stream which broke off."""
+    error = _error(status, message, code)
+    return speaker(path, headers).broken(error, headers.get("x-request-id", ""))
+
+
+def _error(status: int, message: str, code: str | None) -> RequestError:
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return RequestError(message, status=status, kind=kind, code=code)
