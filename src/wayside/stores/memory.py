@@ -2,70 +2,153 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
+import asyncio
+from collections.abc import Awaitable, Iterable
+from itertools import islice
 
 from pydantic import PositiveInt
 
 from wayside.catalog import catalog
 from wayside.settings import Capability, Settings
 from wayside.stores.base import Store, Tools
-from wayside.vocab.stores import Delete, Get, Listing, Put
+from wayside.stores.leases import Leases
+from wayside.stores.room import Item, Room
+from wayside.vocab.stores import (
+    Delete,
+    Get,
+    Hit,
+    Index,
+    Listing,
+    Passage,
+    Put,
+    Recall,
+    Recalled,
+    Release,
+    Remember,
+    Search,
+    Unindex,
+)
+
+ANSWERS, DOCUMENTS, PASSAGES = "answers", "documents", "passages"
+BATCH = 500
+"""Items that are dropped or looked at between two looks at the requests."""
 
 
 class MemorySettings(Settings):
     """Example: ``{max_bytes: 67108864}``"""
 
     max_bytes: PositiveInt = 256 << 20
-    """All that it holds together; what was least recently used goes first."""
+    """All that it holds together, vectors and tables too; what was least recently used goes
+    first."""
 
 
 @catalog.register("store", "memory", settings=MemorySettings, stability="beta")
 class MemoryStore(Store):
     """In this process: fast, bounded, gone with it."""
 
-    capabilities: frozenset[Capability] = frozenset({"documents"})
+    capabilities: frozenset[Capability] = frozenset({"cache", "documents", "search"})
 
     def __init__(self, rule: MemorySettings, tools: Tools) -> None:
-        self._documents: OrderedDict[tuple[str, str], tuple[bytes, float]] = OrderedDict()
-        self._size = 0
-        self._most = rule.max_bytes
-        self.clock = time.time
+        self.room = Room(rule.max_bytes)
+        self.leases = Leases()
+
+    # cache
+
+    def recall(self, question: Recall) -> Recalled | Awaitable[Recalled]:
+        found = self._recalled(question)
+        if question.wait_s <= 0 or (found and found[0].exact):
+            return Recalled(found)
+        at = (question.partition, question.key)
+        if self.leases.lead(at):
+            return Recalled(found, leads=True)
+        return self._waited(question) if self.leases.led(at) else Recalled(found)
+
+    def remember(self, question: Remember) -> None:
+        self.room.put(
+            (ANSWERS, question.partition),
+            question.key,
+            question.body,
+            ttl_s=question.ttl_s,
+            text=question.question,
+            vector=question.vector,
+        )
+        self.leases.end((question.partition, question.key))
+
+    def release(self, question: Release) -> None:
+        self.leases.end((question.partition, question.key))
+
+    async def _waited(self, question: Recall) -> Recalled:
+        await self.leases.wait((question.partition, question.key), question.wait_s)
+        return Recalled(self._recalled(question))
+
+    def _recalled(self, question: Recall) -> tuple[Hit, ...]:
+        space = (ANSWERS, question.partition)
+        item = self.room.get(space, question.key)
+        if item is not None:
+            return (Hit(item.value, item.text, item.kept_at),)
+        if question.vector is None:
+            return ()
+        found = self.room.near(space, question.vector, question.most, question.threshold)
+        return tuple(Hit(i.value, i.text, i.kept_at, cosine, exact=False) for i, cosine in found)
+
+    # documents
 
     def get(self, question: Get) -> bytes | None:
-        at = (question.space, question.key)
-        held = self._documents.get(at)
-        if held is None:
-            return None
-        if held[1] < self.clock():
-            self._drop(at)
-            return None
-        return held[0]
+        item = self.room.get((DOCUMENTS, question.space), question.key)
+        return None if item is None else item.value
 
     def put(self, question: Put) -> None:
-        at = (question.space, question.key)
-        self._drop(at)
-        until = float("inf") if question.ttl_s is None else self.clock() + question.ttl_s
-        self._documents[at] = (question.value, until)
-        self._size += len(question.value) + len(question.key)
-        while self._size > self._most and self._documents:
-            self._drop(next(iter(self._documents)))
+        space = (DOCUMENTS, question.space)
+        self.room.put(space, question.key, question.value, ttl_s=question.ttl_s)
 
     def delete(self, question: Delete) -> bool:
-        return self._drop((question.space, question.key))
+        item = self.room.get((DOCUMENTS, question.space), question.key)
+        if item is not None:
+            self.room.drop(item)
+        return item is not None
 
     def listing(self, question: Listing) -> tuple[tuple[str, bytes], ...]:
-        now = self.clock()
-        found = [
-            (key, value)
-            for (space, key), (value, until) in reversed(self._documents.items())
-            if space == question.space and until >= now
-        ]
-        return tuple(found[question.offset : question.offset + question.limit])
+        newest = self.room.newest((DOCUMENTS, question.space))
+        wanted = islice(newest, question.offset, question.offset + question.limit)
+        return tuple((item.key, item.value) for item in wanted)
 
-    def _drop(self, at: tuple[str, str]) -> bool:
-        held = self._documents.pop(at, None)
-        if held is None:
-            return False
-        self._size -= len(held[0]) + len(at[1])
-        return True
+    # search
+
+    def search(self, question: Search) -> tuple[Passage, ...]:
+        if question.vector is None:
+            return ()
+        space = (PASSAGES, question.space)
+        found = self.room.near(space, question.vector, question.most, question.threshold)
+        return tuple(Passage(i.key, i.text, score, i.metadata) for i, score in found)
+
+    def index(self, question: Index) -> None:
+        self.room.put(
+            (PASSAGES, question.space),
+            question.key,
+            b"",
+            ttl_s=question.ttl_s,
+            text=question.text,
+            vector=question.vector,
+            metadata=question.metadata,
+        )
+
+    def unindex(self, question: Unindex) -> int | Awaitable[int]:
+        space = (PASSAGES, question.space)
+        if not question.key:
+            return self._dropped(list(self.room.newest(space)))
+        item = self.room.get(space, question.key)
+        if item is not None:
+            self.room.drop(item)
+        return int(item is not None)
+
+    async def _dropped(self, items: Iterable[Item]) -> int:
+        """Drop those that are still here, giving way to requests now and then."""
+        count = 0
+        for item in items:
+            count += self.room.drop(item)
+            if count % BATCH == 0:
+                await asyncio.sleep(0)
+        return count
+
+    def close(self) -> None:
+        self.leases.clear()
