@@ -24,7 +24,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     ``complete``: it ended as its protocol says it ends, nothing is missing and no guard stopped
     it. ``body`` are its bytes in the shape of OpenAI's API, cut off where it was too long to hold
     (then it is not ``complete``); ``status`` is 0 where no answer came. ``warnings`` are what the
-    client was warned of.
+    client was warned of. ``path`` says who answered in a model's place, if anybody did (``cache``,
+    ``fast_response``).
     """
 
     status: int = 0
@@ -32,6 +33,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     complete: bool = False
     warnings: tuple[str, ...] = ()
+    path: str = ""
 
     def completion(self) -> dict[str, Any] | None:
         """The whole completion, or ``None`` where there is none to be read."""

@@ -28,6 +28,7 @@ from wayside.gateway.classify_api import ClassifyApi
 from wayside.gateway.embeddings_api import EmbeddingsApi
 from wayside.gateway.heads import Heads
 from wayside.gateway.openapi import PAGE_POLICY, document, page
+from wayside.gateway.replay_api import ReplayApi
 from wayside.gateway.routing_api import RoutingApi
 from wayside.runtime import Runtime
 from wayside.runtime.reload import ConfigState
@@ -67,6 +68,7 @@ class Management:
             *routing.endpoints(),
             *ClassifyApi(self._heads, routing, most).endpoints(),
             *EmbeddingsApi(self._heads, most).endpoints(),
+            *ReplayApi(runtime, lambda: telemetry.prices).endpoints(),
         ]
 
     def app(self) -> Starlette:

@@ -225,7 +225,8 @@ class Plugin(Protocol):
     """Built once per decision from its settings.
 
     A class attribute ``answers = True`` says that it always replies, so that a decision with it
-    needs no model. ``last = True`` says that it runs after all others, wherever it is written.
+    needs no model. ``first = True`` or ``last = True`` says that it runs before or after all
+    others, wherever it is written.
     An attribute ``reads`` maps settings that name files to what takes their bytes, called once by
     the compiler (and may raise :class:`ConfigError`); ``banks`` are examples that it compares
     prompts with.

@@ -85,13 +85,15 @@ class Get(msgspec.Struct, Ask[bytes | None], frozen=True):
 
 
 class Put(msgspec.Struct, Ask[None], frozen=True):
-    """Keep a document, in the place of an earlier one; for ever without ``ttl_s``."""
+    """Keep a document, in the place of an earlier one; for ever without ``ttl_s``. With ``most``
+    the oldest of the space go while it holds more than so many."""
 
     store: str
     space: str
     key: str
     value: bytes
     ttl_s: float | None = None
+    most: int | None = None
 
 
 class Delete(msgspec.Struct, Ask[bool], frozen=True):
