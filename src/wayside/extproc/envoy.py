@@ -72,6 +72,7 @@ def bootstrap(
                 )
             ]
         },
+        "layered_runtime": {"layers": [{"name": "wayside", "static_layer": _RUNTIME}]},
     }
     if settings.envoy.admin_port:
         found["admin"] = {"address": _tcp("127.0.0.1", settings.envoy.admin_port)}
@@ -188,6 +189,10 @@ def _at_the_door() -> Node:
         "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
         mutations=removed,
     )
+
+
+_RUNTIME: Final = {"re2.max_program_size.error_level": 4096}
+"""Envoy would refuse the pattern of internal headers that no control matches (default: 100)."""
 
 
 def _anything_but(words: Sequence[str]) -> str:
