@@ -497,6 +497,8 @@ class _Compiler:
             prompt_per_1m=price.prompt_per_1m if price else None,
             completion_per_1m=price.completion_per_1m if price else None,
             cached_per_1m=price.cached_input_per_1m if price else None,
+            written_per_1m=price.cache_write_per_1m if price else None,
+            currency=price.currency if price else "USD",
             context_window=model.context_window,
         )
 
@@ -513,7 +515,7 @@ class _Compiler:
                     self.read_file(getattr(parsed, field), take, f"{at}.{field}")
                 self.banks.extend(getattr(plugin, "banks", {}).values())
                 built.append(plugin)
-        return tuple(sorted(built, key=lambda plugin: getattr(plugin, "last", False)))
+        return tuple(sorted(built, key=_turn))
 
     def digest(self, d: DecisionSettings) -> str:
         """What tells a decision's answers from those under other settings: its plugins, in their
@@ -621,6 +623,11 @@ def engine_class(kind: Kind) -> type[Engine]:
     """The class behind a kind of the family ``engine``."""
     assert isinstance(kind.build, type) and issubclass(kind.build, Engine)
     return kind.build
+
+
+def _turn(plugin: Plugin) -> int:
+    """When a plugin runs, whatever the order it is written in."""
+    return 1 if getattr(plugin, "last", False) else -1 if getattr(plugin, "first", False) else 0
 
 
 def _leaves(routing: RoutingSettings, where: str) -> Iterator[tuple[str, Condition]]:
