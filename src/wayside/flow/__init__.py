@@ -20,6 +20,7 @@ from wayside.dialects import Body, check_headers
 from wayside.dialects.answers import JSON, STREAM
 from wayside.dialects.whole import Answer
 from wayside.flow import protocols, report
+from wayside.flow.compose import Composer, composed
 from wayside.flow.protocols import BODIES, Departure, depart
 from wayside.flow.reasoning import set_reasoning
 from wayside.flow.tap import UNANSWERED, ReplyTap, tell
@@ -28,10 +29,19 @@ from wayside.selection import Candidate, Picked, Selector, pick
 from wayside.settings import ReasoningFamily
 from wayside.signals import Reading, Signal
 from wayside.vocab.ask import Bank, Flow, Now, ask, gather
-from wayside.vocab.errors import AskFailed, RequestError
+from wayside.vocab.errors import Abandoned, AskFailed, RequestError
 from wayside.vocab.headers import CREDENTIALS, DEBUG, SELECTED_MODEL
 from wayside.vocab.identity import NOBODY, Identity
-from wayside.vocab.outcome import Forward, HeaderPairs, Outcome, Record, Reply, Request, Target
+from wayside.vocab.outcome import (
+    Call,
+    Forward,
+    HeaderPairs,
+    Outcome,
+    Record,
+    Reply,
+    Request,
+    Target,
+)
 from wayside.vocab.prompt import Prompt
 from wayside.vocab.verdict import SignalRef, Verdict, Verdicts
 
@@ -93,6 +103,8 @@ class Recipe:
     """By decision, for requests that name their model."""
     policies: Mapping[str, str] = field(default_factory=dict)
     """By decision: a digest of the settings that its answers depend on."""
+    composers: Mapping[str, Composer] = field(default_factory=dict)
+    """By decision, where its algorithm asks models itself."""
     rules: Mapping[SignalRef, Any] = field(default_factory=dict)
     """The settings of every rule, for those who ask why; routing never looks at them."""
     identity: Identity = NOBODY
@@ -224,7 +236,7 @@ def _carry_out(
                 yield from asking
             if draft.early is not None:
                 break
-    except RequestError:
+    except (RequestError, Abandoned):
         yield from tell(draft.witnesses, UNANSWERED)
         raise
     if draft.early is not None:
@@ -233,6 +245,9 @@ def _carry_out(
         yield from tell(draft.witnesses, Answer(path=early.path, status=status))
         now = yield from ask(Now())
         return _early(choice, draft.early, request, body, prompt, int(now), dice)
+    if choice.composer is not None:
+        record = _record(choice, body, prompt, model="", path="looper")
+        return (yield from composed(choice.composer, record, draft, request, body, prompt, dice))
     return _send(choice, draft, request, body, prompt)
 
 
@@ -263,6 +278,10 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
     option: Option
     why: str = ""
     """What the algorithm says of its choice."""
+    calls: tuple[Call, ...] = ()
+    """What the algorithm asked models in order to choose."""
+    composer: Composer | None = None
+    """Answers itself, when plugins have run."""
 
 
 def judge(recipe: Recipe, prompt: Prompt) -> Flow[tuple[Verdicts, Match | None]]:
@@ -294,14 +313,21 @@ def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
         option = recipe.options[match.decision.name, candidate]
         return Choice(recipe, verdicts, match, "default", option)
     algorithm, selector = recipe.selectors[match.decision.name]
+    composer = recipe.composers.get(match.decision.name)
+    if composer is not None and composer.selector is not None:
+        option = recipe.options[match.decision.name, match.decision.candidates[0]]
+        return Choice(recipe, verdicts, match, algorithm, option, composer=composer)
+    picking = pick(selector, prompt, match.decision.candidates, dice)
+    ledger = None if composer is None else composer.ledger()
     try:
-        picked = yield from pick(selector, prompt, match.decision.candidates, dice)
+        picked = yield from (picking if ledger is None else ledger.kept(picking))
     except AskFailed as failed:  # vSR's fallback chain: an algorithm that fails takes the first
         picked = Picked(
             match.decision.candidates[0], f"the first, for want of an answer: {failed}"
         )
     option = recipe.options[match.decision.name, picked.candidate]
-    return Choice(recipe, verdicts, match, algorithm, option, picked.why)
+    calls = () if ledger is None else tuple(ledger.calls)
+    return Choice(recipe, verdicts, match, algorithm, option, picked.why, calls)
 
 
 def _early(
@@ -348,6 +374,7 @@ def _record(choice: Choice, body: Body, prompt: Prompt, model: str, path: str) -
         stream=body.stream,
         path=path,
         why=choice.why,
+        calls=choice.calls,
         verdicts=choice.verdicts,
     )
 

@@ -19,7 +19,7 @@ from wayside.flow.protocols import BODIES
 from wayside.runtime.compile import compile_policy
 from wayside.runtime.costs import MAX_NS, SLOW_NS, Costs, Meter, least, timed
 from wayside.vocab.ask import Ask, Failure, Flow, Now
-from wayside.vocab.errors import RequestError, WaysideError
+from wayside.vocab.errors import Abandoned, RequestError, WaysideError
 from wayside.vocab.outcome import Forward, Outcome, Reply, Request
 from wayside.vocab.prompt import Prompt
 
@@ -66,7 +66,7 @@ class Runtime:
                 return found
             outcome = self.drive(found)
             if isinstance(outcome, Forward | Reply):
-                return outcome
+                return self._followed(outcome)
             return self._finish(outcome, request)
         except RequestError as error:
             return refuse(error, request=request)
@@ -76,9 +76,15 @@ class Runtime:
 
     async def _finish(self, outcome: Awaitable[Outcome], request: Request) -> Outcome:
         try:
-            return await outcome
+            return self._followed(await outcome)
         except RequestError as error:
             return refuse(error, request=request)
+
+    def _followed(self, outcome: Outcome) -> Outcome:
+        """Begin what is to be done after a reply of our own."""
+        if isinstance(outcome, Reply) and outcome.after is not None:
+            self.after(outcome.after)
+        return outcome
 
     def after(self, flow: Flow[None] | None) -> None:
         """Run what is to be done when a request is over; nobody waits for it.
@@ -137,7 +143,11 @@ class Runtime:
 
     async def _drive(self, flow: Flow[T], answers: list[Any]) -> T:
         while True:
-            settled = [await _settle(a) if hasattr(a, "__await__") else a for a in answers]
+            try:
+                settled = await _settle_all(answers)
+            except asyncio.CancelledError:
+                self.after(_abandoned(flow))
+                raise
             try:
                 batch = flow.send(tuple(settled))
             except StopIteration as stop:
@@ -215,6 +225,25 @@ class Runtime:
 
 def _now(question: Now) -> float:
     return time.time()
+
+
+async def _settle_all(answers: list[Any]) -> list[Any]:
+    """Every answer. A coroutine begins only when it is waited for, so several go side by side."""
+    waiting = [a for a in answers if hasattr(a, "__await__")]
+    if len(waiting) == 1 or not any([inspect.iscoroutine(a) for a in waiting]):
+        return [await _settle(a) if hasattr(a, "__await__") else a for a in answers]
+    settled = iter(await asyncio.gather(*[_settle(a) for a in waiting]))
+    return [next(settled) if hasattr(a, "__await__") else a for a in answers]
+
+
+def _abandoned(flow: Flow[Any]) -> Flow[None]:
+    """Tell a flow that nobody waits for it, and let it tidy up."""
+    try:
+        batch = flow.throw(Abandoned("the client is gone"))
+        while True:
+            batch = flow.send((yield batch))
+    except (StopIteration, WaysideError):
+        return
 
 
 async def _settle(pending: Awaitable[Any]) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from wayside.vocab.ask import Flow
+from wayside.vocab.calls import Complete
 from wayside.vocab.prompt import Prompt
 
 
@@ -102,3 +103,26 @@ def told(candidates: tuple[Candidate, ...], scores: Scores, note: str = "") -> s
         said.append(f"and {len(ranked) - MAX_TOLD} more")
     text = ", ".join(said)
     return f"{note}: {text}" if note and text else note or text
+
+
+class Budget(Protocol):
+    """What an algorithm that asks models itself makes its questions with.
+
+    A question beyond the limits of the request is not put; it fails at once. ``calls_left`` says
+    how many more there may be.
+    """
+
+    @property
+    def calls_left(self) -> int: ...
+
+    def question(
+        self,
+        candidate: Candidate,
+        body: bytes,
+        *,
+        purpose: str,
+        timeout_s: float | None = None,
+    ) -> Complete:
+        """The chat request ``body`` to ``candidate``, with its reasoning set as the decision has
+        it. ``purpose`` is a word for the log."""
+        ...

@@ -21,6 +21,7 @@ from pydantic import (
 
 from wayside.settings.address import Address, parse_address
 from wayside.settings.base import Name, Settings
+from wayside.settings.calls import MultiCallSettings
 from wayside.settings.projections import ProjectionSettings
 from wayside.settings.resilience import (
     BreakerSettings,
@@ -568,6 +569,8 @@ class RouterSettings(Settings):
     """Names that route by a recipe of their own."""
     learning: LearningSettings = LearningSettings()
     """What outcomes of requests teach algorithms that go by them."""
+    multi_call: MultiCallSettings = MultiCallSettings()
+    """The most that algorithms which ask several models may do for one request."""
     guard_recipe: Name | None = None
     """A recipe whose decisions also judge requests that name a model: their plugins block, mask
     or watch, the model stays. Unset, such requests go straight through (as in vSR)."""

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 import msgspec
 
-from wayside.vocab.ask import Ask
+from wayside.vocab.ask import Ask, Failure, Flow
+from wayside.vocab.errors import AskFailed
 from wayside.vocab.outcome import HeaderPairs
 
 
+class Lane:
+    """Lets ``width`` of its questions be under way at once. Made for one request and equal only
+    to itself; a question that must wait is not slow, so its time starts when it goes out."""
+
+    __slots__ = ("__weakref__", "width")
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+    def __repr__(self) -> str:
+        return f"Lane({self.width})"
+
+
 class Completed(msgspec.Struct, frozen=True):
-    """What a model said. ``body`` is the whole answer; ``model`` the one that was asked."""
+    """What a model said. ``body`` is the whole answer in the shape of OpenAI's chat completions,
+    an error as its server told it; ``model`` the one that was asked."""
 
     model: str
     status: int
     body: bytes
     seconds: float = 0.0
+
+    @property
+    def succeeded(self) -> bool:
+        return 200 <= self.status < 300
 
 
 class Complete(msgspec.Struct, Ask[Completed], frozen=True):
@@ -22,7 +43,8 @@ class Complete(msgspec.Struct, Ask[Completed], frozen=True):
 
     ``body`` is a chat request that does not stream; its ``model`` is set to the upstream's name on
     the way. ``lora`` asks for an adapter. An answer that is no success is an answer, too; where
-    none comes at all within ``timeout_s``, the ask fails.
+    none comes at all within ``timeout_s``, the ask fails. ``headers`` are those of the client and
+    of plugins; the model's own win. ``purpose`` says in the log what the call was for.
     """
 
     model: str
@@ -30,3 +52,93 @@ class Complete(msgspec.Struct, Ask[Completed], frozen=True):
     timeout_s: float = 60.0
     lora: str = ""
     headers: HeaderPairs = ()
+    purpose: str = ""
+    lane: Lane | None = None
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+
+
+class _Details(msgspec.Struct, gc=False):
+    cached_tokens: _Count | None = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+    prompt_tokens_details: _Details | None = None
+    cache_creation_input_tokens: _Count | None = None
+
+
+class _Whole(msgspec.Struct, gc=False):
+    usage: _Usage | None = None
+
+
+_whole = msgspec.json.Decoder(_Whole)
+
+
+class Tokens(msgspec.Struct, frozen=True, gc=False):
+    """What an answer took, as its server counted. ``cached`` and ``written`` (put in the
+    provider's cache) are parts of ``prompt``."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    written: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.completion
+
+    def cost(self, prompt: float, completion: float, cached: float, written: float) -> float:
+        """At these prices per million."""
+        rest = self.prompt - self.cached - self.written
+        paid = rest * prompt + self.cached * cached + self.written * written
+        return (paid + self.completion * completion) / 1e6
+
+
+def tokens_of(body: bytes) -> Tokens | None:
+    """The ``usage`` of a whole answer; ``None`` where it says none that can be believed."""
+    try:
+        usage = _whole.decode(body).usage
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if usage is None or usage.prompt_tokens is None:
+        return None
+    prompt = usage.prompt_tokens
+    details = usage.prompt_tokens_details
+    cached = min((details and details.cached_tokens) or 0, prompt)
+    written = min(usage.cache_creation_input_tokens or 0, prompt - cached)
+    return Tokens(prompt, usage.completion_tokens or 0, cached, written)
+
+
+class Composed(msgspec.Struct, frozen=True, kw_only=True):
+    """The completion that an algorithm made out of several calls.
+
+    ``model`` is the model whose answer it mostly is. ``extra`` is further data for the client,
+    told beside the completion under ``looper``.
+    """
+
+    completion: dict[str, Any]
+    model: str
+    extra: dict[str, Any] = {}
+
+
+Said = Completed | Failure
+"""What became of one question: an answer, whatever its status, or none."""
+
+
+def each(questions: list[Complete]) -> Flow[list[Said]]:
+    """Put questions at once, equal ones as often as they stand there; answers in their order."""
+    if not questions:
+        return []
+    answers = yield tuple(questions)
+    return list(answers)
+
+
+def one(question: Complete) -> Flow[Said]:
+    """Put one question; that nobody answers is a value, too."""
+    (answer,) = yield (question,)
+    if not isinstance(answer, Completed | Failure):
+        raise AskFailed(f"no answer to a call: {type(answer).__name__}")
+    return answer

@@ -4,6 +4,7 @@
   + ConfigError        the operator's input is wrong; nothing was started, or the old policy stays
   + RequestError       the client's request is wrong; answered with its status in OpenAI's shape
   + AskFailed          something outside did not answer; the flow decides what that means
+  + Abandoned          the client is gone: raised inside the flow that worked for it
 """
 
 from __future__ import annotations
@@ -79,3 +80,13 @@ class AskFailed(WaysideError):
     """An engine, store or backend did not answer in time."""
 
     status = 503
+
+
+class Abandoned(WaysideError):
+    """Nobody waits for the answer any more.
+
+    Thrown into a flow at the question it is waiting with. A flow that holds something (a lease, a
+    witness that has to be told) catches it, tidies up, asking what it must, and raises it again.
+    """
+
+    status = 499

@@ -22,6 +22,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     prompt_per_1m: float | None = None
     completion_per_1m: float | None = None
     cached_per_1m: float | None = None
+    written_per_1m: float | None = None
+    currency: str = "USD"
     context_window: int | None = None
 
     @property

@@ -64,6 +64,22 @@ class Credential:
         return f"Credential({self.header}: ***)"
 
 
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to a model from inside a client's: ``status`` 0 where no answer came, and
+    ``reason`` why, for the operator. ``purpose`` is what the algorithm wanted of it. Cached tokens
+    and those written to a provider's cache are parts of ``prompt_tokens``."""
+
+    model: str
+    purpose: str = ""
+    status: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    written_tokens: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided, for the one log line, the metrics and the response headers.
 
@@ -87,6 +103,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     why: str = ""
     """What the selection algorithm says of its choice."""
+    calls: tuple[Call, ...] = ()
+    """Requests to models that the algorithm made itself."""
     verdicts: Mapping[SignalRef, Verdict] = {}
 
 
@@ -147,13 +165,14 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer it here."""
+    """Answer it here. ``after`` is what is to be done when it is given; the runtime sees to it."""
 
     status: int
     body: bytes
     content_type: str = "application/json"
     report: HeaderPairs = ()
     record: Record
+    after: Flow[None] | None = None
 
 
 Outcome = Forward | Reply
