@@ -21,7 +21,9 @@ from wayside.decisions.projections import Projections
 from wayside.dialects import encode
 from wayside.engines import BUILT_IN, Engine
 from wayside.flow import NO_MODEL, NOWHERE, Option, Policy, Recipe, Served, report, served
+from wayside.flow.compose import Composer
 from wayside.plugins import Plugin
+from wayside.runtime.composers import asks_models, composer_of, problems
 from wayside.runtime.engine_links import circles, leans_on, named, stores_named
 from wayside.selection import Candidate, Selector
 from wayside.settings import (
@@ -314,6 +316,7 @@ class _Compiler:
         selectors: dict[str, tuple[str, Selector]] = {}
         options: dict[tuple[str, Candidate], Option] = {}
         by_decision: dict[str, tuple[Plugin, ...]] = {}
+        composers: dict[str, Composer] = {}
         default = self.default(name, routing, where)
         for i, d in enumerate(routing.decisions):
             at = f"{where}.decisions[{i}]"
@@ -334,6 +337,7 @@ class _Compiler:
                 )
                 if option is not None:
                     options[d.name, candidate] = option
+            self.composer(d, selectors[d.name], options, composers, at)
             if not d.models and any(getattr(plugin, "answers", False) for plugin in plugins):
                 options[d.name, NO_MODEL] = Option(NOWHERE, NO_MODEL, (), plugins)
         projections = self.projections(routing, where)
@@ -347,11 +351,34 @@ class _Compiler:
             selectors=selectors,
             options=options,
             plugins=by_decision,
+            composers=composers,
             policies={d.name: self.digest(d) for d in routing.decisions},
             default=default,
             identity=self.identity,
             projections=projections,
         )
+
+    def composer(
+        self,
+        d: DecisionSettings,
+        select: tuple[str, Selector],
+        options: Mapping[tuple[str, Candidate], Option],
+        composers: dict[str, Composer],
+        where: str,
+    ) -> None:
+        """Note a decision whose algorithm asks models itself."""
+        name, selector = select
+        if not asks_models(selector):
+            return
+        mine = {c: option for (decision, c), option in options.items() if decision == d.name}
+        candidates = tuple(mine) if d.models else ()
+        found = list(problems(name, selector, candidates, self.settings, where))
+        self.problems.extend(found)
+        if not found:
+            facts = {model: self.facts(model) for model in self.settings.models}
+            composers[d.name] = composer_of(
+                name, selector, candidates, mine, facts, self.settings.multi_call
+            )
 
     def default(self, recipe: str, routing: RoutingSettings, where: str) -> Option | None:
         name = routing.default_model or self.settings.routing.default_model
