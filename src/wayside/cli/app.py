@@ -215,6 +215,13 @@ def load_engines(engines: Engines, policy: Policy) -> None:
             engines.load([name], [bank for bank in policy.banks if bank.engine == name])
         except (OSError, ValueError, ImportError, WaysideError) as error:
             problems.append(Problem(f"cannot be loaded: {error}", f"engines.{name}"))
+    for at, taught in policy.taught:
+        try:
+            engines.selectors.load(taught)
+        except ConfigError as error:
+            problems += [Problem(p.what, f"{at}.{p.where}", p.fix) for p in error.problems]
+        except (OSError, ValueError, ImportError, WaysideError):
+            pass  # its embedder cannot be made: told above
     if problems:
         raise ConfigError(problems)
 

@@ -14,6 +14,7 @@ from wayside.catalog import catalog
 from wayside.engines.base import Engine, Tools, Vectors, no_keys
 from wayside.engines.built_in import BUILT_IN
 from wayside.engines.language import LanguageDetector
+from wayside.engines.selection_run import Selectors
 from wayside.settings import CredentialSettings, Task
 from wayside.vocab.ask import (
     Ask,
@@ -76,6 +77,7 @@ class Engines:
                 elif reuse._specs.get(name) == self._specs.get(name) and not engine.leans:
                     self._made[name] = engine
         self.languages: LanguageDetector = reuse.languages if reuse else LanguageDetector()
+        self.selectors = Selectors(self.engine, self._vector)
 
     def answerers(self) -> dict[type[Ask[Any]], Any]:
         return {
@@ -84,6 +86,7 @@ class Engines:
             Similar: self.similar,
             Embed: self.embed,
             Language: self.language,
+            **self.selectors.answerers(),
         }
 
     def load(self, names: Iterable[str], banks: Iterable[Bank] = ()) -> None:

@@ -43,6 +43,7 @@ from wayside.vocab.outcome import (
     Target,
 )
 from wayside.vocab.prompt import Prompt
+from wayside.vocab.taught import Taught
 from wayside.vocab.verdict import SignalRef, Verdict, Verdicts
 
 MODELS_PATH = "/v1/models"
@@ -137,6 +138,8 @@ class Policy:
     """The names of the engines that its signals and plugins ask."""
     stores: frozenset[str] = frozenset()
     """The names of the stores that its plugins ask."""
+    taught: tuple[tuple[str, Taught], ...] = ()
+    """The trained selectors of its decisions, and where their settings stand."""
 
 
 def answer(policy: Policy, request: Request, dice: float) -> Outcome | Flow[Outcome]:

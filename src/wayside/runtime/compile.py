@@ -47,6 +47,7 @@ from wayside.vocab.headers import CREDENTIALS, header_name, header_value
 from wayside.vocab.identity import Identity
 from wayside.vocab.observed import ModelFacts
 from wayside.vocab.outcome import Credential, HeaderPairs, Target
+from wayside.vocab.taught import Taught
 from wayside.vocab.verdict import SignalRef
 
 _FAMILIES = (
@@ -113,6 +114,7 @@ class _Compiler:
         self.stores = self.store_capabilities()
         self.stores_used: set[str] = set()
         self.banks: list[Bank] = []
+        self.taught: list[tuple[str, Taught]] = []
         self.engine_links()
 
     def policy(self) -> Policy:
@@ -139,6 +141,7 @@ class _Compiler:
             banks=tuple(self.banks),
             engines=frozenset(self.engines_used),
             stores=frozenset(self.stores_used),
+            taught=tuple(self.taught),
         )
 
     def guard(self, recipes: Mapping[str, Recipe]) -> Recipe | None:
@@ -507,6 +510,8 @@ class _Compiler:
                     for p in error.problems
                 )
         self.banks.extend(getattr(selector, "banks", {}).values())
+        if (taught := getattr(selector, "taught", None)) is not None:
+            self.taught.append((f"{where}.select.{name}", taught))
         return name, selector
 
     def facts(self, name: str) -> ModelFacts:
