@@ -121,7 +121,7 @@ def test_encoded_replies_are_kept_but_not_without_end() -> None:
 class Holding:
     """A tap that holds all it is fed."""
 
-    reason = detail = ""
+    reason = detail = content_type = ""
     taken: Taken = "stream"
 
     def __init__(self) -> None:
