@@ -28,6 +28,7 @@ from wayside.gateway.classify_api import ClassifyApi
 from wayside.gateway.embeddings_api import EmbeddingsApi
 from wayside.gateway.heads import Heads
 from wayside.gateway.openapi import PAGE_POLICY, document, page
+from wayside.gateway.memory_api import MemoryApi
 from wayside.gateway.replay_api import ReplayApi
 from wayside.gateway.routing_api import RoutingApi
 from wayside.runtime import Runtime
@@ -69,6 +70,7 @@ class Management:
             *ClassifyApi(self._heads, routing, most).endpoints(),
             *EmbeddingsApi(self._heads, most).endpoints(),
             *ReplayApi(runtime, lambda: telemetry.prices).endpoints(),
+            *MemoryApi(runtime).endpoints(),
         ]
 
     def app(self) -> Starlette:

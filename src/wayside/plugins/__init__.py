@@ -31,6 +31,7 @@ __all__ = [
     "Witness",
     "about_tool",
     "offered_tools",
+    "put_before_question",
     "tool_name",
 ]
 
@@ -192,6 +193,20 @@ class Draft:
     def answer(self, completion: dict[str, Any], *, path: str, report: HeaderPairs = ()) -> None:
         """Answer with this completion: what a model said, kept or put together by us."""
         self.early = Early("", path, completion=completion, report=report)
+
+
+def put_before_question(draft: Draft, text: str) -> None:
+    """Put ``text`` before what the user said last, in the same turn."""
+    turns = draft.edit.get("messages")
+    for turn in reversed(turns):
+        if isinstance(turn, dict) and turn.get("role") == "user":
+            said = turn.get("content")
+            if isinstance(said, list):
+                turn["content"] = [{"type": "text", "text": text}, *said]
+            else:
+                turn["content"] = f"{text}\n\n{said}" if said else text
+            break
+    draft.edit.set("messages", turns)
 
 
 LONGEST = 600

@@ -231,7 +231,7 @@ class _Compiler:
     def needs_identity(self, rule: Any, where: str) -> None:
         if getattr(rule, "needs_identity", False) and not self.identity.trusted:
             self.wrong(
-                "can never match: nothing tells the router who is asking",
+                "can do nothing: nothing tells the router who is asking",
                 where,
                 "set identity.trusted: true where a proxy sets or removes "
                 f"{self.identity.user} and {self.identity.groups} on every request",
@@ -542,6 +542,7 @@ class _Compiler:
             parsed = self.validated(kind, rule, at) if kind else None
             if kind and parsed is not None:
                 self.uses_engines(parsed, at)
+                self.needs_identity(parsed, at)
                 plugin = kind.build(parsed)
                 for field, take in getattr(plugin, "reads", {}).items():
                     self.read_file(getattr(parsed, field), take, f"{at}.{field}")

@@ -10,6 +10,7 @@ from wayside.settings import Capability, CredentialSettings
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.outcome import Credential
 from wayside.vocab.stores import (
+    Contents,
     Delete,
     Get,
     Index,
@@ -89,6 +90,9 @@ class Store:
 
     def search(self, question: Search) -> tuple[Passage, ...] | Awaitable[tuple[Passage, ...]]:
         raise AskFailed(f"{type(self).__name__} finds nothing by meaning")
+
+    def contents(self, question: Contents) -> tuple[Passage, ...] | Awaitable[tuple[Passage, ...]]:
+        raise AskFailed(f"{type(self).__name__} does not list passages")
 
     def index(self, question: Index) -> Awaitable[None] | None:
         raise AskFailed(f"{type(self).__name__} takes no passages")

@@ -14,6 +14,7 @@ from wayside.stores.base import Store, Tools
 from wayside.stores.leases import Leases
 from wayside.stores.room import Item, Room
 from wayside.vocab.stores import (
+    Contents,
     Delete,
     Get,
     Hit,
@@ -100,6 +101,8 @@ class MemoryStore(Store):
     def put(self, question: Put) -> None:
         space = (DOCUMENTS, question.space)
         self.room.put(space, question.key, question.value, ttl_s=question.ttl_s)
+        if question.most is not None:
+            self.room.keep(space, question.most)
 
     def delete(self, question: Delete) -> bool:
         item = self.room.get((DOCUMENTS, question.space), question.key)
@@ -121,6 +124,11 @@ class MemoryStore(Store):
         found = self.room.near(space, question.vector, question.most, question.threshold)
         return tuple(Passage(i.key, i.text, score, i.metadata) for i, score in found)
 
+    def contents(self, question: Contents) -> tuple[Passage, ...]:
+        newest = self.room.newest((PASSAGES, question.space))
+        wanted = islice(newest, question.offset, question.offset + question.limit)
+        return tuple(Passage(i.key, i.text, 0.0, i.metadata) for i in wanted)
+
     def index(self, question: Index) -> None:
         self.room.put(
             (PASSAGES, question.space),
@@ -131,6 +139,8 @@ class MemoryStore(Store):
             vector=question.vector,
             metadata=question.metadata,
         )
+        if question.most is not None:
+            self.room.keep((PASSAGES, question.space), question.most)
 
     def unindex(self, question: Unindex) -> int | Awaitable[int]:
         space = (PASSAGES, question.space)

@@ -13,6 +13,7 @@ from wayside.vocab.ask import Ask
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.outcome import Credential
 from wayside.vocab.stores import (
+    Contents,
     Delete,
     Get,
     Index,
@@ -64,6 +65,7 @@ class Stores:
             Delete: lambda ask: self.store(ask.store).delete(ask),
             Listing: lambda ask: self.store(ask.store).listing(ask),
             Search: lambda ask: self.store(ask.store).search(ask),
+            Contents: lambda ask: self.store(ask.store).contents(ask),
             Index: lambda ask: self.store(ask.store).index(ask),
             Unindex: lambda ask: self.store(ask.store).unindex(ask),
         }

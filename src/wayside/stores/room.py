@@ -156,6 +156,12 @@ class Room:
         if held is not None:
             yield from (item for item in reversed(held.items.values()) if item.until > now)
 
+    def keep(self, space: tuple[str, str], most: int) -> None:
+        """Let the oldest of a space go while it holds more than ``most``."""
+        held = self.spaces.get(space)
+        while held is not None and len(held.items) > most:
+            self.drop(next(iter(held.items.values())))
+
     def drop(self, item: Item) -> bool:
         """Forget an item; whether it was still here."""
         held = item.space

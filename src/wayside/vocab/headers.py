@@ -14,6 +14,9 @@ COMPRESSION_CONTROL = "x-vsr-compression-control"
 
 CACHE_CONTROL = "x-vsr-cache-control"
 
+NO_MEMORY = "x-disable-router-memory"
+"""``true``: this request neither reads nor makes memories."""
+
 CONTROLS = frozenset({DEBUG, COMPRESSION_CONTROL, CACHE_CONTROL})
 """Internal names that a client may send to us. They are read, and never passed on."""
 

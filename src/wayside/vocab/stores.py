@@ -137,8 +137,18 @@ class Search(msgspec.Struct, Ask[tuple[Passage, ...]], frozen=True):
     threshold: float = 0.0
 
 
+class Contents(msgspec.Struct, Ask[tuple[Passage, ...]], frozen=True):
+    """The passages of ``space``, the newest first; their ``score`` is 0."""
+
+    store: str
+    space: str
+    limit: int = 100
+    offset: int = 0
+
+
 class Index(msgspec.Struct, Ask[None], frozen=True):
-    """Keep a passage to be found by :class:`Search`."""
+    """Keep a passage to be found by :class:`Search`, in the place of an earlier one. With ``most``
+    the oldest of the space go while it holds more than so many."""
 
     store: str
     space: str
@@ -147,6 +157,7 @@ class Index(msgspec.Struct, Ask[None], frozen=True):
     vector: Vector
     metadata: dict[str, Any] = {}
     ttl_s: float | None = None
+    most: int | None = None
 
 
 class Unindex(msgspec.Struct, Ask[int], frozen=True):
