@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from wayside.cli.files import Loaded, read
 from wayside.dialects import encode
@@ -17,12 +18,14 @@ from wayside.engines import Engines
 from wayside.fleet import Fleet
 from wayside.flow import Policy
 from wayside.gateway.management import Management
-from wayside.runtime import Runtime, compile_policy
+from wayside.runtime import Answerer, Runtime, compile_policy
+from wayside.runtime.calls import Calls
 from wayside.runtime.keys import KeyRing
 from wayside.runtime.reload import ConfigState, Watcher
 from wayside.settings import RouterSettings
 from wayside.stores import Stores
 from wayside.telemetry import Log, Price, Telemetry
+from wayside.vocab.ask import Ask
 from wayside.vocab.errors import ConfigError, Problem, WaysideError
 from wayside.vocab.outcome import Record, Reply
 
@@ -73,11 +76,14 @@ class App:
         self.log = log or log_of(self.settings)
         self.stores = Stores(self.settings.stores, self.keys.resolve, self.log)
         load_stores(self.stores, policy)
-        self.runtime = Runtime(policy, {**self.engines.answerers(), **self.stores.answerers()})
-        self.runtime.fault = lambda why: self.log("left undone", level="error", why=why)
         self.fleet = Fleet(self.settings.models)
         self.telemetry = Telemetry(self.log, _access(self.settings, self.log))
         self.telemetry.prices = prices(self.settings)
+        self.calls = Calls(
+            lambda: self.runtime.policy, self.fleet, self.telemetry.called, random.Random().random
+        )
+        self.runtime = Runtime(policy, self._answerers(self.engines, self.stores))
+        self.runtime.fault = lambda why: self.log("left undone", level="error", why=why)
         self.state = ConfigState(path=loaded.path)
         self.state.accepted(loaded.text, tuple(str(n) for n in loaded.notes), ())
         self.serving = False
@@ -95,6 +101,9 @@ class App:
         self._watch_config_metrics()
         self.on_reload: list[Callable[[], None]] = []
         """Told after a new configuration is in force."""
+
+    def _answerers(self, engines: Engines, stores: Stores) -> dict[type[Ask[Any]], Answerer]:
+        return {**engines.answerers(), **stores.answerers(), **self.calls.answerers()}
 
     def ready(self) -> tuple[bool, str]:
         """Whether requests are taken; a sentence for people."""
@@ -135,7 +144,7 @@ class App:
         loaded, policy, engines, stores = prepared
         text = loaded.text
         self.fleet.replace(loaded.settings.models)
-        self.runtime.replace(policy, {**engines.answerers(), **stores.answerers()})
+        self.runtime.replace(policy, self._answerers(engines, stores))
         later = asyncio.get_running_loop().call_later
         later(_RETIRE_S, self.engines.close, engines)
         later(_RETIRE_S, self.stores.close, stores)

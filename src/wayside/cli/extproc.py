@@ -90,4 +90,5 @@ async def serve(loaded: Loaded, update: dict[str, object]) -> None:
             app.draining = True
             await server.stop(app.settings.limits.drain_s)
     finally:
+        app.calls.close()
         app.telemetry.flush()

@@ -197,6 +197,7 @@ class over_http:
         self._app.log.flush()
         await self._server.drain(self._app.settings.limits.drain_s)
         self._app.fleet.close()
+        self._app.calls.close()
         self._app.log("stopped")
 
 

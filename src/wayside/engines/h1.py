@@ -69,10 +69,18 @@ class Connection:
         reading = _Reading(most)
         parser = reading.parser = httptools.HttpResponseParser(reading)
         self._writer.write(request)
-        await self._writer.drain()
         fed = False
+        try:
+            await self._writer.drain()
+        except ConnectionError as error:
+            raise ClosedBeforeAnswer("closed the connection without an answer") from error
         while not reading.done:
-            data = await self._reader.read(LINE)
+            try:
+                data = await self._reader.read(LINE)
+            except ConnectionResetError as error:
+                if fed:
+                    raise
+                raise ClosedBeforeAnswer("reset the connection without an answer") from error
             if not data:
                 if reading.ends_with_connection:
                     return reading.answer

@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 import msgspec
 
+from wayside.telemetry import calls
 from wayside.telemetry.log import Log
 from wayside.telemetry.metrics import MICRO, Metrics
+from wayside.vocab.calls import Tokens
 from wayside.vocab.outcome import Record
 
 __all__ = ["Exchange", "Log", "Metrics", "Price", "Telemetry", "Usage", "usage_of"]
@@ -167,6 +169,9 @@ class Telemetry:
         self._replaced = m.counter(
             "wayside_fast_responses_total", "Answers given in a model's place.", "decision"
         )
+        self._calls = m.counter(
+            "wayside_calls_total", "Models asked from inside a request.", "model", "outcome"
+        )
         self._total = m.histogram(
             "wayside_request_duration_seconds", "From the request's last byte to the end.", "model"
         )
@@ -225,7 +230,8 @@ class Telemetry:
             self._total.observe((model,), total)
             if exchange.first:
                 self._first.observe((model,), exchange.first - exchange.started)
-            self._routing.observe(("routed" if record.recipe else "direct",), routing)
+            way = "composed" if record.path == "looper" else "routed"
+            self._routing.observe((way if record.recipe else "direct",), routing)
         elif record.path == "fast_response":
             self._replaced.add((record.decision,))
         if exchange.attempts:
@@ -245,7 +251,25 @@ class Telemetry:
             line = self._line(exchange, status, reason, total, routing, matched, usage, cost)
             if unknown:
                 line["unknown"] = unknown
+            if record.calls:
+                calls.tell(line, record.calls, self._priced)
             self.access.write("request", "info", line)
+
+    def called(self, model: str, outcome: str, tokens: Tokens | None) -> None:
+        """A model was asked from inside a request; counted at once, for its client may leave."""
+        self._calls.add((model, outcome))
+        if tokens is not None:
+            self._tokens.add((model, "prompt"), tokens.prompt)
+            self._tokens.add((model, "completion"), tokens.completion)
+            cost = self._priced(model, tokens)
+            if cost is not None:
+                self._cost.add((model, self.prices[model].currency), cost)
+
+    def _priced(self, model: str, tokens: Tokens) -> float | None:
+        price = self.prices.get(model)
+        if price is None:
+            return None
+        return tokens.cost(price.prompt, price.completion, price.cached, price.written)
 
     def _account(self, model: str, usage: Usage) -> float | None:
         prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
