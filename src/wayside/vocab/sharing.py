@@ -1,0 +1,43 @@
+"""With whom something kept for a request may be shared."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal, NamedTuple
+
+from wayside.vocab.headers import CREDENTIALS
+from wayside.vocab.prompt import Prompt
+
+Scope = Literal["user", "team", "tenant", "global"]
+_NARROWING: tuple[Scope, ...] = ("tenant", "team", "user")
+
+
+class Sharers(NamedTuple):
+    """``kind`` is the scope that was found, or ``key``; ``names`` say who, most general first."""
+
+    kind: Literal["user", "team", "tenant", "global", "key"]
+    names: tuple[str, ...] = ()
+
+
+def sharers(prompt: Prompt, scope: Scope) -> Sharers | None:
+    """Those of ``scope``, or of the next narrower one that the request tells; ``None`` where it
+    shows neither who asks nor a key.
+
+    At last it is everybody with the client's key, told by a digest of it (SHA-256): keys are too
+    long to be found by trying. Whoever is found is of their tenant, where there is one.
+    """
+    if scope == "global":
+        return Sharers("global")
+    names: dict[Scope, tuple[str, ...]] = {
+        "tenant": (prompt.tenant,) if prompt.tenant else (),
+        "team": (prompt.tenant, prompt.team) if prompt.team else (),
+        "user": (prompt.tenant, prompt.user) if prompt.user else (),
+    }
+    for kind in _NARROWING[_NARROWING.index(scope) :]:
+        if names[kind]:
+            return Sharers(kind, names[kind])
+    keys = [prompt.headers.get(name, "") for name in CREDENTIALS]
+    if not any(keys):
+        return None
+    key = hashlib.sha256(repr(keys).encode("utf-8", "replace")).hexdigest()
+    return Sharers("key", (prompt.tenant, prompt.team, key))
