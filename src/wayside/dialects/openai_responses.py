@@ -13,6 +13,7 @@ import msgspec
 
 from wayside.dialects import (
     UNREADABLE,
+    ClientProtocol,
     Edit,
     OpenAIBody,
     bad_body,
@@ -55,7 +56,7 @@ class ResponsesBody(OpenAIBody):
         "_fields",
         "_history",
         "_raw",
-        "_stage",
+        "_stages",
         "head",
         "items",
         "keep",
@@ -64,7 +65,7 @@ class ResponsesBody(OpenAIBody):
         "store",
         "stream",
     )
-    protocol = "responses"
+    protocol: ClientProtocol = "responses"
     translates = True
 
     def __init__(self, raw: bytes) -> None:
@@ -81,7 +82,11 @@ class ResponsesBody(OpenAIBody):
         self.head = Head("0" * 32, 0, self.model)
         self._history: Sequence[Item] = ()
         self._chat: Translated | None = None
-        self._stage: ResponseStage | None = None
+        self._stages: list[ResponseStage] = []
+
+    @property
+    def needs_model(self) -> str:
+        return ""
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -110,7 +115,7 @@ class ResponsesBody(OpenAIBody):
     @property
     def response(self) -> dict[str, Any] | None:
         """What the client was told, once it was told all of it."""
-        return None if self._stage is None else self._stage.response
+        return next((s.response for s in self._stages if s.response is not None), None)
 
     def _translated(self) -> Translated:
         if self._chat is None:
@@ -137,8 +142,9 @@ class ResponsesBody(OpenAIBody):
         return edit.encode(), self._translated().losses
 
     def client_stage(self) -> ResponseStage:
-        self._stage = ResponseStage(self.head)
-        return self._stage
+        stage = ResponseStage(self.head)
+        self._stages.append(stage)
+        return stage
 
     def canned(self, message: str, created: int, number: int) -> bytes | None:
         chat = {"model": self.model, "messages": []}

@@ -18,11 +18,14 @@ from wayside.decisions import Decider, Decision, Match
 from wayside.decisions.projections import NONE, Projections
 from wayside.dialects import Body, check_headers
 from wayside.dialects.answers import JSON, STREAM
+from wayside.dialects.openai_responses import PATH as RESPONSES_PATH
+from wayside.dialects.openai_responses import ResponsesBody
 from wayside.dialects.whole import Answer
-from wayside.flow import protocols, report
+from wayside.flow import protocols, report, responses
 from wayside.flow.compose import Composer, composed
 from wayside.flow.protocols import BODIES, Departure, depart
 from wayside.flow.reasoning import set_reasoning
+from wayside.flow.responses import NOTHING_KEPT, Keeping
 from wayside.flow.tap import UNANSWERED, ReplyTap, tell
 from wayside.plugins import NO_ROUTE, Draft, Early, Plugin, Route
 from wayside.selection import Candidate, Picked, Selector, pick
@@ -138,6 +141,8 @@ class Policy:
     """The names of the engines that its signals and plugins ask."""
     stores: frozenset[str] = frozenset()
     """The names of the stores that its plugins ask."""
+    responses: Keeping = NOTHING_KEPT
+    """Where answers of the Responses API are kept."""
     taught: tuple[tuple[str, Taught], ...] = ()
     """The trained selectors of its decisions, and where their settings stand."""
 
@@ -151,6 +156,15 @@ def answer(policy: Policy, request: Request, dice: float) -> Outcome | Flow[Outc
     if request.method != "POST":
         raise _wrong_method(request.method, path, "POST")
     body = parse(request.body)
+    if isinstance(body, ResponsesBody):
+        return responses.create(
+            policy.responses, request, body, lambda: _placed(policy, request, body, dice)
+        )
+    return _placed(policy, request, body, dice)
+
+
+def _placed(policy: Policy, request: Request, body: Body, dice: float) -> Outcome | Flow[Outcome]:
+    """By the model that it names."""
     recipe = policy.virtual.get(body.model)
     if recipe is not None:
         if body.needs_model:
@@ -508,7 +522,9 @@ def unknown_model(name: str) -> RequestError:
     )
 
 
-def _other_path(policy: Policy, request: Request, path: str) -> Reply:
+def _other_path(policy: Policy, request: Request, path: str) -> Reply | Flow[Outcome]:
+    if path.startswith(RESPONSES_PATH + "/"):
+        return responses.lookup(policy.responses, request, path)
     if path == MODELS_PATH or path.startswith(MODELS_PATH + "/"):
         if request.method not in ("GET", "HEAD"):
             raise _wrong_method(request.method, path, "GET, HEAD")

@@ -11,7 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from wayside.dialects import Body, Edit, openai_chat, openai_completions, openai_embeddings
+from wayside.dialects import (
+    Body,
+    Edit,
+    openai_chat,
+    openai_completions,
+    openai_embeddings,
+    openai_responses,
+)
 from wayside.dialects.stage import Loss, Stage, warnings_header
 from wayside.vocab.errors import RequestError
 from wayside.vocab.outcome import HeaderPairs, Request, ServerProtocol, Target
@@ -20,6 +27,7 @@ BODIES: Mapping[str, type[Body]] = {
     openai_chat.PATH: openai_chat.ChatBody,
     openai_completions.PATH: openai_completions.CompletionBody,
     openai_embeddings.PATH: openai_embeddings.EmbeddingBody,
+    openai_responses.PATH: openai_responses.ResponsesBody,
 }
 """What is asked of models, by path. Errors on paths below one are told in its API, too."""
 

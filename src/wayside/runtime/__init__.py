@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import inspect
 import random
+import secrets
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +19,7 @@ from wayside.flow import Choice, Policy, answer, choose, read_signals, refuse
 from wayside.flow.protocols import BODIES
 from wayside.runtime.compile import compile_policy
 from wayside.runtime.costs import MAX_NS, SLOW_NS, Costs, Meter, least, timed
-from wayside.vocab.ask import Ask, Failure, Flow, Now
+from wayside.vocab.ask import Ask, Failure, Flow, Now, Unguessable
 from wayside.vocab.errors import Abandoned, RequestError, WaysideError
 from wayside.vocab.outcome import Forward, Outcome, Reply, Request
 from wayside.vocab.prompt import Prompt
@@ -42,7 +43,7 @@ class Runtime:
         dice: Callable[[], float] | None = None,
     ) -> None:
         self.policy = policy
-        self._answerers: dict[type[Ask[Any]], Answerer] = {Now: _now, **(answerers or {})}
+        self._answerers: dict[type[Ask[Any]], Answerer] = {**_OWN, **(answerers or {})}
         self._dice = dice or random.Random().random
         self.wants_reply_body = False
         self.local: dict[str, Callable[[], Reply]] = {}
@@ -53,7 +54,7 @@ class Runtime:
 
     def replace(self, policy: Policy, answerers: Mapping[type[Ask[Any]], Answerer]) -> None:
         """Put another policy in force, with the engines made for it."""
-        self._answerers = {Now: _now, **answerers}
+        self._answerers = {**_OWN, **answerers}
         self.policy = policy
 
     def handle(self, request: Request) -> Outcome | Awaitable[Outcome]:
@@ -225,6 +226,13 @@ class Runtime:
 
 def _now(question: Now) -> float:
     return time.time()
+
+
+def _unguessable(question: Unguessable) -> str:
+    return secrets.token_hex(16)
+
+
+_OWN: Mapping[type[Ask[Any]], Answerer] = {Now: _now, Unguessable: _unguessable}
 
 
 async def _settle_all(answers: list[Any]) -> list[Any]:

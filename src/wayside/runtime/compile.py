@@ -22,6 +22,7 @@ from wayside.dialects import encode
 from wayside.engines import BUILT_IN, Engine
 from wayside.flow import NO_MODEL, NOWHERE, Option, Policy, Recipe, Served, report, served
 from wayside.flow.compose import Composer
+from wayside.flow.responses import Keeping
 from wayside.plugins import Plugin
 from wayside.runtime.composers import asks_models, composer_of, problems
 from wayside.runtime.engine_links import circles, leans_on, named, stores_named
@@ -129,6 +130,7 @@ class _Compiler:
             recipes[name] = self.recipe(name, routing, f"recipes.{name}")
         virtual = self.virtual(recipes, concrete)
         guard = self.guard(recipes)
+        keeping = self.keeping()
         if self.problems:
             raise ConfigError(self.problems)
         return Policy(
@@ -141,8 +143,17 @@ class _Compiler:
             banks=tuple(self.banks),
             engines=frozenset(self.engines_used),
             stores=frozenset(self.stores_used),
+            responses=keeping,
             taught=tuple(self.taught),
         )
+
+    def keeping(self) -> Keeping:
+        """Where answers of the Responses API are kept."""
+        rule = self.settings.responses
+        if not rule.enabled:
+            return Keeping(self.identity)
+        self.uses_engines(rule, "responses")
+        return Keeping(self.identity, rule.store, rule.ttl_s, rule.max_turns, rule.max_bytes)
 
     def guard(self, recipes: Mapping[str, Recipe]) -> Recipe | None:
         name = self.settings.guard_recipe

@@ -34,6 +34,7 @@ from wayside.settings.resilience import (
     Urgency,
     UrgencySettings,
 )
+from wayside.settings.responses import ResponsesSettings
 from wayside.settings.sticky import LearningSettings, StickySettings
 from wayside.vocab.headers import CREDENTIALS, header_name, header_value
 
@@ -553,6 +554,8 @@ class RouterSettings(Settings):
     stores: dict[Name, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     """``stores.<name>.<kind>`` holds that kind's settings: where answers, documents and passages
     are kept, beside ``memory``, which is in this process (``wayside catalog``)."""
+    responses: ResponsesSettings = ResponsesSettings()
+    """What is kept of OpenAI's Responses API, and where."""
     reasoning_families: dict[str, ReasoningFamily] = Field(default_factory=dict)
     """How families of models are told to reason."""
     default_effort: Literal["minimal", "low", "medium", "high"] = "medium"

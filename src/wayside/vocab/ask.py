@@ -93,6 +93,10 @@ class Now(msgspec.Struct, Ask[float], frozen=True):
     """What time is it? Unix seconds."""
 
 
+class Unguessable(msgspec.Struct, Ask[str], frozen=True):
+    """32 hexadecimal digits that nobody can guess, please."""
+
+
 class Language(msgspec.Struct, Ask[Labels], frozen=True):
     """Which languages (ISO 639-1 codes) is ``text`` written in?"""
 

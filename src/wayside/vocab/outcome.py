@@ -129,13 +129,22 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 class Tap(Protocol):
     """Stands between the model's answer and the client; made for one request."""
 
-    warnings: dict[str, None]
-    reason: str
-    """Why the answer was stopped, or ``""``. Once it is set, nothing more will go on."""
-    detail: str
-    """More about that for the operator's log; never for the client."""
-    content_type: str
-    """Known from :meth:`begin` on: takes the place of the answer's own, unless it is empty."""
+    @property
+    def warnings(self) -> dict[str, None]: ...
+    @property
+    def reason(self) -> str:
+        """Why the answer was stopped, or ``""``. Once it is set, nothing more will go on."""
+        ...
+
+    @property
+    def detail(self) -> str:
+        """More about that for the operator's log; never for the client."""
+        ...
+
+    @property
+    def content_type(self) -> str:
+        """Known from :meth:`begin` on: takes the place of the answer's own, unless empty."""
+        ...
 
     def begin(self, status: int, content_type: str) -> Taken: ...
     def feed(self, chunk: bytes) -> Flow[bytes]: ...

@@ -1,0 +1,390 @@
+"""What OpenAI's Responses API has beside its requests: responses that are kept, and asked for.
+
+A response is kept when all of it was told, after every guard, and before the client reads its
+end: a client that goes on at once finds it. It belongs to the caller who asked, and for everybody
+else it does not exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+
+from wayside.dialects import UNREADABLE, encode
+from wayside.dialects.openai_responses import PATH, ResponsesBody
+from wayside.dialects.openai_responses_answer import PREFIXES, number_of
+from wayside.flow import report
+from wayside.vocab.ask import Flow, Now, Unguessable, ask
+from wayside.vocab.errors import AskFailed, RequestError
+from wayside.vocab.identity import NOBODY, Identity
+from wayside.vocab.outcome import Ended, Forward, Outcome, Record, Reply, Request, Taken, Tap
+from wayside.vocab.prompt import Prompt
+from wayside.vocab.sharing import sharers
+from wayside.vocab.stores import Delete, Get, Put
+
+Item = dict[str, Any]
+Routed = Callable[[], Outcome | Flow[Outcome]]
+MAX_PAGE = 100
+"""Items of one page, as at OpenAI."""
+_NOT_KEPT = ("content_filter",)
+"""Why a response was cut short that nobody should go on from."""
+
+
+class Kept(msgspec.Struct):
+    """One response as it is kept: the ``input`` are the request's own items."""
+
+    response: dict[str, Any]
+    input: list[Item]
+    previous: str | None = None
+
+
+_kept = msgspec.json.Decoder(Kept)
+
+
+class Keeping(msgspec.Struct, frozen=True):
+    """Where responses are kept, for how long, and how much of them (settings ``responses``)."""
+
+    identity: Identity = NOBODY
+    store: str | None = None
+    """``None``: nowhere."""
+    ttl_s: float = 2_592_000.0
+    max_turns: int = 200
+    max_bytes: int = 16 << 20
+
+    def shelf(self, headers: Mapping[str, str]) -> Shelf:
+        """What belongs to the caller: to the user that a trusted proxy names, else to all with
+        the client's key. Callers who show neither share theirs, and have only the ids, which
+        nobody can guess, to keep them apart."""
+        who = self.identity.told(Prompt(model="", headers=headers), headers)
+        name = hashlib.sha256(repr(sharers(who, "user")).encode("utf-8", "replace")).hexdigest()
+        return Shelf(self, f"responses/{name}")
+
+
+NOTHING_KEPT = Keeping()
+
+
+class Shelf(msgspec.Struct, frozen=True):
+    """The responses of one caller."""
+
+    keeping: Keeping
+    space: str
+
+    def get(self, id: str) -> Flow[Kept | None]:
+        """One response. Raises :class:`RequestError` (503) when the store gives no answer."""
+        if self.keeping.store is None or number_of(id) is None:
+            return None
+        try:
+            found = yield from ask(Get(self.keeping.store, self.space, id))
+        except AskFailed:
+            raise _unavailable() from None
+        try:
+            return None if found is None else _kept.decode(found)
+        except UNREADABLE:
+            return None
+
+    def put(self, kept: Kept) -> Flow[None]:
+        """Keep one. The answer is with the client already, so a store that fails costs only
+        those who ask for it later."""
+        assert self.keeping.store is not None
+        put = Put(
+            self.keeping.store,
+            self.space,
+            kept.response["id"],
+            encode(kept),
+            self.keeping.ttl_s,
+        )
+        try:
+            yield from ask(put)
+        except AskFailed:
+            return
+
+    def delete(self, id: str) -> Flow[bool]:
+        if self.keeping.store is None or number_of(id) is None:
+            return False
+        try:
+            return (yield from ask(Delete(self.keeping.store, self.space, id)))
+        except AskFailed:
+            raise _unavailable() from None
+
+    def conversation(self, id: str, room: int) -> Flow[list[Kept]]:
+        """The response ``id`` and all that it follows, the oldest first.
+
+        Raises :class:`RequestError` where one is missing, or there are more than ``max_turns`` or
+        ``room`` bytes of them.
+        """
+        found: list[Kept] = []
+        at: str | None = id
+        while at is not None:
+            if len(found) >= self.keeping.max_turns:
+                raise _too_long(f"more than {self.keeping.max_turns} responses")
+            kept: Kept | None = yield from self.get(at)
+            if kept is None:
+                raise RequestError(
+                    f"Previous response with id '{at[:256]}' not found.",
+                    param="previous_response_id",
+                    code="previous_response_not_found",
+                )
+            room -= len(encode(kept.input)) + len(encode(kept.response.get("output")))
+            if room < 0:
+                raise _too_long(f"more than {self.keeping.max_bytes} bytes")
+            found.append(kept)
+            at = kept.previous
+        return found[::-1]
+
+
+def create(
+    keeping: Keeping, request: Request, body: ResponsesBody, routed: Routed
+) -> Flow[Outcome]:
+    """Answer a request: ``routed`` sends it where it goes, as every other request."""
+    shelf = keeping.shelf(request.headers)
+    if keeping.store is None:
+        _check_stateless(body)
+    history: list[Item] = []
+    found: dict[str, Item] = {}
+    if body.references:
+        found = yield from _referred(shelf, body)
+    if body.previous is not None:
+        room = keeping.max_bytes - len(request.body)
+        for kept in (yield from shelf.conversation(body.previous, room)):
+            history += kept.input
+            history += kept.response["output"]
+    body.remember(history, found)
+    number = yield from ask(Unguessable())
+    now = yield from ask(Now())
+    keep = keeping.store is not None and body.store is not False
+    if keep and len(request.body) > keeping.max_bytes:
+        raise _too_long(f"more than {keeping.max_bytes} bytes")
+    body.begin(number, int(now), keep=keep)
+    outcome = routed()
+    if not isinstance(outcome, Forward | Reply):
+        outcome = yield from outcome
+    if not keep:
+        return outcome
+    if isinstance(outcome, Reply):
+        kept_now = _to_keep(body)
+        if kept_now is not None:
+            yield from shelf.put(kept_now)
+        return outcome
+    if outcome.tap is not None:
+        outcome = msgspec.structs.replace(outcome, tap=KeepingTap(outcome.tap, shelf, body))
+    return outcome
+
+
+class KeepingTap:
+    """Keeps a response just before its end goes to the client."""
+
+    __slots__ = ("_body", "_kept", "_shelf", "_tap")
+
+    def __init__(self, tap: Tap, shelf: Shelf, body: ResponsesBody) -> None:
+        self._tap, self._shelf, self._body = tap, shelf, body
+        self._kept = False
+
+    @property
+    def warnings(self) -> dict[str, None]:
+        return self._tap.warnings
+
+    @property
+    def reason(self) -> str:
+        return self._tap.reason
+
+    @property
+    def detail(self) -> str:
+        return self._tap.detail
+
+    @property
+    def content_type(self) -> str:
+        return self._tap.content_type
+
+    def begin(self, status: int, content_type: str) -> Taken:
+        return self._tap.begin(status, content_type)
+
+    def feed(self, chunk: bytes) -> Flow[bytes]:
+        said = yield from self._tap.feed(chunk)
+        yield from self._keep()
+        return said
+
+    def finish(self) -> Flow[Ended]:
+        ended = yield from self._tap.finish()
+        yield from self._keep()
+        return ended
+
+    def settle(self) -> Flow[None] | None:
+        return self._tap.settle()
+
+    def _keep(self) -> Flow[None]:
+        if self._kept or self._tap.reason:
+            return
+        kept = _to_keep(self._body)
+        if kept is not None:
+            self._kept = True
+            yield from self._shelf.put(kept)
+
+
+def _to_keep(body: ResponsesBody) -> Kept | None:
+    """The response with its request, once it was told, and if it can be gone on from."""
+    said = body.response
+    if said is None or said["status"] not in ("completed", "incomplete"):
+        return None
+    if (said["incomplete_details"] or {}).get("reason") in _NOT_KEPT:
+        return None
+    items = [_with_id(item, body.head.item_id, at) for at, item in enumerate(body.items)]
+    return Kept(said, items, body.previous)
+
+
+def _with_id(item: Item, id_of: Callable[..., str], at: int) -> Item:
+    """An item as it is listed: with its type and an id, contents as parts."""
+    kind = item.get("type") or "message"
+    whole = {"type": kind, **item}
+    if not isinstance(item.get("id"), str):
+        whole["id"] = id_of(kind if kind in PREFIXES else "item", at, given=True)
+    if kind == "message":
+        whole.setdefault("status", "completed")
+        if isinstance(item.get("content"), str):
+            part = "output_text" if item.get("role") == "assistant" else "input_text"
+            whole["content"] = [{"type": part, "text": item["content"]}]
+    return whole
+
+
+def _referred(shelf: Shelf, body: ResponsesBody) -> Flow[dict[str, Item]]:
+    """The items that a request refers to, from the responses they belong to."""
+    owners = {f"resp_{number}" for id in body.references if (number := number_of(id))}
+    if len(owners) > shelf.keeping.max_turns:
+        raise _too_long(f"items of more than {shelf.keeping.max_turns} responses")
+    items: dict[str, Item] = {}
+    for owner in sorted(owners):
+        kept: Kept | None = yield from shelf.get(owner)
+        if kept is not None:
+            items.update((item["id"], item) for item in [*kept.input, *kept.response["output"]])
+    return {id: items[id] for id in body.references if id in items}
+
+
+def _check_stateless(body: ResponsesBody) -> None:
+    why = "this router keeps no responses (responses.enabled)"
+    if body.store:
+        raise _unsupported("store", why)
+    if body.previous is not None:
+        raise _unsupported("previous_response_id", why)
+    if body.references:
+        raise _unsupported("input", f"it refers to stored items, and {why}")
+
+
+# What was kept, asked for
+
+
+def lookup(keeping: Keeping, request: Request, path: str) -> Flow[Outcome]:
+    """``GET`` and ``DELETE /v1/responses/{id}``, and ``GET`` of its ``input_items``."""
+    id, _, rest = path.removeprefix(f"{PATH}/").partition("/")
+    id = unquote(id)
+    query = parse_qs(request.path.partition("?")[2])
+    shelf = keeping.shelf(request.headers)
+    if rest == "" and request.method == "DELETE":
+        if not (yield from shelf.delete(id)):
+            raise _not_found(id)
+        return _local({"id": id, "object": "response", "deleted": True})
+    if rest == "cancel" and request.method == "POST":
+        raise RequestError(
+            "Only responses made in the background can be cancelled, and this router makes none.",
+            code="unsupported_endpoint",
+        )
+    if rest not in ("", "input_items") or number_of(id) is None:
+        raise _not_found(id) if rest in ("", "input_items") else _unknown(request, path)
+    if request.method not in ("GET", "HEAD"):
+        wanted = "GET, HEAD" if rest else "GET, HEAD, DELETE"
+        raise RequestError(
+            f"{path[:256]} takes {wanted}, not {request.method[:16]}.",
+            status=405,
+            code="method_not_allowed",
+            headers=(("allow", wanted),),
+        )
+    if query.get("stream", ["false"])[-1] == "true":
+        raise _unsupported("stream", "a response that was kept is told whole")
+    kept: Kept | None = yield from shelf.get(id)
+    if kept is None:
+        raise _not_found(id)
+    if not rest:
+        return _local(kept.response)
+    items: list[Item] = []
+    if kept.previous is not None:
+        for earlier in (yield from shelf.conversation(kept.previous, keeping.max_bytes)):
+            items += earlier.input
+            items += earlier.response["output"]
+    return _local(_page([*items, *kept.input], query))
+
+
+def _page(items: list[Item], query: Mapping[str, list[str]]) -> dict[str, Any]:
+    """One page of items, the newest first unless ``order`` says otherwise."""
+    order = query.get("order", ["desc"])[-1]
+    if order not in ("asc", "desc"):
+        raise _invalid("order", "'asc' or 'desc' is expected")
+    said = query.get("limit", ["20"])[-1]
+    limit = int(said) if said.isascii() and said.isdigit() and len(said) < 5 else 0
+    if not 1 <= limit <= MAX_PAGE:
+        raise _invalid("limit", f"a whole number from 1 to {MAX_PAGE} is expected")
+    if order == "desc":
+        items = items[::-1]
+    after = query.get("after", [""])[-1]
+    if after:
+        ids = [item["id"] for item in items]
+        if after not in ids:
+            raise _invalid("after", "this response has no such item")
+        items = items[ids.index(after) + 1 :]
+    page = items[:limit]
+    return {
+        "object": "list",
+        "data": page,
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+        "has_more": len(items) > limit,
+    }
+
+
+def _local(said: dict[str, Any]) -> Reply:
+    return Reply(
+        status=200, body=encode(said), report=report.LOCAL, record=Record(path="responses")
+    )
+
+
+def _invalid(param: str, why: str) -> RequestError:
+    return RequestError(f"Invalid value for '{param}': {why}.", param=param, code="invalid_value")
+
+
+def _unsupported(param: str, why: str) -> RequestError:
+    return RequestError(
+        f"'{param}' is not supported here: {why}.", param=param, code="unsupported_parameter"
+    )
+
+
+def _not_found(id: str) -> RequestError:
+    return RequestError(
+        f"Response with id '{id[:256]}' not found.", status=404, param="id", code="not_found"
+    )
+
+
+def _unknown(request: Request, path: str) -> RequestError:
+    return RequestError(
+        f"Unknown request URL: {request.method[:16]} {path[:256]}.",
+        status=404,
+        code="unknown_url",
+    )
+
+
+def _too_long(why: str) -> RequestError:
+    return RequestError(
+        f"The conversation is too long to be kept here: {why}.",
+        param="previous_response_id",
+        code="conversation_too_long",
+    )
+
+
+def _unavailable() -> RequestError:
+    """Why the store did not answer is for the log, not for the client."""
+    return RequestError(
+        "What was kept of earlier responses cannot be read now.",
+        status=503,
+        kind="server_error",
+        code="state_unavailable",
+    )
