@@ -7,13 +7,16 @@ whether another one would be worth the change.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from types import GeneratorType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from wayside.vocab.ask import Flow
-from wayside.vocab.calls import Complete
+from wayside.vocab.ask import Failure, Flow
+from wayside.vocab.calls import Complete, Said, each
+from wayside.vocab.chat import completion_of, text_of
+from wayside.vocab.errors import AskFailed
 from wayside.vocab.prompt import Prompt
 
 
@@ -98,7 +101,10 @@ def told(candidates: tuple[Candidate, ...], scores: Scores, note: str = "") -> s
         ],
         key=lambda pair: -pair[0],
     )
-    said = [f"{name} {score:.3g}" for score, name in ranked[:MAX_TOLD]]
+    said = [
+        f"{name} {round(score, 3) if abs(score) < 100 else round(score):g}"
+        for score, name in ranked[:MAX_TOLD]
+    ]
     if len(ranked) > MAX_TOLD:
         said.append(f"and {len(ranked) - MAX_TOLD} more")
     text = ", ".join(said)
@@ -126,3 +132,66 @@ class Budget(Protocol):
         """The chat request ``body`` to ``candidate``, with its reasoning set as the decision has
         it. ``purpose`` is a word for the log."""
         ...
+
+
+class Composing:
+    """Base of algorithms that ask models and answer themselves: see
+    :class:`wayside.flow.compose.Composes`."""
+
+    asks: Mapping[str, str] = {}
+    """Models asked beside the candidates, by the setting that names each."""
+
+    def choose(self, prompt: Prompt, candidates: tuple[Candidate, ...], dice: float) -> Candidate:
+        """For those who only want to know where a request would go: it begins with the first."""
+        return candidates[0]
+
+
+class Spoken(NamedTuple):
+    """An answer that can be used, and who gave it."""
+
+    candidate: Candidate
+    completion: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        return text_of(self.completion)
+
+
+def spoken(candidate: Candidate, said: Said) -> Spoken | str:
+    """The answer, or why there is none."""
+    if isinstance(said, Failure):
+        return f"{candidate.name}: {said.reason}"
+    completion = completion_of(said.body) if said.succeeded else None
+    if completion is None:
+        return f"{candidate.name} answered {said.status}"
+    return Spoken(candidate, completion)
+
+
+def round_of(
+    questions: Sequence[tuple[Candidate, Complete]], *, on_error: str, least: int = 1
+) -> Flow[list[Spoken]]:
+    """Put questions at once; the answers that can be used, in the order of the questions.
+
+    Raises :class:`AskFailed` where there are fewer than ``least``, or, with ``on_error`` ``fail``,
+    where one is missing.
+    """
+    said = yield from each([question for _, question in questions])
+    found = [spoken(c, answer) for (c, _), answer in zip(questions, said, strict=True)]
+    good = [answer for answer in found if isinstance(answer, Spoken)]
+    wrong = [why for why in found if isinstance(why, str)]
+    if wrong and on_error == "fail":
+        raise AskFailed(_clean(wrong[0]))
+    if len(good) < least:
+        raise AskFailed(f"{len(good)} of {len(found)} answers, {least} are needed")
+    return good
+
+
+def _clean(why: str) -> str:
+    """For the client: why a server gave no answer is for the operator's log alone."""
+    name, colon, _ = why.partition(": ")
+    return f"{name} gave no answer" if colon else why
+
+
+def candidate_of(model: str, candidates: Sequence[Candidate]) -> Candidate:
+    """``model`` as the decision lists it, or as it is."""
+    return next((c for c in candidates if c.model == model), Candidate(model))

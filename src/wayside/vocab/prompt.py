@@ -30,6 +30,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     ``metadata`` is the request's own ``metadata`` object (strings only).
     ``headers`` are lower-case; internal ones a client may not send are not among them.
     ``user``, ``groups``, ``team`` and ``tenant`` say who asks, where a proxy is trusted to tell.
+    ``category`` is the domain that a signal saw, for algorithms that choose by it.
     """
 
     model: str
@@ -44,3 +45,4 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
     team: str = ""
     tenant: str = ""
+    category: str = ""

@@ -148,7 +148,7 @@ def stream(dice: float) -> Iterator[float]:
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
         z ^= z >> 31
-        yield ((z >> 11) + 0.5) / 2**53
+        yield ((z >> 12) + 0.5) / 2**52
 
 
 _MASK = (1 << 64) - 1
