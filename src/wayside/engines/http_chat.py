@@ -17,8 +17,8 @@ from pydantic import Field, model_validator
 
 from wayside.catalog import catalog
 from wayside.engines.base import Engine, Tools
-from wayside.engines.http import Client, clean
 from wayside.engines.ranked import RemotePartsSettings, at_path, chosen, in_parts, ranked
+from wayside.net.http import Client, clean
 from wayside.settings import Task
 from wayside.vocab.ask import Labels
 

@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from wayside.catalog import catalog
 from wayside.engines.base import Engine, Tools
-from wayside.engines.http import Client
 from wayside.engines.ranked import (
     RemotePartsSettings,
     at_path,
@@ -17,6 +16,7 @@ from wayside.engines.ranked import (
     read_ranking,
     read_spans,
 )
+from wayside.net.http import Client
 from wayside.settings import Task
 from wayside.vocab.ask import Labels, Spans
 from wayside.vocab.errors import AskFailed

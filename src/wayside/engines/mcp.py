@@ -9,11 +9,11 @@ from pydantic import Field, PositiveInt, model_validator
 
 from wayside.catalog import catalog
 from wayside.engines.base import Engine, Tools
-from wayside.engines.http import Client, RemoteSettings
 from wayside.engines.mcp_child import ChildPeer
 from wayside.engines.mcp_http import HttpPeer
 from wayside.engines.ranked import PartsSettings, in_parts, read_ranking
 from wayside.engines.rpc import Peer
+from wayside.net.http import Client, RemoteSettings
 from wayside.settings import CredentialSettings, Task, TlsSettings
 from wayside.settings.problems import suggest
 from wayside.vocab.ask import Labels

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import count
 from typing import Final
 
-from wayside.engines.http import Client
 from wayside.engines.rpc import HELLO, REVISION, Json, as_json, notification, result_of
+from wayside.net.http import Client
 
 _OK: Final = (200, 202)
 

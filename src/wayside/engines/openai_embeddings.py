@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from wayside.catalog import catalog
 from wayside.engines.base import Engine, Tools, Vectors
 from wayside.engines.heads import unit
-from wayside.engines.http import Client, RemoteSettings
+from wayside.net.http import Client, RemoteSettings
 from wayside.settings import Task
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from pydantic import Field
 
 from wayside.engines.heads import NONE
-from wayside.engines.http import RemoteSettings
 from wayside.engines.windows import mean, shares, windows, worst
+from wayside.net.http import RemoteSettings
 from wayside.settings import Settings
 from wayside.vocab.ask import Labels, Span, Spans
 from wayside.vocab.errors import AskFailed

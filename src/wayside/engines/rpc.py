@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from wayside.engines.http import clean
+from wayside.net.http import clean
 from wayside.vocab.errors import AskFailed
 
 REVISION: Final = "2025-06-18"

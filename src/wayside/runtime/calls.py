@@ -20,10 +20,10 @@ import msgspec
 from wayside.dialects import UNREADABLE, Edit, decode
 from wayside.dialects.openai_chat import PATH
 from wayside.dialects.stage import Unreadable
-from wayside.engines.h1 import LINE, Answer, ClosedBeforeAnswer, Connection, TooLarge
 from wayside.fleet import DialError, Dice, Fleet, Pool, Replica, dial
 from wayside.flow import Policy, Served
 from wayside.flow.protocols import SERVERS, upstream_path
+from wayside.net.h1 import LINE, Answer, ClosedBeforeAnswer, Connection, TooLarge
 from wayside.vocab.ask import Ask
 from wayside.vocab.calls import Complete, Completed, Lane, Tokens, tokens_of
 from wayside.vocab.errors import AskFailed, RequestError

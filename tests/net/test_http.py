@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from tests.engines.server import Server, saying, serving
 from wayside.engines.base import Tools
-from wayside.engines.http import Client, RemoteSettings
+from wayside.net.http import Client, RemoteSettings
 from wayside.runtime.keys import KeyRing
 from wayside.vocab.errors import AskFailed, ConfigError
 

@@ -1,8 +1,8 @@
-"""A small HTTP/1.1 client for engines that ask a server: one host, JSON in and JSON out.
+"""A small HTTP/1.1 client for engines and stores that ask a server: one host, JSON both ways.
 
 Our own, over asyncio's streams and the parser that the simulator uses, because the whole need is
-a bounded POST: it never follows a redirect, never talks to another host than the configured one,
-reads no more than it was told, keeps connections, and adds no dependency. Every failure is an
+a bounded request: it never follows a redirect, never talks to another host than the configured
+one, reads no more than it was told, keeps connections, and adds no dependency. Every failure is an
 :class:`~wayside.vocab.errors.AskFailed` or `TimeoutError` whose text holds no key and no prompt.
 """
 
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Annotated, Any, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Protocol
 
 import httptools
 import msgspec
 from pydantic import Field, PositiveInt, field_validator
 
-from wayside.engines.base import Tools
-from wayside.engines.h1 import Answer, ClosedBeforeAnswer, Connection, Enough, TooLarge
+from wayside.net.h1 import Answer, ClosedBeforeAnswer, Connection, Enough, TooLarge
 from wayside.settings import CredentialSettings, Settings, TlsSettings
 from wayside.settings.address import Address, parse_address
 from wayside.vocab.errors import AskFailed, ConfigError
@@ -73,14 +73,26 @@ class RemoteSettings(Settings):
 _OURS: Final = ("host", "content-length", "transfer-encoding", "connection", "content-type")
 
 
-class Client:
-    """Asks one server. Connections belong to the event loop that is running when they are made."""
+class Tools(Protocol):
+    """What a client needs to know of the one who asks: its name, and how to find keys."""
 
-    def __init__(self, rule: RemoteSettings, tools: Tools) -> None:
+    @property
+    def name(self) -> str: ...
+    @property
+    def keys(self) -> Callable[[CredentialSettings, str], Credential]: ...
+
+
+class Client:
+    """Asks one server. Connections belong to the event loop that is running when they are made.
+
+    ``kind`` is what the one who asks is (``engine``, ``store``), for messages and paths.
+    """
+
+    def __init__(self, rule: RemoteSettings, tools: Tools, kind: str = "engine") -> None:
         """Raises :class:`ConfigError` for a key or certificate that cannot be read."""
-        self.name = tools.name or rule.base_url
+        self.name, self.kind = tools.name or rule.base_url, kind
         self.address = parse_address(rule.base_url)
-        where = f"engines.{tools.name}" if tools.name else ""
+        where = f"{kind}s.{tools.name}" if tools.name else ""
         self._credential: Credential | None = None
         if rule.credential is not None:
             self._credential = tools.keys(rule.credential, f"{where}.credential")
@@ -95,9 +107,9 @@ class Client:
         self._idle: list[Connection] = []
         self._waiting = 0
 
-    async def ask(self, path: str, body: Any) -> Any:
-        """POST ``body`` as JSON, and the answer's JSON."""
-        answer = await self.post(path, body)
+    async def ask(self, path: str, body: Any, *, method: str = "POST") -> Any:
+        """Send ``body`` as JSON, and give the answer's JSON."""
+        answer = await self.post(path, body, method=method)
         try:
             return msgspec.json.decode(answer.body)
         except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
@@ -111,15 +123,16 @@ class Client:
         headers: dict[str, str] | None = None,
         enough: Enough | None = None,
         accepted: tuple[int, ...] = (200,),
+        method: str = "POST",
     ) -> Answer:
-        """POST ``body`` as JSON to ``path`` under the base URL, in time and within bounds.
+        """Send ``body`` as JSON to ``path`` under the base URL, in time and within bounds.
 
         ``enough`` ends the reading of a body that does not end by itself (an event stream).
         """
         raw = msgspec.json.encode(clean(body))
         self._bind()
         if self._free.locked() and self._waiting >= self._queue:
-            raise AskFailed(f"engine {self.name!r} is busy: {self._queue} asks wait already")
+            raise AskFailed(f"{self.kind} {self.name!r} is busy: {self._queue} asks wait already")
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._deadline_s
         try:
@@ -130,12 +143,13 @@ class Client:
                 finally:
                     self._waiting -= 1
                 try:
-                    return await self._tries(path, raw, headers or {}, enough, accepted, ends)
+                    target = f"{method} {self.address.base_path + path or '/'}"
+                    return await self._tries(target, raw, headers or {}, enough, accepted, ends)
                 finally:
                     self._free.release()
         except TimeoutError as error:
             raise TimeoutError(
-                f"engine {self.name!r} did not answer in {self._deadline_s * 1e3:.0f} ms"
+                f"{self.kind} {self.name!r} did not answer in {self._deadline_s * 1e3:.0f} ms"
             ) from error
 
     def close(self) -> None:
@@ -146,7 +160,7 @@ class Client:
 
     def failed(self, what: str) -> AskFailed:
         """The error of an ask to this server."""
-        return AskFailed(f"engine {self.name!r}: {self.address.authority} {what}")
+        return AskFailed(f"{self.kind} {self.name!r}: {self.address.authority} {what}")
 
     def _bind(self) -> None:
         loop = asyncio.get_running_loop()
@@ -156,7 +170,7 @@ class Client:
 
     async def _tries(
         self,
-        path: str,
+        target: str,
         raw: bytes,
         headers: dict[str, str],
         enough: Enough | None,
@@ -169,7 +183,7 @@ class Client:
         while True:
             wait = pause
             try:
-                answer = await self._once(path, raw, headers, enough)
+                answer = await self._once(target, raw, headers, enough)
                 if answer.status in accepted:
                     return answer
                 problem = self.failed(f"answered {answer.status}{_meaning(answer.status)}")
@@ -186,10 +200,10 @@ class Client:
             pause *= 2
 
     async def _once(
-        self, path: str, raw: bytes, headers: dict[str, str], enough: Enough | None
+        self, target: str, raw: bytes, headers: dict[str, str], enough: Enough | None
     ) -> Answer:
         """One request; on a kept connection that the server has closed meanwhile, one more."""
-        head = self._head(path, len(raw), headers)
+        head = self._head(target, len(raw), headers)
         while self._idle:
             connection = self._idle.pop()
             if connection.stale:
@@ -218,7 +232,7 @@ class Client:
                 connection.drop()
         return answer
 
-    def _head(self, path: str, length: int, extra: dict[str, str]) -> bytes:
+    def _head(self, target: str, length: int, extra: dict[str, str]) -> bytes:
         fields = {
             "host": self.address.authority,
             "content-type": "application/json",
@@ -231,8 +245,7 @@ class Client:
             name, value = self._credential.pair()
             fields[name.lower()] = value
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        target = f"{self.address.base_path}{path}" or "/"
-        return f"POST {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+        return f"{target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
 
 
 def clean(value: Any) -> Any:
