@@ -28,7 +28,18 @@ from wayside.engines import Engine
 from wayside.selection import Candidate, Picked, pick
 from wayside.settings import RouterSettings
 from wayside.stores import Store, Tools
-from wayside.vocab.ask import Ask, Classify, Embed, Failure, Language, Mark, Now, Similar, Span
+from wayside.vocab.ask import (
+    Ask,
+    Classify,
+    Embed,
+    Failure,
+    Language,
+    Mark,
+    Now,
+    Similar,
+    Span,
+    Unguessable,
+)
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.observed import ModelFacts, Observe, Seen, Standing, Standings
 from wayside.vocab.prompt import Message, Prompt
@@ -238,6 +249,8 @@ def answer(question: Ask[Any]) -> Any:
             return (("de", 0.6), ("nl", 0.3))
         case Now():
             return 1_800_000_000.0
+        case Unguessable():
+            return "0123456789abcdef" * 2
         case Observe(models=models, percentiles=at):
             return tuple(
                 Seen(samples=9, ttft_s=(0.1 * i,) * len(at), tpot_s=(0.01,) * len(at))
