@@ -18,7 +18,6 @@ from wayside.catalog import catalog
 from wayside.dialects import Edit, encode
 from wayside.gateway.fields import Fields
 from wayside.gateway.head import RequestHead, read_request
-from wayside.gateway.upstream import Upstream
 
 EXAMPLES = {"config": 60, "extproc": 250}
 """So many that a target takes a second or two; elsewhere 400."""
@@ -52,12 +51,12 @@ def test_inputs_near_the_corpus_find_nothing(name: str) -> None:
     once()
 
 
-def _never_break_off(door: Any, upstream: Upstream, reason: str) -> None:
-    """A door that ends every broken answer as if it were whole."""
-    door._leave_replica(failed=True)
-    door._transport.write(b"0\r\n\r\n")
-    door._end(door._status, reason)
-    door._close()
+def _never_break_off(passage: Any, reason: str, *, boundary: bool) -> None:
+    """An answer that ends as if it were whole, however it broke."""
+    door = passage._door
+    door.transport.write(b"0\r\n\r\n")
+    door.end(passage.status, reason)
+    door.close()
 
 
 def _longer_path(block: bytes) -> RequestHead:
@@ -73,7 +72,7 @@ def _without_x(edit: Edit) -> bytes:
 @pytest.mark.parametrize(
     ("name", "where", "broken"),
     [
-        ("sse", "wayside.gateway.door.Door._break_off", _never_break_off),
+        ("sse", "wayside.gateway.passage.Passage._break_off", _never_break_off),
         ("sse", "wayside.gateway.chunks.Chunks.feed", lambda self, piece, at=0: (0, len(piece))),
         ("headers", "wayside.gateway.door.read_request", _longer_path),
         ("headers", "wayside.gateway.fields.is_internal", lambda name: False),

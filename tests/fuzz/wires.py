@@ -14,11 +14,11 @@ from unittest import mock
 
 from tests.fuzz.targets import Finding, check
 from wayside.fleet import Fleet, Replica
-from wayside.gateway import door as door_module
+from wayside.gateway import attempt as attempt_module
 from wayside.gateway.door import Door
 from wayside.gateway.upstream import Upstream
 from wayside.settings.model import EndpointSettings, LimitSettings, ModelSettings
-from wayside.vocab.outcome import Forward, Outcome, Record, Reply, Request, Target
+from wayside.vocab.outcome import Forward, Outcome, Record, Reply, Request, Target, Tried
 
 TURNS = 5_000
 """Callbacks one input may cause before it counts as a hang."""
@@ -33,12 +33,27 @@ class Loop:
         self.now = 1000.0
         self._ready: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._turns = 0
+        self._timers: list[Timer] = []
 
     def time(self) -> float:
         return self.now
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         self._ready.append((callback, args))
+
+    def call_later(self, delay: float, callback: Callable[..., object]) -> Timer:
+        timer = Timer(self.now + delay, callback)
+        self._timers.append(timer)
+        return timer
+
+    def advance(self, seconds: float) -> None:
+        """Time passes, and what was to be called by then is called."""
+        self.now += seconds
+        due = [timer for timer in self._timers if timer.when <= self.now]
+        self._timers = [timer for timer in self._timers if timer.when > self.now]
+        for timer in due:
+            if not timer.cancelled:
+                timer.callback()
 
     def create_task(self, coroutine: Coroutine[Any, Any, None]) -> Task:
         return Task(self, coroutine)
@@ -50,6 +65,16 @@ class Loop:
             check(self._turns < TURNS, "it never comes to rest")
             callback, args = self._ready.popleft()
             callback(*args)
+
+
+class Timer:
+    """What is called at ``when``, unless it was cancelled."""
+
+    def __init__(self, when: float, callback: Callable[..., object]) -> None:
+        self.when, self.callback, self.cancelled = when, callback, False
+
+    def cancel(self) -> None:
+        self.cancelled = True
 
 
 class Task:
@@ -187,6 +212,7 @@ class Exchange:
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
+        self.under_way = 0
         self.ends: list[tuple[int, str]] = []
         self.began = False
         """The upstream's own answer goes to the client."""
@@ -194,8 +220,16 @@ class Exchange:
     def routed(self, record: Record) -> None:
         check(not self.ends, "routed after its end")
 
+    def rerouted(self, record: Record) -> None:
+        check(not self.ends, "rerouted after its end")
+
     def attempt(self, endpoint: str) -> None:
         check(not self.ends, "an attempt after its end")
+        self.under_way += 1
+
+    def tried(self, attempt: Tried) -> None:
+        check(not self.ends, "an attempt ends after its request")
+        self.under_way -= 1
 
     def first_byte(self, status: int) -> None:
         check(not self.ends, "a first byte after its end")
@@ -282,7 +316,7 @@ class Plane:
     def wait(self, seconds: float) -> None:
         """Time passes, and the server's sweep with it."""
         self.loop.settle()
-        self.loop.now += seconds
+        self.loop.advance(seconds)
         for door in tuple(self.doors):
             if door.deadline <= self.loop.now:
                 door.expire()
@@ -301,13 +335,14 @@ class Plane:
         check(replica.in_flight == 0, "a replica is still in use", replica.in_flight)
         for exchange in self.exchanges:
             check(len(exchange.ends) == 1, "a request did not end once", exchange.ends)
+            check(exchange.under_way == 0, "an attempt was not counted", exchange.under_way)
 
 
 @contextmanager
 def plane(serve: Callable[[Transport], None], *, choking: bool = False) -> Iterator[Plane]:
     """A plane; at the end everybody leaves, and what was caught inside is raised."""
     made = Plane(serve, choking=choking)
-    with mock.patch.object(door_module, "dial", made.dial):
+    with mock.patch.object(attempt_module, "dial", made.dial):
         yield made
         made.finish()
     if made.said:

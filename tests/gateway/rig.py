@@ -18,7 +18,7 @@ from wayside.settings.model import (
     TimeoutSettings,
     TlsSettings,
 )
-from wayside.vocab.outcome import Forward, Outcome, Record, Reply, Request, Target
+from wayside.vocab.outcome import Forward, Outcome, Record, Reply, Request, Target, Tried
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 REPORT = (("x-vsr-schema-version", "2"), ("x-vsr-response-path", "upstream"))
@@ -30,6 +30,7 @@ class StubExchange:
     request_id: str
     record: Record | None = None
     attempts: list[str] = field(default_factory=list)
+    tries: list[Tried] = field(default_factory=list)
     first: int = 0
     ends: list[tuple[int, str, bytes]] = field(default_factory=list)
 
@@ -38,6 +39,17 @@ class StubExchange:
 
     def attempt(self, endpoint: str) -> None:
         self.attempts.append(endpoint)
+
+    def rerouted(self, record: Record) -> None:
+        self.record = record
+
+    def tried(self, attempt: Tried) -> None:
+        assert not self.ends, "an attempt that is counted too late"
+        self.tries.append(attempt)
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [tried.outcome for tried in self.tries]
 
     def first_byte(self, status: int) -> None:
         self.first = status
@@ -198,12 +210,16 @@ async def plane(
     host: str = "127.0.0.1",
     runtime: StubRuntime | None = None,
     dice: Callable[[], float] = lambda: 0.0,
+    **model_settings: Any,
 ) -> AsyncIterator[Plane]:
     runtime = runtime or StubRuntime()
     telemetry = StubTelemetry()
     endpoints = tuple(EndpointSettings(url=f"{scheme}://{host}:{p}", name=str(p)) for p in ports)
     model = ModelSettings(
-        endpoints=endpoints, timeouts=timeouts or TimeoutSettings(), tls=tls or TlsSettings()
+        endpoints=endpoints,
+        timeouts=timeouts or TimeoutSettings(),
+        tls=tls or TlsSettings(),
+        **model_settings,
     )
     fleet = Fleet({"m": model})
     server = await serve_http(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wayside.settings.model import TimeoutSettings
+from wayside.settings import RetrySettings, TimeoutSettings
 
 from .rig import (
     OK,
@@ -30,6 +30,7 @@ from .rig import (
 )
 
 QUICK = TimeoutSettings(connect_s=0.3, first_byte_s=0.2, idle_s=0.2)
+ONCE = RetrySettings(attempts=1)
 HELD = post().replace(b"connection: close\r\n", b"")
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
 CHUNKED = STREAM + b"transfer-encoding: chunked\r\n\r\n"
@@ -259,7 +260,7 @@ NO_RESPONSE = {
 async def test_no_response_is_an_error_that_says_why(
     serve: Handler, status: int, reason: str
 ) -> None:
-    async with upstream(serve) as up, plane(up.port, timeouts=QUICK) as p:
+    async with upstream(serve) as up, plane(up.port, timeouts=QUICK, retries=ONCE) as p:
         answer = await talk(p.port, HELD + post(path=b"/after"))
         assert status_of(answer) == status
         head, rest = head_and_body(answer)
@@ -273,11 +274,12 @@ async def test_no_response_is_an_error_that_says_why(
         assert (replica.in_flight, replica.failures) == (0, 1)
 
 
-async def test_a_request_that_reached_a_server_is_not_sent_to_another() -> None:
+async def test_a_request_that_reached_a_server_is_not_sent_to_another_unless_asked() -> None:
+    connects = RetrySettings(on=("connect",))
     async with (
         upstream(breaking(rst=True)) as one,
         upstream(answering(OK)) as two,
-        plane(one.port, two.port) as p,
+        plane(one.port, two.port, retries=connects) as p,
     ):
         assert status_of(await talk(p.port, post())) == 502
         assert two.connections == 0
@@ -307,7 +309,8 @@ async def test_a_model_without_servers_is_503() -> None:
     async with plane() as p:
         answer = await talk(p.port, post())
         assert status_of(answer) == 503
-        assert b"no_endpoint" in answer
+        assert b"no_healthy_endpoint" in answer
+        assert b"\r\nretry-after: 1\r\nretry-after-ms: 1000\r\n" in answer
 
 
 async def test_a_name_without_an_address_is_502() -> None:
@@ -475,7 +478,7 @@ async def test_a_client_that_does_not_read_holds_the_server_back() -> None:
         writer.write(HELD)
         await asyncio.sleep(0.4)
         (door,) = p.server.doors
-        assert door._transport.get_write_buffer_size() < 2 << 20
+        assert door.transport.get_write_buffer_size() < 2 << 20
         assert sent < 40_000_000, "the kernel's buffers, and little more"
         async with asyncio.timeout(PATIENCE_S):
             await reader.readuntil(b"\r\n\r\n")

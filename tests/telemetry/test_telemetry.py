@@ -86,7 +86,6 @@ def test_a_routed_request_is_one_line() -> None:
         "routing_ms": 1.0,
         "first_byte_ms": 501.0,
         "endpoint": "10.0.0.7:8000",
-        "attempts": 1,
         "decision": "sums",
         "algorithm": "static",
         "confidence": 0.8765,

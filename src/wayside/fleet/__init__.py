@@ -15,6 +15,7 @@ from wayside.fleet.dial import DialError, dial
 from wayside.fleet.pool import Dice, Pool
 from wayside.fleet.replica import Replica, Secure
 from wayside.fleet.resolve import Resolver
+from wayside.fleet.urgency import Urgencies
 from wayside.settings.model import EndpointSettings, ModelSettings, TlsSettings
 from wayside.vocab.errors import ConfigError
 
@@ -30,6 +31,8 @@ class Fleet:
         """Raises :class:`ConfigError` for a CA file that cannot be used."""
         self.resolver = resolver or Resolver()
         self.pools: dict[str, Pool] = {}
+        self.urgency = Urgencies()
+        """Whose requests go first; whoever has the settings sets it."""
         self.shortest_timeout_s = float("inf")
         self._contexts: dict[Hashable, ssl.SSLContext] = {}
         self.replace(models)
@@ -53,15 +56,20 @@ class Fleet:
             for fresh in replicas:
                 replica = old.pop((model, fresh.identity), None) or fresh
                 replica.name, replica.weight = fresh.name, fresh.weight
-                replica.timeouts = settings.timeouts
+                replica.timeouts, replica.breaker = fresh.timeouts, fresh.breaker
+                replica.max_in_flight = fresh.max_in_flight
                 kept.append(replica)
-            pools[model] = Pool(kept)
+            pool = self.pools.get(model)
+            if pool is None:
+                pool = Pool(kept, settings)
+            else:
+                pool.replace(kept, settings)
+            pools[model] = pool
         for gone in old.values():
             gone.retire()
         self.pools, self._contexts = pools, contexts
         self.shortest_timeout_s = min(
-            (min(m.timeouts.first_byte_s, m.timeouts.idle_s) for m in models.values()),
-            default=float("inf"),
+            [_shortest(pool) for pool in pools.values()], default=float("inf")
         )
 
     def close_idle(self, now: float) -> None:
@@ -76,6 +84,16 @@ class Fleet:
         for pool in self.pools.values():
             for replica in pool.replicas:
                 replica.retire()
+
+
+def _shortest(pool: Pool) -> float:
+    """The shortest time that something of a model may take."""
+    settings = pool.settings
+    found = [settings.queue.timeout_s, settings.timeouts.total_s or float("inf")]
+    for replica in pool.replicas:
+        times = replica.timeouts
+        found += [times.first_byte_s, times.until_token_s, times.idle_s]
+    return min(found)
 
 
 def _plan(
@@ -96,7 +114,9 @@ def _plan(
                 endpoint.name or endpoint.address.netloc,
                 endpoint.address,
                 weight=endpoint.weight,
-                timeouts=settings.timeouts,
+                timeouts=endpoint.timeouts.over(settings.timeouts),
+                breaker=settings.breaker,
+                max_in_flight=endpoint.max_in_flight,
                 secure=secure,
                 identity=(place, seen[place]),
             )

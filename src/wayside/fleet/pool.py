@@ -2,40 +2,98 @@
 
 Weighted power of two choices: two replicas are drawn with probability proportional to weight,
 and the one with fewer requests in flight per weight wins (Mitzenmacher 2001, "The Power of Two
-Choices in Randomized Load Balancing"). Health is passive: see :meth:`Replica.failed`.
+Choices in Randomized Load Balancing"). Health is passive: what becomes of requests is reported
+here, and a replica that fails is left out for a while (:class:`BreakerSettings`).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from itertools import accumulate
+from statistics import median
 
+from wayside.fleet.budget import Budget
+from wayside.fleet.line import Line
 from wayside.fleet.replica import Replica
+from wayside.settings.model import ModelSettings
+from wayside.settings.resilience import HedgeSettings
 
 Dice = Callable[[], float]
 """Uniform in [0, 1); the shell owns it."""
 
 _NEVER = float("inf")
+HEDGE_WINDOW_S = 10.0
+LATENCIES = 256
+"""Times to the first token that a percentile is taken of."""
 
 
 class Pool:
-    """One model's replicas. Never empty-handed while it has any: the least bad one is tried."""
+    """One model's replicas. Never empty-handed while it has any: the least bad one is tried.
 
-    __slots__ = ("_bounds", "_review_at", "_rotation", "_trials", "replicas")
+    ``retrying`` and ``hedging`` say how much more may be sent than was asked for; ``line`` is
+    who waits while as much is under way as may be (``in_flight`` attempts).
+    """
 
-    def __init__(self, replicas: Sequence[Replica]) -> None:
+    __slots__ = (
+        "_bounds",
+        "_capped",
+        "_latencies",
+        "_patience",
+        "_review_at",
+        "_rotation",
+        "_trials",
+        "_waking",
+        "_watches_pace",
+        "hedging",
+        "in_flight",
+        "line",
+        "replicas",
+        "retrying",
+        "settings",
+    )
+
+    def __init__(self, replicas: Sequence[Replica], settings: ModelSettings | None = None) -> None:
+        self.in_flight = 0
+        self.line = Line()
+        self._waking = False
+        self._latencies: deque[float] = deque(maxlen=LATENCIES)
+        self.settings = ModelSettings()
+        self._set_budgets()
+        self.replace(replicas, settings or self.settings)
+
+    def replace(self, replicas: Sequence[Replica], settings: ModelSettings) -> None:
+        """Follow new settings; who waits goes on waiting."""
+        before, self.settings = self.settings, settings
+        if (before.retries, before.hedge) != (settings.retries, settings.hedge):
+            self._set_budgets()
         self.replicas = tuple(replicas)
         self._rotation: tuple[Replica, ...] = ()
         self._bounds: list[float] = []
         self._trials = False
         self._review_at = 0.0
+        self._patience: tuple[int, float] = (0, 0.0)
+        self._watches_pace = settings.breaker.slow_factor is not None or (
+            settings.hedge is not None and settings.hedge.percentile is not None
+        )
+        self._capped = settings.queue.max_in_flight is not None or any(
+            r.max_in_flight is not None for r in self.replicas
+        )
+        self._wake()
+
+    def _set_budgets(self) -> None:
+        retries, hedge = self.settings.retries, self.settings.hedge
+        self.retrying = Budget(retries.budget, retries.budget_at_least, retries.window_s)
+        self.hedging = Budget(hedge.share if hedge else 0.0, 0, HEDGE_WINDOW_S)
+
+    # Choosing
 
     def pick(self, now: float, dice: Dice, tried: Collection[Replica] = ()) -> Replica | None:
         """The replica for the next attempt; ``None`` when every replica has been tried."""
         if now >= self._review_at:
             self._review(now)
-        if tried or self._trials:
+        if tried or self._trials or self._capped:
             return self._pick_among(now, dice, tried)
         rotation = self._rotation
         count = len(rotation)
@@ -45,29 +103,49 @@ class Pool:
             return self._least_bad(())
         return _better_of_two(rotation, self._bounds, dice)
 
-    def failed(self, replica: Replica, now: float) -> None:
-        """Report a failed attempt; takes the replica out of rotation when it is one too many."""
-        if replica.failed(now):
-            self._review_at = 0.0
+    def pick_another(self, now: float, dice: Dice, tried: Collection[Replica]) -> Replica | None:
+        """A replica that is well, has room, and was not tried; ``None`` where there is none."""
+        found = self.pick(now, dice, tried)
+        return None if found is None or found.out_until > now or _full(found) else found
+
+    def open_until(self, now: float) -> float:
+        """When the first replica comes back, while all are left out; 0 while one is not."""
+        if now >= self._review_at:
+            self._review(now)
+        if self._rotation or not self.replicas:
+            return 0.0
+        return min(r.out_until for r in self.replicas)
+
+    def asked_for_peace(self, now: float) -> float:
+        """How long all replicas are still to be left alone because they said so
+        (``Retry-After``); 0 while one is not."""
+        if not self.open_until(now) or any(r.why != "retry_after" for r in self.replicas):
+            return 0.0
+        return min(r.out_until for r in self.replicas) - now
 
     def _review(self, now: float) -> None:
         """Work out who is in rotation, and when that can next change by time alone."""
-        wanted = [r for r in self.replicas if r.weight > 0] or list(self.replicas)
+        wanted = self._wanted()
         inside = [r for r in wanted if r.out_until <= now]
         for replica in inside:
             if replica.out_until:  # its pause is over; one request tries it
                 replica.out_until = 0.0
-                replica.on_trial = True
+                replica.on_trial = replica.why != "retry_after"
         self._rotation = tuple(inside)
         self._bounds = _bounds(inside)
         self._trials = any(r.on_trial for r in inside)
         self._review_at = min((r.out_until for r in wanted if r.out_until > now), default=_NEVER)
 
+    def _wanted(self) -> list[Replica]:
+        return [r for r in self.replicas if r.weight > 0] or list(self.replicas)
+
     def _pick_among(self, now: float, dice: Dice, tried: Collection[Replica]) -> Replica | None:
         if self._trials and not any(r.on_trial for r in self._rotation):
             self._trials = False
         free = [
-            r for r in self._rotation if r not in tried and not (r.on_trial and r.in_flight > 0)
+            r
+            for r in self._rotation
+            if r not in tried and not (r.on_trial and r.in_flight > 0) and not _full(r)
         ]
         if not free:
             return self._least_bad(tried)
@@ -78,8 +156,104 @@ class Pool:
     def _least_bad(self, tried: Collection[Replica]) -> Replica | None:
         left = [r for r in self.replicas if r not in tried]
         return min(
-            left, key=lambda r: (r.weight <= 0, r.out_until, r.failures, r.in_flight), default=None
+            left,
+            key=lambda r: (_full(r), r.weight <= 0, r.out_until, r.failures, r.in_flight),
+            default=None,
         )
+
+    # How much at once
+
+    @property
+    def full(self) -> bool:
+        """Whether one more request would be one too many."""
+        if not self._capped:
+            return False
+        most = self.settings.queue.max_in_flight
+        if most is not None and self.in_flight >= most:
+            return True
+        inside = self._rotation or self.replicas
+        return bool(inside) and all([_full(r) for r in inside])
+
+    def began(self, replica: Replica) -> None:
+        """An attempt is on its way to ``replica``."""
+        replica.in_flight += 1
+        self.in_flight += 1
+
+    def ended(self, replica: Replica) -> None:
+        """It is over; whoever waits may go on."""
+        replica.in_flight -= 1
+        self.in_flight -= 1
+        if self.line:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waking:  # who was woken has ended already: the loop below goes on
+            return
+        self._waking = True
+        try:
+            while self.line and not self.full:
+                self.line.pop().wake()
+        finally:
+            self._waking = False
+
+    # Health
+
+    def failed(self, replica: Replica, now: float) -> None:
+        """Report a failed attempt; takes the replica out of rotation when it is one too many."""
+        if replica.failed(now):
+            self._review_at = 0.0
+
+    def erred(self, replica: Replica, now: float) -> None:
+        """Report an answer that is an error of the server's own (5xx)."""
+        replica.on_trial = False
+        if replica.erred(now):
+            self._leave_out(replica, now, "errors")
+
+    def cool(self, replica: Replica, until: float) -> None:
+        """The replica asked to be left alone until then."""
+        replica.cool(until)
+        self._review_at = 0.0
+
+    def took(self, replica: Replica, seconds: float, now: float) -> None:
+        """Report how long an answer took to begin."""
+        if not self._watches_pace:
+            return
+        self._latencies.append(seconds)
+        factor = self.settings.breaker.slow_factor
+        if factor is None or not replica.took(seconds):
+            return
+        paces = [r.pace for r in self.replicas if r.pace]
+        if len(paces) > 1 and replica.pace > factor * median(paces):
+            self._leave_out(replica, now, "slow")
+
+    def _leave_out(self, replica: Replica, now: float, why: str) -> None:
+        """Leave a replica out that answers, but badly; never too many of them."""
+        wanted = self._wanted()
+        out = sum([r.out_until > now for r in wanted if r is not replica])
+        if now >= replica.out_until and out + 1 <= self.settings.breaker.most_out * len(wanted):
+            replica.leave(now, why)
+            self._review_at = 0.0
+
+    # Hedging
+
+    def patience(self, hedge: HedgeSettings) -> float | None:
+        """Seconds after which a second attempt may begin; ``None`` while nothing is known."""
+        if hedge.percentile is None:
+            return hedge.after_s
+        known = len(self._latencies)
+        if known < 16:
+            return None
+        count, seconds = self._patience
+        if count <= 0:
+            ranked = sorted(self._latencies)
+            seconds = ranked[min(known - 1, int(known * hedge.percentile / 100))]
+            count = 16  # sorting for every request would cost more than it tells
+        self._patience = (count - 1, seconds)
+        return seconds
+
+
+def _full(replica: Replica) -> bool:
+    return replica.max_in_flight is not None and replica.in_flight >= replica.max_in_flight
 
 
 def _bounds(replicas: Sequence[Replica]) -> list[float]:

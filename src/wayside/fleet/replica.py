@@ -9,14 +9,9 @@ import ssl
 from collections.abc import Hashable
 from typing import Protocol
 
+from wayside.fleet.budget import Window
 from wayside.settings.address import Address
-from wayside.settings.resilience import TimeoutSettings
-
-FAILURES_TO_LEAVE = 2
-"""Consecutive failures after which a replica leaves the rotation."""
-FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 30.0
-"""A replica stays out for 1, 2, 4, ... 30 seconds, then is tried again with one request."""
+from wayside.settings.resilience import BreakerSettings, TimeoutSettings
 
 IDLE_MAX = 256
 """Idle connections kept per replica; further ones are closed."""
@@ -45,24 +40,41 @@ class Secure:
         self.context, self.server_name = context, server_name
 
 
+PACE_WEIGHT = 0.1
+"""Of the newest time to a first token in a replica's usual one (an exponential average)."""
+
+
 class Replica:
-    """A server in rotation or out of it. ``in_flight`` is attempts under way, ``weight`` >= 0."""
+    """A server in rotation or out of it. ``in_flight`` is attempts under way, ``weight`` >= 0.
+
+    ``troubled``: something failed since the last answer that went well. ``out_until`` is when its
+    pause ends, ``why`` what it is for: failures, errors, slow, or retry_after.
+    """
 
     __slots__ = (
+        "_answers",
+        "_errors",
+        "_paces",
         "address",
+        "breaker",
+        "errors",
         "failures",
         "host_line",
         "identity",
         "idle",
         "in_flight",
+        "max_in_flight",
         "name",
         "on_trial",
         "out_until",
+        "pace",
         "pauses",
         "retired",
         "secure",
         "timeouts",
+        "troubled",
         "weight",
+        "why",
     )
 
     def __init__(
@@ -72,6 +84,8 @@ class Replica:
         *,
         weight: float = 1.0,
         timeouts: TimeoutSettings | None = None,
+        breaker: BreakerSettings | None = None,
+        max_in_flight: int | None = None,
         secure: Secure | None = None,
         identity: Hashable = None,
     ) -> None:
@@ -80,9 +94,18 @@ class Replica:
         self.secure, self.identity = secure, identity
         self.host_line = b"host: " + address.authority.encode("ascii") + b"\r\n"
         self.in_flight = 0
-        self.failures = 0
+        self.breaker = breaker or BreakerSettings()
+        self.max_in_flight = max_in_flight
+        self.troubled = False
+        self.failures = self.errors = 0
         self.pauses = 0
         self.out_until = 0.0
+        self.why = ""
+        self.pace = 0.0
+        """Its usual time to the first token, in seconds; 0 while it is not known."""
+        self._paces = 0
+        self._answers = Window(self.breaker.window_s)
+        self._errors = Window(self.breaker.window_s)
         self.on_trial = False
         self.retired = False
         self.idle: list[Idle] = []
@@ -128,19 +151,64 @@ class Replica:
 
     def completed(self) -> None:
         """A response ended well: whatever failed before is forgotten."""
-        if self.failures:
-            self.failures = self.pauses = 0
+        if self.troubled:
+            self.troubled = False
+            self.failures = self.errors = self.pauses = 0
             self.out_until = 0.0
 
     def failed(self, now: float) -> bool:
         """A connect failed, or a response broke. True if the replica leaves the rotation."""
         self.failures += 1
+        self.troubled = True
         self.on_trial = False
-        if self.failures < FAILURES_TO_LEAVE or now < self.out_until:
+        if self.failures < self.breaker.failures or now < self.out_until:
             return False
-        self.out_until = now + min(FIRST_PAUSE_S * 2.0 ** min(self.pauses, 16), LONGEST_PAUSE_S)
-        self.pauses += 1
+        self.leave(now, "failures")
         return True
+
+    def erred(self, now: float) -> bool:
+        """It answered with an error of its own. True if it should leave the rotation."""
+        breaker = self.breaker
+        self.errors += 1
+        self.troubled = True
+        if breaker.errors and self.errors >= breaker.errors:
+            return True
+        if breaker.error_share is None:
+            return False
+        self._errors.add(now)
+        self._answers.add(now)
+        answers = self._answers.total(now)
+        return (
+            answers >= breaker.least_requests
+            and self._errors.total(now) >= breaker.error_share * answers
+        )
+
+    def answered(self, now: float) -> None:
+        """It answered, and not with an error of its own."""
+        if self.breaker.error_share is not None:
+            self._answers.add(now)
+
+    def took(self, seconds: float) -> bool:
+        """Its answer began after this; whether its pace can be judged by now."""
+        self._paces += 1
+        self.pace = self.pace + PACE_WEIGHT * (seconds - self.pace) if self.pace else seconds
+        return self._paces >= self.breaker.least_requests
+
+    def leave(self, now: float, why: str) -> None:
+        """Out of the rotation, for twice as long as the last time."""
+        breaker = self.breaker
+        pause = breaker.pause_s * 2.0 ** min(self.pauses, 16)
+        self.out_until = now + min(pause, breaker.longest_pause_s)
+        self.pauses += 1
+        self.troubled = True
+        self.on_trial = False
+        self.why = why
+        self.pace, self._paces = 0.0, 0  # judged anew when it is back
+
+    def cool(self, until: float) -> None:
+        """It asked to be left alone until then."""
+        if until > self.out_until:
+            self.out_until, self.why = until, "retry_after"
 
     def __repr__(self) -> str:
         return f"Replica({self.name}, in_flight={self.in_flight}, failures={self.failures})"

@@ -55,7 +55,7 @@ class RequestHead:
 class ResponseHead:
     """A response without its body. ``lines`` are the fields to pass on, ready to send."""
 
-    __slots__ = ("close", "length", "lines", "status", "status_line", "stream")
+    __slots__ = ("close", "content_type", "length", "lines", "status", "status_line", "stream")
 
     status: int
     status_line: bytes
@@ -63,6 +63,7 @@ class ResponseHead:
     length: int
     close: bool
     stream: bool
+    content_type: str
 
 
 def header(lines: list[bytes], name: bytes) -> bytes:
@@ -197,6 +198,7 @@ def read_response(block: bytes, *, bodiless: bool) -> ResponseHead:
     old, head.status, head.status_line = _status_line(lines[0])
     head.close = old
     head.stream = False
+    head.content_type = ""
     head.lines = passed = []
     length = UNTIL_CLOSE
     known = _response_fields
@@ -207,6 +209,7 @@ def read_response(block: bytes, *, bodiless: bool) -> ResponseHead:
             if kind == PASS:
                 passed.append(line)
                 if name == "content-type":
+                    head.content_type = value
                     head.stream = value.startswith("text/event-stream")
             elif kind == DROP:
                 continue

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import Any, Protocol, TypeVar
 
 from wayside.vocab.ask import Flow
-from wayside.vocab.outcome import Outcome, Record, Request
+from wayside.vocab.outcome import Outcome, Record, Request, Tried
 
 T = TypeVar("T")
 
@@ -33,7 +33,17 @@ class Exchange(Protocol):
 
     def routed(self, record: Record) -> None: ...
 
-    def attempt(self, endpoint: str) -> None: ...
+    def rerouted(self, record: Record) -> None:
+        """Another model is asked instead."""
+        ...
+
+    def attempt(self, endpoint: str) -> None:
+        """A request is about to be sent there."""
+        ...
+
+    def tried(self, attempt: Tried) -> None:
+        """An attempt is over."""
+        ...
 
     def first_byte(self, status: int) -> None: ...
 

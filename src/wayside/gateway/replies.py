@@ -50,3 +50,9 @@ def status_line(status: int) -> bytes:
     except ValueError:
         phrase = ""
     return b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode())
+
+
+@lru_cache(64)
+def content_type_line(value: str) -> bytes:
+    """The header line that says what a body is."""
+    return encode_pairs((("content-type", value),))

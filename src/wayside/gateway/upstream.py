@@ -21,18 +21,25 @@ SMALL_BODY = 16 << 10
 _HEAD, _LENGTH, _CHUNKS, _UNTIL_CLOSE = range(4)
 
 
-class Owner(Protocol):
-    """Whom the response is for. ``wants_plain``: it cannot be sent chunks (HTTP/1.0)."""
-
-    wants_plain: bool
-
-    def respond(self, head: ResponseHead, first: bytes) -> None: ...
+class Reader(Protocol):
+    """Whom the rest of a response is for, once its head was read."""
 
     def relay(self, data: bytes) -> None: ...
 
     def response_ended(self, upstream: Upstream) -> None: ...
 
     def upstream_lost(self, upstream: Upstream, reason: str) -> None: ...
+
+
+class Owner(Reader, Protocol):
+    """Whom a response is for. ``wants_plain``: it cannot be sent chunks (HTTP/1.0).
+
+    Either may hand the rest over to somebody else at any time (:meth:`Upstream.hand_over`).
+    """
+
+    wants_plain: bool
+
+    def respond(self, head: ResponseHead, first: bytes) -> None: ...
 
 
 class Upstream(asyncio.Protocol):
@@ -43,6 +50,7 @@ class Upstream(asyncio.Protocol):
         "_buffer",
         "_chunks",
         "_eof",
+        "_first",
         "_left",
         "_mode",
         "_owner",
@@ -64,7 +72,8 @@ class Upstream(asyncio.Protocol):
         self.answered = False
         self.reusable = False
         self.uses = 0
-        self._owner: Owner | None = None
+        self._first: Owner | None = None
+        self._owner: Reader | None = None
         self._chunks: Chunks | None = None
         self._buffer = b""
         self._mode = _HEAD
@@ -77,7 +86,7 @@ class Upstream(asyncio.Protocol):
 
     def begin(self, owner: Owner, head: bytes, body: bytes, *, bodiless: bool, now: float) -> None:
         """Send a request. ``bodiless``: its response has no body whatever it says (HEAD)."""
-        self._owner = owner
+        self._owner = self._first = owner
         self._mode = _HEAD
         self._bodiless = bodiless
         self.answered = False
@@ -91,6 +100,10 @@ class Upstream(asyncio.Protocol):
             self._transport.write(head)
             self._transport.write(body)
 
+    def hand_over(self, reader: Reader) -> None:
+        """The rest of the response is for somebody else."""
+        self._owner = reader
+
     def data_received(self, data: bytes) -> None:
         owner = self._owner
         if owner is None:  # a server that speaks unasked cannot be trusted with a request
@@ -103,7 +116,7 @@ class Upstream(asyncio.Protocol):
                 if data:
                     owner.relay(data)
                 if ended:
-                    self._finish(owner, clean=clean)
+                    self._finish(clean=clean)
             elif mode == _LENGTH:
                 left = self._left - len(data)
                 self._left = left
@@ -111,10 +124,11 @@ class Upstream(asyncio.Protocol):
                     owner.relay(data)
                 else:
                     owner.relay(data if left == 0 else data[:left])
-                    self._finish(owner, clean=left == 0)
+                    self._finish(clean=left == 0)
             elif mode == _HEAD:
                 self.answered = True
-                self._read_head(owner, data)
+                assert self._first is not None
+                self._read_head(self._first, data)
             else:
                 owner.relay(data)
         except (BadHead, BadChunk):
@@ -147,14 +161,14 @@ class Upstream(asyncio.Protocol):
             self._left = left
             owner.respond(head, data if left >= 0 else data[:length])
             if left <= 0:
-                self._finish(owner, clean=left == 0)
+                self._finish(clean=left == 0)
         elif length == CHUNKED:
             self._mode = _CHUNKS
             self._chunks = Chunks(collect=owner.wants_plain)
             first, ended, clean = self._chunked(data)
             owner.respond(head, first)
             if ended:
-                self._finish(owner, clean=clean)
+                self._finish(clean=clean)
         elif length == UNTIL_CLOSE:
             self._mode = _UNTIL_CLOSE
             self.reusable = False
@@ -177,12 +191,13 @@ class Upstream(asyncio.Protocol):
             data = data[:good]
         return data, end >= 0, clean
 
-    def _finish(self, owner: Owner, *, clean: bool) -> None:
+    def _finish(self, *, clean: bool) -> None:
         """The response ended. Not ``clean``: bytes follow that belong to nothing."""
-        if self._owner is None:
+        owner = self._owner
+        if owner is None:
             # Its owner dropped us on seeing the last of it, and may be at its next request by now.
             return
-        self._owner = None
+        self._owner = self._first = None
         self._chunks = None
         # An answer that came before its request was sent leaves the rest of it in the pipe.
         if not clean or (self._sent_much and self._transport.get_write_buffer_size()):
@@ -206,7 +221,7 @@ class Upstream(asyncio.Protocol):
         if owner is None:
             return
         if self._mode == _UNTIL_CLOSE and self._eof and error is None:
-            self._finish(owner, clean=False)
+            self._finish(clean=False)
         else:
             self._owner = None
             owner.upstream_lost(self, "upstream_reset" if error else "upstream_closed")

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import msgspec
 
 from wayside.telemetry import calls
+from wayside.telemetry.attempts import Attempts, told
 from wayside.telemetry.log import Log
 from wayside.telemetry.metrics import MICRO, Metrics
 from wayside.vocab.calls import Tokens
-from wayside.vocab.outcome import Record
+from wayside.vocab.outcome import Record, Tried
 
 __all__ = ["Exchange", "Log", "Metrics", "Price", "Telemetry", "Usage", "usage_of"]
 
@@ -91,7 +92,6 @@ class Exchange:
     __slots__ = (
         "_done",
         "_telemetry",
-        "attempts",
         "endpoint",
         "first",
         "record",
@@ -99,6 +99,7 @@ class Exchange:
         "routed_at",
         "shell",
         "started",
+        "tries",
     )
 
     def __init__(self, telemetry: Telemetry, shell: str, request_id: str) -> None:
@@ -107,7 +108,7 @@ class Exchange:
         self.shell, self.request_id = shell, request_id
         self.record = _NOTHING
         self.endpoint = ""
-        self.attempts = 0
+        self.tries: list[Tried] = []
         self.started = telemetry.now()
         self.routed_at = self.first = 0.0
 
@@ -119,7 +120,16 @@ class Exchange:
     def attempt(self, endpoint: str) -> None:
         """A connection to a replica is about to be used."""
         self.endpoint = endpoint
-        self.attempts += 1
+
+    def rerouted(self, record: Record) -> None:
+        """Another model is asked in the place of the one that was chosen."""
+        self.record = record
+
+    def tried(self, attempt: Tried) -> None:
+        """An attempt is over; the one that answered comes last."""
+        self.tries.append(attempt)
+        if attempt.outcome == "ok":
+            self.endpoint = attempt.endpoint
 
     def first_byte(self, status: int = 0) -> None:
         if not self.first:
@@ -163,9 +173,7 @@ class Telemetry:
         self._unknown = m.counter(
             "wayside_signals_unknown_total", "Signals that nobody could read.", "kind", "name"
         )
-        self._attempts = m.counter(
-            "wayside_upstream_attempts_total", "Connections used for requests.", "model"
-        )
+        self._attempts = Attempts(m)
         self._replaced = m.counter(
             "wayside_fast_responses_total", "Answers given in a model's place.", "decision"
         )
@@ -176,7 +184,9 @@ class Telemetry:
             "wayside_request_duration_seconds", "From the request's last byte to the end.", "model"
         )
         self._first = m.histogram(
-            "wayside_time_to_first_byte_seconds", "From the request to the answer's head.", "model"
+            "wayside_time_to_first_byte_seconds",
+            "From the request to the answer's first byte.",
+            "model",
         )
         self._routing = m.histogram(
             "wayside_routing_seconds", "Reading, deciding, choosing.", "kind", bounds=MICRO
@@ -234,8 +244,7 @@ class Telemetry:
             self._routing.observe((way if record.recipe else "direct",), routing)
         elif record.path == "fast_response":
             self._replaced.add((record.decision,))
-        if exchange.attempts:
-            self._attempts.add((model,), exchange.attempts)
+        self._attempts.count(exchange.tries, record, reason)
         matched = []
         unknown = []
         for ref, verdict in record.verdicts.items():
@@ -316,7 +325,10 @@ class Telemetry:
             line["path"] = record.path
         if exchange.endpoint:
             line["endpoint"] = exchange.endpoint
-            line["attempts"] = exchange.attempts
+        if exchange.tries and (attempts := told(exchange.tries)) is not None:
+            line["attempts"] = attempts
+        if record.fallback_from:
+            line["fallback_from"] = record.fallback_from
         if record.recipe:
             line["decision"] = record.decision
             line["algorithm"] = record.algorithm

@@ -103,8 +103,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     why: str = ""
     """What the selection algorithm says of its choice."""
+    candidate: str = ""
+    """What was to answer: the model, or its adapter."""
+    session: str = ""
+    """What became of the conversation: new, stay, tool_loop, switch, left; empty without one."""
+    owner: str = ""
+    """A digest of who asked, where outcomes of the request may be told."""
     calls: tuple[Call, ...] = ()
     """Requests to models that the algorithm made itself."""
+    fallback_from: str = ""
+    """The model that was to answer, where another one did in its place."""
+    fallback_reason: str = ""
+    """Why it did not: failure, overload or context_length."""
     verdicts: Mapping[SignalRef, Verdict] = {}
 
 
@@ -154,6 +164,35 @@ class Tap(Protocol):
         ...
 
 
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt at an answer, when it was over.
+
+    ``outcome`` is ``ok``, ``status_503`` and the like for an error that the server answered with,
+    ``hedge_lost`` or ``cancelled`` for one that was stopped, else why it failed
+    (``connect_failed``). ``kind`` says what it was for: the ``first`` of a model, a ``retry``, or
+    a ``hedge``.
+    """
+
+    endpoint: str
+    model: str
+    outcome: str
+    kind: Literal["first", "retry", "hedge"] = "first"
+    status: int = 0
+    seconds: float = 0.0
+
+
+class Fallback(Protocol):
+    """The models that may answer in another's place, in order. ``minds_length``: also where a
+    prompt is too long for it."""
+
+    minds_length: bool
+
+    def __call__(self, reason: str) -> Forward | None:
+        """The same request for the next of them, or ``None``; ``reason`` is failure, overload or
+        context_length."""
+        ...
+
+
 class Forward(msgspec.Struct, frozen=True, kw_only=True):
     """Send it on. ``body`` is the client's own bytes object unless ``changed``.
 
@@ -171,6 +210,10 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True):
     report: HeaderPairs = ()
     record: Record
     tap: Tap | None = None
+    fallback: Fallback | None = None
+    """Who may answer instead, as long as nothing of an answer went to the client."""
+    urgency: int = 0
+    """Whether it goes before others where requests have to wait: greater is more urgent."""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
