@@ -1,7 +1,7 @@
 """Server-sent events taken apart, wherever their bytes were cut.
 
 Source: the HTML standard, section 9.2.6, as far as chat streams use it: ``data`` lines, one event
-ending with an empty line, comments skipped.
+ending with an empty line, comments skipped or kept aside.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ _BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\n\r\n|\r\n\n|\r\r")
 
 
 class Splitter:
-    """Gives the data of every event once all of it has come."""
+    """Gives the data of every event once all of it has come.
 
-    __slots__ = ("_held", "_searched", "_started")
+    With ``comments``, blocks of nothing but comments are collected there, for those who take them
+    out again.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_held", "_searched", "_started", "comments")
+
+    def __init__(self, comments: list[bytes] | None = None) -> None:
+        self.comments = comments
         self._held = bytearray()
         self._searched = 0
         """Bytes of what is held in which no event ends."""
@@ -38,10 +43,13 @@ class Splitter:
         while found := _BOUNDARY.search(self._held, search):
             if found[0].endswith(b"\r") and found.end() == len(self._held):
                 break  # the next byte may be the rest of a line end
-            data = _data(bytes(self._held[at : found.end()]))
+            raw = bytes(self._held[at : found.end()])
+            data = _data(raw)
             at = search = found.end()
             if data:
                 yield data
+            elif self.comments is not None and raw.startswith(b":"):
+                self.comments.append(raw)
         del self._held[:at]
         self._searched = max(0, len(self._held) - 3)
         if len(self._held) > MAX_EVENT:

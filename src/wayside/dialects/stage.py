@@ -29,6 +29,13 @@ class Stage(Protocol):
     def finish(self) -> bytes: ...
 
 
+class ServerStage(Stage, Protocol):
+    """Tells a server's answer as a chat's. ``created`` (Unix seconds) is set before anything is
+    fed: not every API says when an answer was made."""
+
+    created: int
+
+
 class Unreadable(Exception):
     """An answer is not what its API says; the message is for the operator's log."""
 

@@ -21,11 +21,12 @@ from wayside.dialects.answers import JSON, STREAM
 from wayside.dialects.openai_responses import PATH as RESPONSES_PATH
 from wayside.dialects.openai_responses import ResponsesBody
 from wayside.dialects.whole import Answer
-from wayside.flow import protocols, report, responses
+from wayside.flow import messages, protocols, report, responses
 from wayside.flow.compose import Composer, composed
-from wayside.flow.protocols import BODIES, Departure, depart
+from wayside.flow.protocols import BODIES, Departure, depart, parsed
 from wayside.flow.reasoning import set_reasoning
 from wayside.flow.responses import NOTHING_KEPT, Keeping
+from wayside.flow.sticky import Settled, Sticky, owner, remember
 from wayside.flow.tap import UNANSWERED, ReplyTap, tell
 from wayside.plugins import NO_ROUTE, Draft, Early, Plugin, Route
 from wayside.selection import Candidate, Picked, Selector, pick
@@ -113,6 +114,12 @@ class Recipe:
     """The settings of every rule, for those who ask why; routing never looks at them."""
     identity: Identity = NOBODY
     projections: Projections = NONE
+    sticky: Mapping[str, Sticky] = field(default_factory=dict)
+    """By decision, where conversations keep their model."""
+    learning: frozenset[str] = frozenset()
+    """The decisions whose algorithm goes by outcomes."""
+    judged: bool = False
+    """Whether outcomes of its requests may be told, so that it matters whose they are."""
 
     def prompt(self, body: Body, headers: Mapping[str, str]) -> Prompt:
         """What its signals read."""
@@ -155,7 +162,7 @@ def answer(policy: Policy, request: Request, dice: float) -> Outcome | Flow[Outc
         return _other_path(policy, request, path)
     if request.method != "POST":
         raise _wrong_method(request.method, path, "POST")
-    body = parse(request.body)
+    body = parsed(parse, request)
     if isinstance(body, ResponsesBody):
         return responses.create(
             policy.responses, request, body, lambda: _placed(policy, request, body, dice)
@@ -217,6 +224,8 @@ def route(recipe: Recipe, request: Request, body: Body, dice: float) -> Flow[Out
     """The whole journey of a prompt."""
     prompt = recipe.prompt(body, request.headers)
     choice = yield from choose(recipe, prompt, dice)
+    if choice.settled is not None:
+        yield from remember(choice.settled)
     return (yield from _carry_out(choice, request, body, prompt, dice))
 
 
@@ -299,6 +308,8 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
     """What the algorithm asked models in order to choose."""
     composer: Composer | None = None
     """Answers itself, when plugins have run."""
+    settled: Settled | None = None
+    """What became of the conversation; not yet remembered."""
 
 
 def judge(recipe: Recipe, prompt: Prompt) -> Flow[tuple[Verdicts, Match | None]]:
@@ -334,6 +345,8 @@ def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
     if composer is not None and composer.selector is not None:
         option = recipe.options[match.decision.name, match.decision.candidates[0]]
         return Choice(recipe, verdicts, match, algorithm, option, composer=composer)
+    if match.decision.name in recipe.learning:
+        prompt = msgspec.structs.replace(prompt, category=_category(verdicts))
     picking = pick(selector, prompt, match.decision.candidates, dice)
     ledger = None if composer is None else composer.ledger()
     try:
@@ -342,9 +355,14 @@ def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
         picked = Picked(
             match.decision.candidates[0], f"the first, for want of an answer: {failed}"
         )
+    sticky = recipe.sticky.get(match.decision.name)
+    settled = None
+    if sticky is not None:
+        settled = yield from sticky.settle(prompt, match.decision.candidates, picked)
+        picked = picked if settled is None else settled.picked
     option = recipe.options[match.decision.name, picked.candidate]
     calls = () if ledger is None else tuple(ledger.calls)
-    return Choice(recipe, verdicts, match, algorithm, option, picked.why, calls)
+    return Choice(recipe, verdicts, match, algorithm, option, picked.why, calls, settled=settled)
 
 
 def _early(
@@ -391,6 +409,9 @@ def _record(choice: Choice, body: Body, prompt: Prompt, model: str, path: str) -
         stream=body.stream,
         path=path,
         why=choice.why,
+        candidate=choice.option.candidate.name,
+        session=choice.settled.phase if choice.settled else "",
+        owner=owner(prompt) if choice.recipe.judged else "",
         calls=choice.calls,
         verdicts=choice.verdicts,
     )
@@ -522,14 +543,36 @@ def unknown_model(name: str) -> RequestError:
     )
 
 
-def _other_path(policy: Policy, request: Request, path: str) -> Reply | Flow[Outcome]:
+def _count(policy: Policy, request: Request, path: str) -> Outcome:
+    """Tokens of a request of Anthropic's API. Asked of the model's servers where they count and
+    the client named the model; a request that guards would have to judge is not sent."""
+    if request.method != "POST":
+        raise _wrong_method(request.method, path, "POST")
+    body = parsed(messages.MessagesBody, request)
+    assert isinstance(body, messages.MessagesBody)
+    served = policy.concrete.get(body.model)
+    if served is None and body.model not in policy.virtual:
+        raise unknown_model(body.model)
+    if served is None or served.target.protocol != "anthropic" or policy.guard is not None:
+        return messages.counted(body)
+    return _pass_through(served, request, body)
+
+
+def _other_path(policy: Policy, request: Request, path: str) -> Outcome | Flow[Outcome]:
+    if path == messages.COUNT_PATH:
+        return _count(policy, request, path)
     if path.startswith(RESPONSES_PATH + "/"):
         return responses.lookup(policy.responses, request, path)
     if path == MODELS_PATH or path.startswith(MODELS_PATH + "/"):
         if request.method not in ("GET", "HEAD"):
             raise _wrong_method(request.method, path, "GET, HEAD")
         name = unquote(path[len(MODELS_PATH) + 1 :])  # clients write org%2Fmodel as well
-        if not name:
+        if messages.asks_as_anthropic(request):
+            found = messages.listed(policy.listing, request, name)
+            if found is None:
+                raise unknown_model(name)
+            body = found
+        elif not name:
             items = b",".join(policy.listing.values())
             body = b'{"object":"list","data":[' + items + b"]}"
         elif name in policy.listing:

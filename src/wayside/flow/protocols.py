@@ -14,12 +14,14 @@ from typing import NamedTuple, Protocol
 from wayside.dialects import (
     Body,
     Edit,
+    anthropic_messages,
     openai_chat,
     openai_completions,
     openai_embeddings,
     openai_responses,
 )
-from wayside.dialects.stage import Loss, Stage, warnings_header
+from wayside.dialects.anthropic_messages import MessagesBody, MessagesServer, check_key
+from wayside.dialects.stage import Loss, ServerStage, Stage, warnings_header
 from wayside.vocab.errors import RequestError
 from wayside.vocab.outcome import HeaderPairs, Request, ServerProtocol, Target
 
@@ -28,6 +30,7 @@ BODIES: Mapping[str, type[Body]] = {
     openai_completions.PATH: openai_completions.CompletionBody,
     openai_embeddings.PATH: openai_embeddings.EmbeddingBody,
     openai_responses.PATH: openai_responses.ResponsesBody,
+    anthropic_messages.PATH: MessagesBody,
 }
 """What is asked of models, by path. Errors on paths below one are told in its API, too."""
 
@@ -43,12 +46,22 @@ class Server(Protocol):
         """A chat as its servers take it. Raises :class:`RequestError` for what they cannot do."""
         ...
 
-    def stage(self, *, usage: bool) -> Stage:
-        """Tells its servers' answers as a chat's; ``usage``: also at the end of a stream."""
+    def stage(self, *, usage: bool, native: bool = False) -> ServerStage:
+        """Tells its servers' answers as a chat's. ``usage``: also at the end of a stream;
+        ``native``: the client speaks this API, so what a chat has no place for is kept."""
         ...
 
 
-SERVERS: Mapping[ServerProtocol, Server] = {}
+SERVERS: Mapping[ServerProtocol, Server] = {"anthropic": MessagesServer()}
+
+
+def parsed(parse: type[Body], request: Request) -> Body:
+    """The body of a request, with what its API says of its headers."""
+    body = parse(request.body)
+    if isinstance(body, MessagesBody):
+        check_key(request.headers)
+        body.request_id = request.headers.get("x-request-id", "")
+    return body
 
 
 class Departure(NamedTuple):
@@ -58,7 +71,7 @@ class Departure(NamedTuple):
     path: str
     translated: bool = False
     """Whether anything below is set."""
-    upstream: Stage | None = None
+    upstream: ServerStage | None = None
     client: Stage | None = None
     headers: HeaderPairs = ()
     removed: tuple[str, ...] = ()
@@ -110,12 +123,15 @@ def depart(
     )
 
 
-def _stages(body: Body, target: Target, edit: Edit | None) -> tuple[Stage | None, Stage | None]:
+def _stages(
+    body: Body, target: Target, edit: Edit | None
+) -> tuple[ServerStage | None, Stage | None]:
     client = body.client_stage()
     if target.protocol == "openai":
         return None, client
     usage = client is not None or (edit is not None and edit.wants_usage)
-    return SERVERS[target.protocol].stage(usage=usage), client
+    native = body.protocol == target.protocol
+    return SERVERS[target.protocol].stage(usage=usage, native=native), client
 
 
 def _headers(request: Request, target: Target) -> HeaderPairs:
@@ -159,7 +175,7 @@ def speaker(path: str, headers: Mapping[str, str] | None = None) -> type[Body]:
         path = path.rpartition("/")[0]
         found = BODIES.get(path)
     if found is None and headers and "anthropic-version" in headers:
-        found = BODIES.get("/v1/messages")
+        found = MessagesBody
     return found or openai_chat.ChatBody
 
 

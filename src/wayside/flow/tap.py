@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -36,11 +37,11 @@ from wayside.dialects.answers import (
     spoken,
     strays,
 )
-from wayside.dialects.stage import Stage, Unreadable
+from wayside.dialects.stage import ServerStage, Stage, Unreadable
 from wayside.dialects.whole import Answer
 from wayside.flow import report
 from wayside.plugins import Blocked, MakeFilter, ReplyFilter, Witness
-from wayside.vocab.ask import Flow
+from wayside.vocab.ask import Flow, Now, ask
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.outcome import Ended, HeaderPairs, Taken
 
@@ -96,7 +97,7 @@ class ReplyTap:
         self,
         makers: Sequence[MakeFilter],
         witnesses: Sequence[Witness] = (),
-        upstream: Stage | None = None,
+        upstream: ServerStage | None = None,
         client: Stage | None = None,
     ) -> None:
         self._upstream, self._client = upstream, client
@@ -153,11 +154,20 @@ class ReplyTap:
                 self._held.clear()
                 self._ended, self.reason = True, "too_large"
             return b""
-        try:
-            read = chunk if self._upstream is None else self._upstream.feed(chunk)
-        except Unreadable as error:
-            return self._garbled(error)
+        read = chunk
+        if self._upstream is not None:
+            yield from self._date(self._upstream)
+            try:
+                read = self._upstream.feed(chunk)
+            except Unreadable as error:
+                return self._garbled(error)
         return self._say((yield from self._filtered(read)))
+
+    def _date(self, stage: ServerStage) -> Flow[None]:
+        """Tell a stage the time, once."""
+        if not stage.created:
+            with suppress(AskFailed):
+                stage.created = int((yield from ask(Now())))
 
     def _filtered(self, chunk: bytes) -> Flow[bytes]:
         """What the filters release of a stream now that ``chunk`` has come."""
@@ -383,6 +393,7 @@ class ReplyTap:
             return _refused(_unchecked("it is too large"))
         raw = bytes(self._held)
         if self._upstream is not None:
+            yield from self._date(self._upstream)
             try:
                 raw = self._upstream.whole(self._status, raw)
             except Unreadable as error:
