@@ -290,8 +290,11 @@ def lookup(keeping: Keeping, request: Request, path: str) -> Flow[Outcome]:
             "Only responses made in the background can be cancelled, and this router makes none.",
             code="unsupported_endpoint",
         )
-    if rest not in ("", "input_items") or number_of(id) is None:
-        raise _not_found(id) if rest in ("", "input_items") else _unknown(request, path)
+    ours = number_of(id) is not None
+    if rest not in ("", "input_items") or (not ours and request.method == "POST"):
+        raise _unknown(request, path)  # /v1/responses/compact, say
+    if not ours:
+        raise _not_found(id)
     if request.method not in ("GET", "HEAD"):
         wanted = "GET, HEAD" if rest else "GET, HEAD, DELETE"
         raise RequestError(
