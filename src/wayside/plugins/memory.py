@@ -33,7 +33,7 @@ def space_of(user: str) -> str:
 class MemoryRule(Settings):
     """Example: ``{retrieve: 5, threshold: 0.5, store_turns: true}``"""
 
-    store: Annotated[StoreName, StoreOf("search")] = "memory"
+    store: Annotated[StoreName, StoreOf("index")] = "memory"
     """Where memories are."""
     retrieve: Annotated[int, Field(ge=0, le=50)] = 5
     """At most so many are told to the model; 0 tells none."""

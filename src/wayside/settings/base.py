@@ -17,8 +17,9 @@ class Settings(BaseModel):
     )
 
 
-Capability = Literal["cache", "documents", "search"]
-"""What a store can do: hold answers to be found again, documents by key, passages by meaning."""
+Capability = Literal["cache", "documents", "search", "index"]
+"""What a store can do: hold answers to be found again, keep documents by key, find passages by
+meaning (``search``), and take them in (``index``)."""
 
 
 class StoreOf:

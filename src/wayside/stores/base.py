@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from wayside.settings import Capability, CredentialSettings
+from pydantic import model_validator
+
+from wayside.settings import Capability, CredentialSettings, Settings
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.outcome import Credential
 from wayside.vocab.stores import (
@@ -41,6 +43,88 @@ class Tools:
     name: str = ""
     keys: Callable[[CredentialSettings, str], Credential] = no_keys
     report: Callable[..., None] = lambda event, **fields: None
+
+
+class PasswordSettings(Settings):
+    """A server's password, by reference only.
+
+    Example: ``{file: /run/secrets/redis}``
+    """
+
+    env: str | None = None
+    """The name of an environment variable."""
+    file: str | None = None
+    """A path; read again when the file changes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_reference(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(
+                "a password is never written here, only where to find it; "
+                "write {env: NAME_OF_A_VARIABLE} or {file: /path/to/password}"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> PasswordSettings:
+        self.reference()
+        return self
+
+    def reference(self) -> CredentialSettings:
+        return CredentialSettings(env=self.env, file=self.file, prefix="")
+
+    def found(self, tools: Tools) -> Credential:
+        """The password; its ``value`` changes when the file does."""
+        return tools.keys(self.reference(), f"stores.{tools.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a store is: ``mode`` says where it keeps things and how it finds them by meaning,
+    ``why`` what is wrong where it is not ``ok``."""
+
+    mode: str
+    ok: bool = True
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which kept answers: those whose partition begins with the parts of ``path`` (an empty part
+    stands for any), whose question is ``question`` where there is one, and which were kept before
+    ``before``, Unix seconds."""
+
+    path: tuple[str, ...] = ()
+    question: str = ""
+    before: float | None = None
+
+    def takes(self, partition: str, question: str, kept_at: float) -> bool:
+        if self.question and question != self.question:
+            return False
+        if self.before is not None and kept_at >= self.before:
+            return False
+        parts = partition.split("/")
+        return len(parts) >= len(self.path) and all(
+            not wanted or wanted == part for wanted, part in zip(self.path, parts, strict=False)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How much a store holds: ``answers`` kept, and ``bytes`` of everything in this process.
+    ``whole`` is false where counting stopped before the end."""
+
+    answers: int
+    bytes: int
+    whole: bool = True
+
+
+def place(space: str) -> tuple[str, str]:
+    """A space as collection and part: ``memory/3f2a`` is the part ``3f2a`` of the collection
+    ``memory``, ``handbook`` all of a collection that somebody else may fill."""
+    collection, _, part = space.partition("/")
+    return collection, part
 
 
 class Store:
@@ -99,6 +183,27 @@ class Store:
 
     def unindex(self, question: Unindex) -> int | Awaitable[int]:
         raise AskFailed(f"{type(self).__name__} takes no passages")
+
+    # for those who look after it
+
+    def open(self) -> None:
+        """Begin to connect, where there is something to connect to. Needs a running loop."""
+
+    def standing(self) -> Standing:
+        """How it is, at once."""
+        return Standing("in this process")
+
+    async def held(self) -> Held:
+        """How much it holds."""
+        raise AskFailed(f"{type(self).__name__} is no cache")
+
+    async def forget(self, which: Which, *, dry_run: bool = False) -> int:
+        """Let answers go, or only count them: how many."""
+        raise AskFailed(f"{type(self).__name__} is no cache")
+
+    async def flush(self) -> str:
+        """Let every answer go, those under way too; the name of what begins."""
+        raise AskFailed(f"{type(self).__name__} is no cache")
 
     def close(self) -> None:
         """Let go of connections and files."""

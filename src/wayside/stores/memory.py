@@ -10,9 +10,10 @@ from pydantic import PositiveInt
 
 from wayside.catalog import catalog
 from wayside.settings import Capability, Settings
-from wayside.stores.base import Store, Tools
+from wayside.stores.base import Held, Standing, Store, Tools, Which
 from wayside.stores.leases import Leases
 from wayside.stores.room import Item, Room
+from wayside.stores.vectors import library
 from wayside.vocab.stores import (
     Contents,
     Delete,
@@ -47,11 +48,12 @@ class MemorySettings(Settings):
 class MemoryStore(Store):
     """In this process: fast, bounded, gone with it."""
 
-    capabilities: frozenset[Capability] = frozenset({"cache", "documents", "search"})
+    capabilities: frozenset[Capability] = frozenset({"cache", "documents", "search", "index"})
 
     def __init__(self, rule: MemorySettings, tools: Tools) -> None:
         self.room = Room(rule.max_bytes)
         self.leases = Leases()
+        self.epoch = 0
 
     # cache
 
@@ -159,6 +161,34 @@ class MemoryStore(Store):
             if count % BATCH == 0:
                 await asyncio.sleep(0)
         return count
+
+    # upkeep
+
+    def standing(self) -> Standing:
+        graphs = "" if library() else "; by meaning at most 16384 of a partition, without usearch"
+        return Standing(f"in this process, bounded in bytes{graphs}")
+
+    async def held(self) -> Held:
+        answers = sum(len(s.items) for name, s in self.room.spaces.items() if name[0] == ANSWERS)
+        return Held(answers, self.room.size)
+
+    async def forget(self, which: Which, *, dry_run: bool = False) -> int:
+        going = []
+        for at, (name, space) in enumerate(list(self.room.spaces.items())):
+            if name[0] == ANSWERS:
+                going += [
+                    item
+                    for item in space.items.values()
+                    if which.takes(name[1], item.text, item.kept_at)
+                ]
+            if at % BATCH == 0:
+                await asyncio.sleep(0)
+        return len(going) if dry_run else await self._dropped(going)
+
+    async def flush(self) -> str:
+        self.epoch += 1
+        await self.forget(Which())
+        return str(self.epoch)
 
     def close(self) -> None:
         self.leases.clear()
