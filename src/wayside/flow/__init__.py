@@ -46,7 +46,7 @@ from wayside.vocab.outcome import (
     Request,
     Target,
 )
-from wayside.vocab.prompt import Prompt
+from wayside.vocab.prompt import NOTHING, Prompt
 from wayside.vocab.taught import Taught
 from wayside.vocab.verdict import SignalRef, Verdict, Verdicts
 
@@ -70,9 +70,20 @@ class Served:
     report: HeaderPairs
     record: Record
 
-    def set_headers(self) -> HeaderPairs:
-        """The headers to set, with the credential as it is at this moment."""
-        credential = self.target.credential
+    def set_headers(self, given: Mapping[str, str] = NOTHING) -> HeaderPairs:
+        """The headers to set, with the credential as it is at this moment, or the user's own key
+        where it is ``given`` and may be. Raises :class:`RequestError` where there is neither."""
+        users, credential = self.target.user_key, self.target.credential
+        if users is not None:
+            key = given.get(users.source)
+            if key:
+                return (*self.headers, (users.header, users.prefix + key))
+            if credential is None:
+                raise RequestError(
+                    f"This model needs a key of your own: send it in {users.source}.",
+                    status=401,
+                    code="missing_api_key",
+                )
         return self.headers if credential is None else (*self.headers, credential.pair())
 
 
@@ -192,7 +203,8 @@ def _pass_through(served: Served, request: Request, body: Body) -> Forward:
         record = msgspec.structs.replace(record, stream=body.stream, requested=body.model)
     target = served.target
     sent = depart(body, request, target, served.upstream_name, None, watched=False)
-    headers, removed, report, tap = served.set_headers(), served.remove, served.report, None
+    headers = served.set_headers(request.headers)
+    removed, report, tap = served.remove, served.report, None
     if sent.translated:
         headers, removed, report = _translated(headers, removed, report, sent)
         if sent.upstream is not None or sent.client is not None:
@@ -437,7 +449,7 @@ def _send(choice: Choice, draft: Draft, request: Request, body: Body, prompt: Pr
         said = (*said, *report.debug(record))
     if draft.report:
         said = (*said, *draft.report)
-    headers, removed = served.set_headers(), served.remove
+    headers, removed = served.set_headers(request.headers), served.remove
     tap = None
     if watched or sent.upstream is not None or sent.client is not None:
         tap = ReplyTap(draft.filters, draft.witnesses, sent.upstream, sent.client)
@@ -502,8 +514,10 @@ def served(
 ) -> Served:
     """Everything about sending to ``target`` that is known before a request."""
     kept = [target.credential.header] if target.credential else []
+    if target.user_key is not None:
+        kept.append(target.user_key.header)
     if target.keeps_authorization:
-        kept.append("authorization")
+        kept += ("authorization", "x-api-key") if target.protocol == "anthropic" else _BEARER
     name = report.header_text(target.name)
     return Served(
         target=target,
@@ -528,6 +542,7 @@ def refuse(
     )
 
 
+_BEARER = ("authorization",)
 NO_MODEL = Candidate("")
 """Stands for the model of a decision that needs none: a plugin of its answers."""
 NOWHERE = served(Target(name="", upstream_name=""), "", "")

@@ -93,6 +93,8 @@ def depart(
         return Departure(raw, path, True, upstream, client, _headers(request, target))
     edit = edit or body.edit()
     edit.set("model", model)
+    if target.strict and not same:
+        _only_openai(edit)
     losses: tuple[Loss, ...]
     if target.protocol == "openai":
         raw, losses = body.plain(edit)
@@ -121,6 +123,14 @@ def depart(
         removed=() if target.protocol == "anthropic" else ("anthropic-version", "anthropic-beta"),
         report=() if same else _report(body, target, losses, request),
     )
+
+
+def _only_openai(edit: Edit) -> None:
+    """Say it as OpenAI's own servers take it, which refuse what is not in their API."""
+    limit = edit.fields.pop("max_tokens", None)
+    if limit is not None:
+        edit.fields.setdefault("max_completion_tokens", limit)
+    edit.drop("top_k")
 
 
 def _stages(

@@ -23,9 +23,12 @@ from wayside.engines import BUILT_IN, Engine
 from wayside.flow import NO_MODEL, NOWHERE, Option, Policy, Recipe, Served, report, served
 from wayside.flow.compose import Composer
 from wayside.flow.responses import Keeping
+from wayside.flow.sticky import Sticky
 from wayside.plugins import Plugin
+from wayside.runtime import staying
 from wayside.runtime.composers import asks_models, composer_of, problems
 from wayside.runtime.engine_links import circles, leans_on, named, stores_named
+from wayside.runtime.providers import target_of
 from wayside.selection import Candidate, Selector
 from wayside.settings import (
     Capability,
@@ -128,6 +131,9 @@ class _Compiler:
             if name == DEFAULT_RECIPE:
                 self.wrong("'default' is the recipe under routing", f"recipes.{name}", "rename it")
             recipes[name] = self.recipe(name, routing, f"recipes.{name}")
+        recipes, judged = staying.with_owners(s.learning, recipes)
+        if judged:
+            self.uses_engines(s.learning, "learning")
         virtual = self.virtual(recipes, concrete)
         guard = self.guard(recipes)
         keeping = self.keeping()
@@ -313,13 +319,7 @@ class _Compiler:
                 credential = self.keys(model.credential, f"{where}.credential")
             except ConfigError as error:
                 self.problems.extend(error.problems)
-        target = Target(
-            name=name,
-            upstream_name=model.upstream_name or name,
-            base_path=min(bases, default="/v1"),
-            credential=credential,
-            keeps_authorization=model.keep_authorization,
-        )
+        target = target_of(name, model, min(bases, default="/v1"), credential)
         self.targets[name] = target
         return target
 
@@ -370,7 +370,20 @@ class _Compiler:
             default=default,
             identity=self.identity,
             projections=projections,
+            sticky=self.sticky(name, routing, selectors, where),
+            learning=staying.learning(selectors),
         )
+
+    def sticky(
+        self, name: str, routing: RoutingSettings, selectors: staying.Selectors, where: str
+    ) -> dict[str, Sticky]:
+        """How conversations stay, and the stores where they are remembered."""
+        found = staying.sticky(name, routing, selectors)
+        for i, d in enumerate(routing.decisions):
+            if d.name in found:
+                at = where if d.sticky is None else f"{where}.decisions[{i}]"
+                self.uses_engines(found[d.name].rule, f"{at}.sticky")
+        return found
 
     def composer(
         self,

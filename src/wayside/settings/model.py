@@ -23,6 +23,7 @@ from wayside.settings.address import Address, parse_address
 from wayside.settings.base import Name, Settings
 from wayside.settings.calls import MultiCallSettings
 from wayside.settings.projections import ProjectionSettings
+from wayside.settings.providers import ProviderSettings
 from wayside.settings.resilience import (
     BreakerSettings,
     EndpointTimeoutSettings,
@@ -273,7 +274,7 @@ class LoraSettings(Settings):
         return {"name": value} if isinstance(value, str) else value
 
 
-class ModelSettings(Settings):
+class ModelSettings(ProviderSettings):
     """One model, and where it is served.
 
     Example: ``{endpoints: ["http://10.0.0.7:8000"], reasoning_family: qwen3}``
@@ -452,6 +453,9 @@ class DecisionSettings(Settings):
     urgency: Urgency = 0
     """Of its requests where they have to wait for a model: the greatest goes first, and is
     refused last."""
+
+    sticky: StickySettings | None = None
+    """How its conversations keep their model; the recipe's `sticky` when absent."""
 
     @property
     def selector(self) -> tuple[str, dict[str, Any]]:

@@ -17,7 +17,15 @@ CACHE_CONTROL = "x-vsr-cache-control"
 NO_MEMORY = "x-disable-router-memory"
 """``true``: this request neither reads nor makes memories."""
 
-CONTROLS = frozenset({DEBUG, COMPRESSION_CONTROL, CACHE_CONTROL})
+USER_KEYS = frozenset({
+    f"x-user-{provider}-key"
+    for provider in ("openai", "anthropic", "azure-openai", "bedrock", "gemini", "vertex-ai",
+                     "minimax", "openrouter", "groq", "mistral", "deepseek", "together",
+                     "fireworks", "xai", "cohere", "cerebras")
+})  # fmt: skip
+"""A user's own key for a provider: read here, and sent to that provider alone."""
+
+CONTROLS = frozenset({DEBUG, COMPRESSION_CONTROL, CACHE_CONTROL}) | USER_KEYS
 """Internal names that a client may send to us. They are read, and never passed on."""
 
 HOP_BY_HOP = frozenset(
@@ -40,6 +48,11 @@ OURS = HOP_BY_HOP | {"host", "content-length"}
 
 CREDENTIALS = ("authorization", "x-api-key", "api-key")
 """How a client proves itself to us: never passed on to a model's servers unless asked for."""
+
+
+def user_key_header(provider: str) -> str:
+    """In which header a user's own key for ``provider`` comes."""
+    return f"x-user-{provider}-key"
 
 
 def is_internal(name: str) -> bool:

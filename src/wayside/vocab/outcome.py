@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -37,7 +37,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     ``base_path`` replaces the leading ``/v1`` of the request path (``/v1`` for most).
     ``credential`` is the key its provider wants; the client's own ``Authorization`` is dropped
     unless ``keeps_authorization``. ``protocol`` is the API that its servers speak, and ``query``
-    goes behind every path there (``?api-version=...``, or empty).
+    goes behind every path there (``?api-version=...``, or empty). ``strict`` servers refuse fields
+    that OpenAI's API does not have. ``user_key`` says how a client's own key for the provider
+    comes and goes, where it may.
     """
 
     name: str
@@ -47,6 +49,16 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     keeps_authorization: bool = False
     protocol: ServerProtocol = "openai"
     query: str = ""
+    strict: bool = False
+    user_key: UserKey | None = None
+
+
+class UserKey(NamedTuple):
+    """A user's own key for a provider: the header it comes in, and how the provider wants it."""
+
+    source: str
+    header: str
+    prefix: str
 
 
 class Credential:
