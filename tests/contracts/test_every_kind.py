@@ -43,6 +43,7 @@ from wayside.vocab.ask import (
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.observed import ModelFacts, Observe, Seen, Standing, Standings
 from wayside.vocab.prompt import Message, Prompt
+from wayside.vocab.taught import Nearest, Outcome, Scored
 from wayside.vocab.tokens import estimate_tokens
 from wayside.vocab.verdict import Verdict
 
@@ -258,6 +259,11 @@ def answer(question: Ask[Any]) -> Any:
             )
         case Standings(candidates=names):
             return tuple(Standing(rating=1500.0 + i, games=i) for i in range(len(names)))
+        case Nearest(taught=taught, most=most):
+            held = tuple(i / 10 for i in range(len(taught.models)))
+            return (Outcome(0.9, held, held),) * most
+        case Scored(taught=taught):
+            return tuple(i / 10 for i in range(len(taught.models)))
     pytest.fail(f"answer {question!r} in {__file__}")
 
 
@@ -330,6 +336,7 @@ def test_a_question_nobody_answers_is_a_failed_ask(kind: Kind) -> None:
 def test_a_selector_chooses_one_of_the_candidates(
     kind: Kind, weights: list[float], dice: float
 ) -> None:
+    weights = weights[: getattr(kind.build, "at_most", None)]
     candidates = tuple(Candidate(f"m{i}", weight=weight) for i, weight in enumerate(weights))
     selector = build(kind, example(kind.settings))
     if hasattr(selector, "meet"):

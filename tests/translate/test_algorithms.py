@@ -57,3 +57,11 @@ def test_an_algorithm_that_must_fail_is_told_apart() -> None:
 def test_an_algorithm_that_is_not_here_is_said_to_be_missing(kind: str) -> None:
     made, notes = select(type=kind)
     assert made == "static" and f"algorithm {kind} is not supported yet" in notes
+
+
+@pytest.mark.parametrize("kind", ["knn", "kmeans", "svm", "mlp"])
+def test_a_trained_selector_says_which_file_it_wants_and_how_to_make_it(kind: str) -> None:
+    made, notes = select(type=kind)
+    assert made == kind
+    assert f"mapped: algorithm.{kind}: needs models/model-selection/{kind}.selector" in notes
+    assert f"`wayside train selection --algorithm {kind} ROWS.jsonl`" in notes

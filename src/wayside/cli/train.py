@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from wayside.cli import train_selection
 from wayside.cli.console import console
 from wayside.engines import card, families, modelfile, rows
 from wayside.engines.built_in import WEIGHTS
@@ -33,14 +34,32 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_-]*")
 OWN: Final = "own"
 
 
+class _Command(click.Command):
+    """``wayside train selection`` has options of its own, and its own module."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        if args[:1] == [train_selection.command.name]:
+            inner = train_selection.command
+            return inner.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
 @click.command(
     "train",
+    cls=_Command,
     short_help="Train a classifier from labelled rows.",
     epilog="""\b
 Examples:
   wayside train fact_check mine.jsonl --out fact_check.model
   wayside train own tickets.jsonl --name tickets     (labels of your own)
   wayside train fact_check                           (a checkout: the shipped model again)
+  wayside train selection --help                     (which model answers best what)
 
 A row is {"text": "...", "label": "..."}, one a line; "lang", "kind", "source" and "group" (rows
 made from one sentence) may be added.""",
@@ -132,7 +151,7 @@ def _family(family: str, name: str | None, files: Sequence[Path]) -> Family:
         raise ConfigError.one(
             f"no family {family!r}",
             where="FAMILY",
-            fix=suggest(family, [*FAMILIES, OWN], "families"),
+            fix=suggest(family, [*FAMILIES, OWN, "selection"], "families"),
         )
     return FAMILIES[family]
 

@@ -35,7 +35,24 @@ def router_dc(rule: Reader, models: Models) -> Rule | str:
     return out
 
 
+def _trained(name: str) -> Callable[[Reader, Models], Rule | str]:
+    def translate(rule: Reader, models: Models) -> Rule | str:
+        rule.note(
+            f"needs models/model-selection/{name}.selector: make it with "
+            f"`wayside train selection --algorithm {name} ROWS.jsonl`; vSR's own trained files "
+            "are not read",
+            "mapped",
+        )
+        return {}
+
+    return translate
+
+
 TRANSLATORS: Mapping[str, Callable[[Reader, Models], Rule | str]] = {
+    "kmeans": _trained("kmeans"),
+    "knn": _trained("knn"),
+    "mlp": _trained("mlp"),
     "router_dc": router_dc,
+    "svm": _trained("svm"),
 }
 """Algorithm ``type`` -> how its settings become ours, or why they cannot."""
