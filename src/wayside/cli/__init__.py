@@ -22,6 +22,7 @@ _COMMANDS = {
     "train": ("wayside.cli.train", "Train a classifier from labelled rows."),
     "eval": ("wayside.cli.evaluate", "Measure the built-in models on labelled text."),
     "models": ("wayside.cli.models", "List, pull and verify models that read prompts."),
+    "index": ("wayside.cli.index", "Give a router texts for retrieval."),
     "config": ("wayside.cli.config", "Check, translate and explain configurations."),
     "envoy": ("wayside.cli.envoy", "Print the Envoy configuration."),
     "doctor": ("wayside.cli.doctor", "Check every model server."),

@@ -29,6 +29,7 @@ from wayside.gateway.embeddings_api import EmbeddingsApi
 from wayside.gateway.heads import Heads
 from wayside.gateway.openapi import PAGE_POLICY, document, page
 from wayside.gateway.memory_api import MemoryApi
+from wayside.gateway.passages_api import PassagesApi
 from wayside.gateway.replay_api import ReplayApi
 from wayside.gateway.routing_api import RoutingApi
 from wayside.runtime import Runtime
@@ -71,6 +72,7 @@ class Management:
             *EmbeddingsApi(self._heads, most).endpoints(),
             *ReplayApi(runtime, lambda: telemetry.prices).endpoints(),
             *MemoryApi(runtime).endpoints(),
+            *PassagesApi(runtime, most).endpoints(),
         ]
 
     def app(self) -> Starlette:
