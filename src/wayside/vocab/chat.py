@@ -72,17 +72,34 @@ class Chat:
         said = [{"role": role, "content": text} for role, text in turns]
         return Chat({**self.fields, "messages": msgspec.Raw(_encode(said))})
 
-    def then(self, *turns: tuple[str, str]) -> Chat:
-        """With these turns behind its own."""
-        own = _turns.decode(self.fields["messages"])
-        said = [msgspec.Raw(_encode({"role": role, "content": text})) for role, text in turns]
-        return Chat({**self.fields, "messages": msgspec.Raw(_encode([*own, *said]))})
-
     def under(self, instructions: str) -> Chat:
-        """With a system prompt before its turns."""
-        own = _turns.decode(self.fields["messages"])
-        first = msgspec.Raw(_encode({"role": "system", "content": instructions}))
-        return Chat({**self.fields, "messages": msgspec.Raw(_encode([first, *own]))})
+        """With a system prompt: before what its own says, for many models take only one."""
+        turns = _turns.decode(self.fields["messages"])
+        first = _any.decode(turns[0]) if turns else None
+        if isinstance(first, dict) and first.get("role") in ("system", "developer"):
+            said = first.get("content")
+            if isinstance(said, list):
+                first["content"] = [{"type": "text", "text": instructions}, *said]
+            else:
+                first["content"] = f"{instructions}\n\n{said}" if said else instructions
+            turns[0] = msgspec.Raw(_encode(first))
+        else:
+            turns.insert(0, msgspec.Raw(_encode({"role": "system", "content": instructions})))
+        return Chat({**self.fields, "messages": msgspec.Raw(_encode(turns))})
+
+    def question(self) -> str:
+        """What the user said last, as it stands in the request: masked where plugins masked."""
+        for raw in reversed(_turns.decode(self.fields["messages"])):
+            turn = _any.decode(raw)
+            if isinstance(turn, dict) and turn.get("role") == "user":
+                return _text(turn.get("content"))
+        return ""
+
+    def said(self) -> str:
+        """The words of all turns, whoever spoke."""
+        turns = [_any.decode(raw) for raw in _turns.decode(self.fields["messages"])]
+        texts = [_text(turn.get("content")) for turn in turns if isinstance(turn, dict)]
+        return "\n\n".join([text for text in texts if text])
 
     def encode(self) -> bytes:
         return _encode(self.fields)
@@ -106,11 +123,14 @@ def completion_of(body: bytes) -> dict[str, Any] | None:
 
 def text_of(completion: Mapping[str, Any]) -> str:
     """The words of its first choice."""
-    content = completion["choices"][0]["message"].get("content")
+    return _text(completion["choices"][0]["message"].get("content"))
+
+
+def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []
-    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
     return "\n".join([text for text in texts if isinstance(text, str)])
 
 
