@@ -13,6 +13,7 @@ from hashlib import blake2b
 
 from pydantic import ValidationError
 
+from . import messages
 from .answer import Choice, answer
 from .ask import Ask, read_body, read_chat, read_completion, read_embedding
 from .engine import FAMILIES, Engine, Sequence, Work
@@ -71,6 +72,8 @@ class Replica:
             "/v1/chat/completions": {"POST": self._chat},
             "/v1/completions": {"POST": self._completion},
             "/v1/embeddings": {"POST": self._embedding},
+            messages.PATH: {"POST": self._messages},
+            messages.COUNT_PATH: {"POST": self._count_tokens},
             "/v1/models": {"GET": self._models},
         }
 
@@ -131,7 +134,7 @@ class Replica:
         try:
             cut = await self._serve(request, reply)
         except Refusal as refusal:
-            self._refuse(reply, refusal)
+            self._refuse(request, reply, refusal)
         if reply.status:
             self.tally.statuses[reply.status] += 1
         if not cut:
@@ -181,6 +184,8 @@ class Replica:
             return
         scheme, _, key = request.fields.get("authorization", "").partition(" ")
         key = key.strip()
+        if request.path.startswith(messages.PATH) and "x-api-key" in request.fields:
+            scheme, key = "bearer", request.fields["x-api-key"]
         if scheme.lower() != "bearer" or not key:
             raise Refusal(
                 401,
@@ -200,11 +205,13 @@ class Replica:
             return NO_FAULT
         return roll_fault(self.faults, self._dice)
 
-    def _refuse(self, reply: Reply, refusal: Refusal) -> None:
+    def _refuse(self, request: Request, reply: Reply, refusal: Refusal) -> None:
         headers = self._headers(None)
         if refusal.retry_after_s is not None:
             headers += (("retry-after", f"{refusal.retry_after_s:g}"),)
         error = openai_error if self.is_provider else vllm_error
+        if request.path.startswith(messages.PATH):
+            error = messages.messages_error
         reply.whole(refusal.status, error(refusal), headers)
 
     # Generating
@@ -216,6 +223,22 @@ class Replica:
     async def _completion(self, request: Request, reply: Reply, fault: Fault) -> None:
         ask = read_completion(read_body(request.body))
         await self._generate(request, reply, fault, ask, chat=False)
+
+    async def _messages(self, request: Request, reply: Reply, fault: Fault) -> None:
+        self._versioned(request)
+        ask = messages.read_messages(read_body(request.body))
+        await self._generate(request, reply, fault, ask, chat=None)
+
+    async def _count_tokens(self, request: Request, reply: Reply, fault: Fault) -> None:
+        self._versioned(request)
+        ask = messages.read_messages(read_body(request.body), counting=True)
+        self._engine(ask.model)
+        counted = {"input_tokens": max(count_tokens(ask.prompts[0].text), 1)}
+        await self._send(reply, json.dumps(counted).encode(), self._headers(request), fault)
+
+    def _versioned(self, request: Request) -> None:
+        if "anthropic-version" not in request.fields:
+            raise Refusal(400, "anthropic-version: header is required")
 
     async def _embedding(self, request: Request, reply: Reply, fault: Fault) -> None:
         ask = read_embedding(read_body(request.body))
@@ -235,8 +258,9 @@ class Replica:
             engine.leave(sequence, ending)
 
     async def _generate(
-        self, request: Request, reply: Reply, fault: Fault, ask: Ask, *, chat: bool
+        self, request: Request, reply: Reply, fault: Fault, ask: Ask, *, chat: bool | None
     ) -> None:
+        """Generate an answer: a chat's, a completion's, or (`None`) a message of Anthropic's."""
         engine = self._engine(ask.model)
         model = engine.model
         prompt_tokens = sum(max(count_tokens(prompt.text), 1) for prompt in ask.prompts)
@@ -258,12 +282,18 @@ class Replica:
         try:
             usage = Usage(prompt_tokens, work.completion_tokens, sequence.cached_tokens)
             style = self._style(request, model)
-            if ask.stream:
+            if ask.stream and chat is None:
+                events = messages.messages_events(choices[0], usage, style.model)
+                await self._play(reply, events, sequence, headers, fault)
+            elif ask.stream:
                 events = (chat_events if chat else completion_events)(ask, choices, usage, style)
                 await self._play(reply, events, sequence, headers, fault)
             else:
                 await self._sleep_until(sequence.last_at)
-                body = (chat_body if chat else completion_body)(ask, choices, usage, style)
+                if chat is None:
+                    body = messages.messages_body(choices[0], usage, style.model)
+                else:
+                    body = (chat_body if chat else completion_body)(ask, choices, usage, style)
                 await self._send(reply, body, headers, fault)
             ending = "abort" if fault.cut else _ending(choices)
         finally:
