@@ -12,6 +12,7 @@ from wayside.runtime.keys import KeyRing
 from wayside.settings import RouterSettings
 from wayside.settings.load import parse
 from wayside.vocab.ask import Ask
+from wayside.vocab.observed import Hold
 from wayside.vocab.outcome import Forward, Outcome, Request
 
 CHAT = "/v1/chat/completions"
@@ -54,6 +55,8 @@ def chat(model: str, text: str = "hi", **fields: Any) -> dict[str, Any]:
 
 
 def nobody(question: Ask[Any]) -> Any:
+    if isinstance(question, Hold):  # what a conversation was given; nobody looks it up
+        return None
     raise AssertionError(f"nothing was to be asked: {question}")
 
 

@@ -74,6 +74,8 @@ def debug(record: Record) -> HeaderPairs:
         pairs.append(("x-vsr-selected-category", record.category))
     if record.reasoning is not None:
         pairs.append(("x-vsr-selected-reasoning", "on" if record.reasoning else "off"))
+    if record.session:
+        pairs.append(("x-vsr-session-phase", record.session))
     modality = _modality(record)
     if modality:
         pairs.append(("x-vsr-selected-modality", modality))

@@ -16,6 +16,8 @@ class StaticRule(Settings):
 class StaticSelector:
     """Always the first model listed."""
 
+    steady = True
+
     def __init__(self, rule: StaticRule) -> None:
         pass
 

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from wayside.settings.base import Settings, StoreName, StoreOf
 
-Documents = Annotated[StoreName, StoreOf("documents")]
+Documents = Annotated[StoreName | None, StoreOf("documents")]
 
 
 class StickySettings(Settings):
@@ -34,7 +34,7 @@ class StickySettings(Settings):
     a tool's, and another model would go on from calls it did not make."""
     leave_error_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Leave a model of whose recent answers at least this share failed, five at least."""
-    store: Documents | None = None
+    store: Documents = None
     """Where conversations are remembered, for replicas to share; unset, in this process, the
     100,000 used last."""
 
@@ -48,7 +48,7 @@ class LearningSettings(Settings):
     enabled: bool | None = None
     """Whether routings can be judged; unset, where a decision selects by outcomes (`elo`,
     `thompson`, `hybrid`)."""
-    store: Documents | None = None
+    store: Documents = None
     """Where routings, verdicts and ratings are kept, for replicas to share and restarts to find;
     unset, in this process."""
     initial_rating: Annotated[float, Field(ge=0, le=10_000)] = 1500.0

@@ -6,7 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -17,7 +17,7 @@ from wayside.telemetry.metrics import MICRO, Metrics
 from wayside.vocab.calls import Tokens
 from wayside.vocab.outcome import Record, Tried
 
-__all__ = ["Exchange", "Log", "Metrics", "Price", "Telemetry", "Usage", "usage_of"]
+__all__ = ["Exchange", "Log", "Metrics", "Price", "Telemetry", "Usage", "Watcher", "usage_of"]
 
 _NOTHING = Record(path="error")
 
@@ -92,6 +92,7 @@ class Exchange:
     __slots__ = (
         "_done",
         "_telemetry",
+        "asked_at",
         "endpoint",
         "first",
         "record",
@@ -100,6 +101,7 @@ class Exchange:
         "shell",
         "started",
         "tries",
+        "watched",
     )
 
     def __init__(self, telemetry: Telemetry, shell: str, request_id: str) -> None:
@@ -110,12 +112,16 @@ class Exchange:
         self.endpoint = ""
         self.tries: list[Tried] = []
         self.started = telemetry.now()
-        self.routed_at = self.first = 0.0
+        self.routed_at = self.asked_at = self.first = 0.0
+        self.watched = ""
+        """The model that a watcher counts this request for."""
 
     def routed(self, record: Record) -> None:
         """The core has decided; the time until here is what routing cost."""
         self.record = record
-        self.routed_at = self._telemetry.now()
+        self.routed_at = self.asked_at = self._telemetry.now()
+        for watcher in self._telemetry.watchers:
+            watcher.began(self)
 
     def attempt(self, endpoint: str) -> None:
         """A connection to a replica is about to be used."""
@@ -124,6 +130,9 @@ class Exchange:
     def rerouted(self, record: Record) -> None:
         """Another model is asked in the place of the one that was chosen."""
         self.record = record
+        self.asked_at = self._telemetry.now()
+        for watcher in self._telemetry.watchers:
+            watcher.began(self)
 
     def tried(self, attempt: Tried) -> None:
         """An attempt is over; the one that answered comes last."""
@@ -145,6 +154,16 @@ class Exchange:
             self._telemetry.finish(self, status, reason, tail)
 
 
+class Watcher(Protocol):
+    """Learns from requests as they begin and end; costs nothing where there is none."""
+
+    def began(self, exchange: Exchange) -> None:
+        """It is decided where the request goes. May be told again, when that changes."""
+        ...
+
+    def ended(self, exchange: Exchange, status: int, reason: str, usage: Usage | None) -> None: ...
+
+
 class Telemetry:
     """Metrics and the request log of one process."""
 
@@ -154,6 +173,7 @@ class Telemetry:
         self.metrics = m = Metrics()
         self.now = time.monotonic
         self.prices: Mapping[str, Price] = {}
+        self.watchers: tuple[Watcher, ...] = ()
         self._prefix = "req_" + os.urandom(6).hex()
         self._count = itertools.count(1)
         self.in_flight = 0
@@ -255,6 +275,8 @@ class Telemetry:
                 self._unknown.add(ref)
                 unknown.append(f"{ref.kind}:{ref.name}: {verdict.because}")
         usage = usage_of(tail) if tail else None
+        for watcher in self.watchers:
+            watcher.ended(exchange, status, reason, usage)
         cost = self._account(model, usage) if usage is not None else None
         if self.access is not None:
             line = self._line(exchange, status, reason, total, routing, matched, usage, cost)
@@ -334,6 +356,10 @@ class Telemetry:
             line["algorithm"] = record.algorithm
             line["confidence"] = round(record.confidence, 4)
             line["signals"] = matched
+            if record.why:
+                line["why"] = record.why
+            if record.session:
+                line["session"] = record.session
         if record.stream:
             line["stream"] = True
         if usage is not None:
