@@ -160,9 +160,52 @@ def test_why_it_ended(finish: str, status: str, reason: str | None) -> None:
     assert last["type"] == f"response.{status}"
 
 
-def test_an_error_passes_as_it_is_and_what_is_no_completion_is_unreadable() -> None:
-    error = b'{"error":{"message":"no","type":"x","param":null,"code":null}}'
-    assert ResponseStage(HEAD).whole(429, error) == error
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (
+            400,
+            {"error": {"message": "no", "type": "x", "param": "y", "code": "z", "more": 1}},
+            {"message": "no", "type": "x", "param": "y", "code": "z", "more": 1},
+        ),
+        (
+            429,
+            {"error": {"message": "slow", "type": "RateLimitError", "code": 429}},
+            {
+                "message": "slow",
+                "type": "RateLimitError",
+                "param": None,
+                "code": "rate_limit_exceeded",
+            },
+        ),
+        (
+            401,
+            {"error": "Unauthorized"},
+            {
+                "message": "Unauthorized",
+                "type": "invalid_request_error",
+                "param": None,
+                "code": None,
+            },
+        ),
+        (
+            502,
+            "<html>",
+            {
+                "message": "The model's server answered 502.",
+                "type": "server_error",
+                "param": None,
+                "code": None,
+            },
+        ),
+    ],
+)
+def test_an_error_has_all_that_clients_read(status: int, body: Any, told: dict[str, Any]) -> None:
+    raw = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    assert json.loads(ResponseStage(HEAD).whole(status, raw)) == {"error": told}
+
+
+def test_what_is_no_completion_is_unreadable() -> None:
     for body in (b"<html>", b"[]", b"{}", b'{"choices":[]}'):
         with pytest.raises(Unreadable):
             ResponseStage(HEAD).whole(200, body)

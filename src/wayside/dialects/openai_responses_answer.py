@@ -19,6 +19,7 @@ _NUMBER = re.compile(r"(?:resp|msg|fc|rs|it)_([0-9a-f]{32})(?:[0-9a-f]{5})?")
 PREFIXES: Mapping[str, str] = {"message": "msg", "function_call": "fc", "reasoning": "rs"}
 REASONING_FIELDS = ("reasoning_content", "reasoning")
 """What servers call the reasoning of an answer; some send it under both names."""
+_CODES = {429: "rate_limit_exceeded", 503: "server_is_overloaded"}
 FAILED = "server_error"
 """The code of a response that could not be finished."""
 
@@ -95,6 +96,26 @@ def told_as_response(head: Head, completion: Mapping[str, Any]) -> dict[str, Any
         usage=usage(completion.get("usage")),
         tier=completion.get("service_tier"),
     )
+
+
+def told_error(status: int, said: Any) -> dict[str, Any]:
+    """A server's error with all that OpenAI's clients read: some servers write a number as its
+    code, a text alone, or a page for people."""
+    found = said.get("error") if isinstance(said, dict) else None
+    detail = found if isinstance(found, dict) else {"message": found}
+    message, code = detail.get("message"), detail.get("code")
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    if not isinstance(message, str):
+        message = f"The model's server answered {status}."
+    return {
+        "error": {
+            **detail,
+            "message": message,
+            "type": _string(detail.get("type")) or kind,
+            "param": detail.get("param"),
+            "code": code if isinstance(code, str) else _CODES.get(status),
+        }
+    }
 
 
 def ending(finish_reason: Any) -> tuple[str, str]:

@@ -53,13 +53,15 @@ class ResponseStage:
         self._calls: dict[int, _Item] = {}
 
     def whole(self, status: int, body: bytes) -> bytes:
-        """A whole answer. Errors have the same shape in both APIs."""
-        if not 200 <= status < 300:
-            return body
+        """A whole answer, or an error, which has the same shape in both APIs."""
         try:
             said, _ = decode(_decoder, body)
         except UNREADABLE as error:
+            if not 200 <= status < 300:
+                return encode(answer.told_error(status, None))
             raise Unreadable("it is no JSON") from error
+        if not 200 <= status < 300:
+            return encode(answer.told_error(status, said))
         if not isinstance(said, dict) or not isinstance(said.get("choices"), list):
             raise Unreadable("it is no chat completion")
         self.response = answer.told_as_response(self._head, said)
