@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Coroutine
 from typing import TYPE_CHECKING, cast
 
 from wayside.flow.protocols import shell_error
-from wayside.flow.report import failed
+from wayside.flow.report import failed, merged
 from wayside.gateway.attempt import NEVER, Attempt
 from wayside.gateway.chunks import BadChunk, Chunks
 from wayside.gateway.errand import Errand
@@ -366,7 +366,7 @@ class Door(asyncio.Protocol):
         self, status: int, message: str, code: str, report: HeaderPairs = ERROR_REPORT
     ) -> None:
         body, more = shell_error(*self.asked(), status, message, code)
-        self.answer(status, body, "application/json", (*report, *more), reason=code)
+        self.answer(status, body, "application/json", merged(report, more), reason=code)
 
     def asked(self) -> tuple[str, dict[str, str]]:
         """The path and the headers of the request, as far as they were read."""
@@ -387,7 +387,7 @@ class Door(asyncio.Protocol):
             refused.status,
             body,
             "application/json",
-            (*report, *more),
+            merged(report, more),
             reason=refused.code,
             refused=True,
         )
