@@ -40,6 +40,7 @@ from wayside.vocab.ask import (
     Span,
     Unguessable,
 )
+from wayside.vocab.calls import Complete, Completed
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.observed import ModelFacts, Observe, Seen, Standing, Standings
 from wayside.vocab.prompt import Message, Prompt
@@ -248,6 +249,9 @@ def answer(question: Ask[Any]) -> Any:
             return tuple((1.0, 0.0) for _ in texts)
         case Language():
             return (("de", 0.6), ("nl", 0.3))
+        case Complete(model=model):
+            said = b'{"choices": [{"index": 0, "message": {"content": "m0"}}]}'
+            return Completed(model, 200, said)
         case Now():
             return 1_800_000_000.0
         case Unguessable():
