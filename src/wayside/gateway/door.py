@@ -466,7 +466,7 @@ class Door(asyncio.Protocol):
         tail = b""
         passage = self.passage
         if passage is not None:
-            tail = passage.tail[-TAIL:]
+            tail = passage.lead + passage.tail[-TAIL:]
             if tail and passage.framing == AS_IS and b"\r\n" in tail:
                 tail = _CHUNK_BETWEEN.sub(b"", tail)
         self.head = None

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 TAIL = 4096
 """Bytes of a response's end kept for its usage."""
+LEAD = 2048
+"""Bytes of a response's beginning kept where its API counts the input there."""
 LINE_MAX = 1 << 20
 """Bytes of a stream without a line's end before it is broken off."""
 
@@ -37,6 +39,7 @@ class Passage:
         "_attempt",
         "_door",
         "_idle_s",
+        "_leads",
         "_line",
         "_open",
         "_report",
@@ -49,6 +52,7 @@ class Passage:
         "_watch",
         "_watched",
         "framing",
+        "lead",
         "status",
         "tail",
         "wants_plain",
@@ -78,6 +82,9 @@ class Passage:
         self.framing = AS_IS
         self.status = 0
         self.tail = b""
+        self.lead = b""
+        """The body's first bytes, where its API counts the input there."""
+        self._leads = forward.target.protocol == "anthropic"
 
     def begin(self, head: ResponseHead, first: bytes) -> None:
         """The head is here, and the body's first bytes."""
@@ -99,7 +106,8 @@ class Passage:
         if head.stream and self._comments(first, head):
             timeouts = self._attempt.replica.timeouts
             self._waits = self._attempt.sent_at + timeouts.until_token_s
-        self._wait()
+        if head.length != len(first):  # else it is over at once
+            self._wait()
         parts = [head.status_line, *head.lines, encode_pairs(self._report)]
         if head.length < 0:
             if request.old:
@@ -114,10 +122,16 @@ class Passage:
         parts.append(b"x-request-id: %b\r\n\r\n" % exchange.request_id.encode("latin-1"))
         if first:
             self.tail = first
+            self._lead(first)
             parts.append(
                 b"%x\r\n%b\r\n" % (len(first), first) if self.framing == RECHUNKED else first
             )
         door.transport.write(b"".join(parts))
+
+    def _lead(self, data: bytes) -> None:
+        if self._leads:
+            self.lead += data[: LEAD - len(self.lead)]
+            self._leads = len(self.lead) < LEAD
 
     def _wait(self) -> None:
         """Set the deadline for what comes next."""
@@ -139,6 +153,8 @@ class Passage:
             self._broken("upstream_line_too_long")
             return
         self.tail = data if len(data) >= TAIL else self.tail[-TAIL:] + data
+        if self._leads:
+            self._lead(data)
         if self._watch is not None:
             self._watch.push(data)
             self._spare()
@@ -231,6 +247,7 @@ class Passage:
             self._write_watched_head(head, self._report, length=None)
         if first:
             self.tail = first
+            self._lead(first)
             watch.push(first)
 
     def _write_watched_head(

@@ -41,13 +41,19 @@ class _Details(msgspec.Struct, gc=False):
 
 
 class Usage(msgspec.Struct, gc=False):
-    """Tokens as the model's server counted them; ``prompt_tokens`` includes cached ones."""
+    """Tokens as the model's server counted them; ``prompt_tokens`` includes cached ones.
+
+    The Messages API has other names, and leaves what was cached out of its ``input_tokens``.
+    """
 
     prompt_tokens: _Count | None = None
     completion_tokens: _Count | None = None
     prompt_tokens_details: _Details | None = None
     cache_creation_input_tokens: _Count | None = None
     """Anthropic's count of input written to its cache, part of ``prompt_tokens``."""
+    input_tokens: _Count | None = None
+    cache_read_input_tokens: _Count | None = None
+    output_tokens: _Count | None = None
 
     @property
     def cached(self) -> int:
@@ -60,8 +66,35 @@ _usage = msgspec.json.Decoder(Usage)
 def usage_of(tail: bytes) -> Usage | None:
     """The last ``"usage": {...}`` in the final bytes of a response, without parsing the rest.
 
-    Text in an answer cannot pass for it: quotes inside a JSON string are escaped.
+    Text in an answer cannot pass for it: quotes inside a JSON string are escaped. A stream of the
+    Messages API counts its input in its first event, and repeats it in its last only if it likes:
+    ``tail`` begins with that event there.
     """
+    found = _last_usage(tail)
+    if found is None or found.output_tokens is None:
+        return found
+    at = tail.find(b'"usage":')
+    start = tail.find(b"{", at)
+    return _of_messages(found, (_usage_at(tail, start) if start >= 0 else None) or found)
+
+
+def _of_messages(last: Usage, first: Usage) -> Usage:
+    """In OpenAI's counts: what the end does not say again stands as the beginning said it."""
+
+    def count(name: str) -> int:
+        said = getattr(last, name)
+        return (getattr(first, name) if said is None else said) or 0
+
+    cached, written = count("cache_read_input_tokens"), count("cache_creation_input_tokens")
+    return Usage(
+        prompt_tokens=count("input_tokens") + cached + written,
+        completion_tokens=last.output_tokens,
+        prompt_tokens_details=_Details(cached_tokens=cached),
+        cache_creation_input_tokens=written,
+    )
+
+
+def _last_usage(tail: bytes) -> Usage | None:
     at = tail.rfind(b'"usage":')
     while at >= 0:
         start = tail.find(b"{", at + 8)
@@ -194,6 +227,9 @@ class Telemetry:
             "wayside_signals_unknown_total", "Signals that nobody could read.", "kind", "name"
         )
         self._attempts = Attempts(m)
+        self._cached = m.counter(
+            "wayside_cache_hits_total", "Answers from the response cache.", "decision"
+        )
         self._replaced = m.counter(
             "wayside_fast_responses_total", "Answers given in a model's place.", "decision"
         )
@@ -223,6 +259,11 @@ class Telemetry:
             {"model": "model", "reason": "reason"},
         )
         m.copy("wayside_requests_total", "llm_decision_match_total", {"decision": "decision_name"})
+        m.copy(
+            "wayside_cache_hits_total",
+            "llm_cache_plugin_hits_total",
+            {"decision": "decision_name"},
+        )
         m.copy(
             "wayside_signal_matches_total",
             "llm_signal_match_total",
@@ -264,6 +305,8 @@ class Telemetry:
             self._routing.observe((way if record.recipe else "direct",), routing)
         elif record.path == "fast_response":
             self._replaced.add((record.decision,))
+        elif record.path == "cache":
+            self._cached.add((record.decision,))
         self._attempts.count(exchange.tries, record, reason)
         matched = []
         unknown = []
@@ -343,7 +386,7 @@ class Telemetry:
         }
         if exchange.first:
             line["first_byte_ms"] = round((exchange.first - exchange.started) * 1e3, 3)
-        if record.path == "fast_response":
+        if record.path in ("fast_response", "cache"):
             line["path"] = record.path
         if exchange.endpoint:
             line["endpoint"] = exchange.endpoint
