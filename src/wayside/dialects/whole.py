@@ -140,12 +140,17 @@ def _add_strings(held: dict[str, Any], piece: dict[str, Any]) -> None:
             held[key] = value
 
 
+_EACH = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
+
+
 def told(completion: dict[str, Any], *, stream: bool, usage: bool) -> bytes:
     """The completion as bytes, or as a stream of events: for every choice its words in one piece,
-    then why it ended; with ``usage`` an event of usage before the end."""
+    then why it ended; with ``usage`` an event of usage before the end. What is not part of every
+    event in OpenAI's API goes with the first."""
     if not stream:
         return encode(completion)
-    each = {k: v for k, v in completion.items() if k not in ("choices", "usage")}
+    each = {k: v for k, v in completion.items() if k in _EACH}
+    more = {k: v for k, v in completion.items() if k not in (*_EACH, "choices", "usage")}
     chat = "text_completion" not in str(each.get("object"))
     if chat:
         each["object"] = "chat.completion.chunk"
@@ -153,7 +158,8 @@ def told(completion: dict[str, Any], *, stream: bool, usage: bool) -> bytes:
     for choice in completion.get("choices") or ():
         index, reason = choice.get("index", 0), choice.get("finish_reason")
         if not chat:
-            sent.append(event({**each, "choices": [choice]}))
+            sent.append(event({**each, **more, "choices": [choice]}))
+            more = {}
             continue
         delta = dict(choice.get("message") or {})
         calls = delta.get("tool_calls")
@@ -163,7 +169,8 @@ def told(completion: dict[str, Any], *, stream: bool, usage: bool) -> bytes:
         if choice.get("logprobs") is not None:
             first["logprobs"] = choice["logprobs"]
         last = {"index": index, "delta": {}, "finish_reason": reason}
-        sent += [event({**each, "choices": [first]}), event({**each, "choices": [last]})]
+        sent += [event({**each, **more, "choices": [first]}), event({**each, "choices": [last]})]
+        more = {}
     if usage and isinstance(completion.get("usage"), dict):
         sent.append(event({**each, "choices": [], "usage": completion["usage"]}))
     return b"".join([*sent, DONE])
