@@ -60,7 +60,7 @@ class PasswordSettings(Settings):
     @classmethod
     def _by_reference(cls, value: Any) -> Any:
         if isinstance(value, str):
-            raise ValueError(
+            raise ValueError(  # noqa: TRY004 - pydantic's way to refuse
                 "a password is never written here, only where to find it; "
                 "write {env: NAME_OF_A_VARIABLE} or {file: /path/to/password}"
             )

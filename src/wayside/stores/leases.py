@@ -16,10 +16,11 @@ At = tuple[str, str]
 
 
 class _Lease:
-    __slots__ = ("until", "waiting")
+    __slots__ = ("note", "until", "waiting")
 
     def __init__(self, until: float) -> None:
         self.until = until
+        self.note = ""
         self.waiting: set[asyncio.Future[None]] = set()
 
     def end(self) -> None:
@@ -50,6 +51,16 @@ class Leases:
     def led(self, at: At) -> bool:
         """Whether somebody leads, so that waiting may be worth while."""
         return at in self._led
+
+    def note(self, at: At, note: str) -> None:
+        """Write something on a lease."""
+        if at in self._led:
+            self._led[at].note = note
+
+    def noted(self, at: At) -> str:
+        """What was written on it, if anything was."""
+        lease = self._led.get(at)
+        return lease.note if lease else ""
 
     async def wait(self, at: At, wait_s: float) -> None:
         """Until the leader has an answer or gave up, but no longer than ``wait_s``."""

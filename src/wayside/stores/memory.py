@@ -63,10 +63,17 @@ class MemoryStore(Store):
             return Recalled(found)
         at = (question.partition, question.key)
         if self.leases.lead(at):
+            self.leases.note(at, str(self.epoch))
             return Recalled(found, leads=True)
         return self._waited(question) if self.leases.led(at) else Recalled(found)
 
     def remember(self, question: Remember) -> None:
+        at = (question.partition, question.key)
+        if self.leases.noted(at) in ("", str(self.epoch)):
+            self._keep(question)
+        self.leases.end(at)
+
+    def _keep(self, question: Remember) -> None:
         self.room.put(
             (ANSWERS, question.partition),
             question.key,
@@ -75,7 +82,6 @@ class MemoryStore(Store):
             text=question.question,
             vector=question.vector,
         )
-        self.leases.end((question.partition, question.key))
 
     def release(self, question: Release) -> None:
         self.leases.end((question.partition, question.key))
@@ -174,15 +180,16 @@ class MemoryStore(Store):
 
     async def forget(self, which: Which, *, dry_run: bool = False) -> int:
         going = []
-        for at, (name, space) in enumerate(list(self.room.spaces.items())):
-            if name[0] == ANSWERS:
-                going += [
-                    item
-                    for item in space.items.values()
-                    if which.takes(name[1], item.text, item.kept_at)
-                ]
-            if at % BATCH == 0:
-                await asyncio.sleep(0)
+        looked = 0
+        for name, space in list(self.room.spaces.items()):
+            if name[0] != ANSWERS:
+                continue
+            for item in list(space.items.values()):
+                looked += 1
+                if looked % BATCH == 0:
+                    await asyncio.sleep(0)
+                if which.takes(name[1], item.text, item.kept_at):
+                    going.append(item)
         return len(going) if dry_run else await self._dropped(going)
 
     async def flush(self) -> str:
