@@ -183,3 +183,10 @@ def test_no_name_of_a_model_can_forge_a_header(name: str) -> None:
 
 def test_what_is_not_forwarded_is_a_reply() -> None:
     assert isinstance(outcome(SEED, post(b"", method="GET", path="/v1/models")), Reply)
+
+
+def test_a_body_with_two_models_is_refused_before_anything_is_decided() -> None:
+    for body in (b'{"model":"auto","messages":[],"model":"gpt-4o-mini"}',
+                 b'{"model":"gpt-4o-mini","messages":[],"model":"gpt-4o-mini"}'):  # fmt: skip
+        with pytest.raises(RequestError, match="'model' twice"):
+            outcome(policy(A4), post(body))

@@ -6,6 +6,7 @@ is not edited is forwarded as the very bytes that came.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeVar
@@ -92,6 +93,40 @@ def check_keys(keys: Iterable[str], known: frozenset[str], inside: str = "") -> 
                 param=where[:256],
                 code="unknown_parameter",
             )
+
+
+JUDGED = ("model", "messages", "input", "prompt", "system")
+"""Fields that say where a request goes and what it says."""
+
+
+def check_once(raw: bytes, names: tuple[str, ...] = ("model",)) -> None:
+    """Refuse a body that has one of these fields twice: one server takes the first, another the
+    last, and a guard would have read what the model does not.
+
+    Raises :class:`RequestError`. ``raw`` is an object of JSON.
+    """
+    for name in names:
+        literal = b'"%b"' % name.encode()
+        at = raw.find(literal)
+        if at >= 0 and raw.rfind(literal) != at:  # each stops where it finds one: half a count
+            break
+    else:
+        # Nobody escapes a small letter but to hide a name; most bodies have no backslash at all.
+        if b"\\" not in raw or (b"\\u006" not in raw and b"\\u007" not in raw):
+            return
+
+    def twice(pairs: list[tuple[str, Any]]) -> str:
+        found = [name for name, _ in pairs]
+        return next((name for name in names if found.count(name) > 1), "")
+
+    # The hook is told of inner objects first, so what comes out is of the outermost.
+    name = json.loads(raw, object_pairs_hook=twice)
+    if name:
+        raise RequestError(
+            f"The request body is not valid JSON: it has {name!r} twice.",
+            param=name,
+            code="invalid_json",
+        )
 
 
 ClientProtocol = Literal["openai", "anthropic", "responses"]
