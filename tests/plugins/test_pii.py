@@ -282,3 +282,8 @@ def test_values_are_written_as_json_in_answers_that_are_to_be_json(wanted: Any) 
     else:
         assert key in said
     assert "\\n" not in draft.filters[0](Channel("reasoning")).feed(placeholder, True)
+
+
+def test_what_holds_personal_data_is_for_nobody_else() -> None:
+    assert drafted(chat(f"Write to {ANN}.")).personal
+    assert not drafted(chat("Write to somebody.")).personal

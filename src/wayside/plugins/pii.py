@@ -68,6 +68,7 @@ class PiiPlugin:
             return
         if not found:
             return
+        draft.personal = True
         if rule.action == "block":
             draft.reply(rule.message)
         elif rule.action == "annotate":
