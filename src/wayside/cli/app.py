@@ -20,6 +20,7 @@ from wayside.flow import Policy
 from wayside.gateway.management import Management
 from wayside.runtime import Answerer, Runtime, compile_policy
 from wayside.runtime.calls import Calls
+from wayside.runtime.experience import Experience
 from wayside.runtime.keys import KeyRing
 from wayside.runtime.reload import ConfigState, Watcher
 from wayside.settings import RouterSettings
@@ -82,6 +83,8 @@ class App:
         self.calls = Calls(
             lambda: self.runtime.policy, self.fleet, self.telemetry.called, random.Random().random
         )
+        self.experience = Experience(lambda flow: self.runtime.after(flow))
+        self.telemetry.watchers = self.experience.adopt(self.settings, policy)
         self.runtime = Runtime(policy, self._answerers(self.engines, self.stores))
         self.runtime.fault = lambda why: self.log("left undone", level="error", why=why)
         self.state = ConfigState(path=loaded.path)
@@ -95,6 +98,7 @@ class App:
             self.ready,
             engines=lambda: self.engines,
             settings=self.settings.management,
+            experience=self.experience,
         )
         self.runtime.local["/health"] = self._health
         self.runtime.local["/ready"] = self._ready
@@ -103,7 +107,12 @@ class App:
         """Told after a new configuration is in force."""
 
     def _answerers(self, engines: Engines, stores: Stores) -> dict[type[Ask[Any]], Answerer]:
-        return {**engines.answerers(), **stores.answerers(), **self.calls.answerers()}
+        return {
+            **engines.answerers(),
+            **stores.answerers(),
+            **self.calls.answerers(),
+            **self.experience.answerers(),
+        }
 
     def ready(self) -> tuple[bool, str]:
         """Whether requests are taken; a sentence for people."""
@@ -150,6 +159,7 @@ class App:
         later(_RETIRE_S, self.stores.close, stores)
         self.engines, self.stores = engines, stores
         self.telemetry.prices = prices(loaded.settings)
+        self.telemetry.watchers = self.experience.adopt(loaded.settings, policy)
         waiting = tuple(
             part
             for part in _FIXED

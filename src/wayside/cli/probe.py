@@ -19,6 +19,7 @@ from wayside.cli.console import console, escape
 from wayside.cli.files import load
 from wayside.engines import Engines
 from wayside.runtime import Runtime, compile_policy, probes
+from wayside.runtime.experience import Experience
 from wayside.runtime.keys import KeyRing
 from wayside.settings.load import documents
 from wayside.translate.notes import Note
@@ -65,7 +66,8 @@ def command(
     loaded = load(config or folder / "config.yaml")
     settings = loaded.settings
     engines = Engines(settings.engines, KeyRing(os.environ).resolve)
-    runtime = Runtime(compile_policy(settings, needs_endpoints=False), engines.answerers())
+    policy = compile_policy(settings, needs_endpoints=False)
+    runtime = Runtime(policy, {**engines.answerers(), **Experience().answerers()})
     path = probe_file or folder / "probes.yaml"
     try:
         found_in_file = documents(path.read_text("utf-8"))

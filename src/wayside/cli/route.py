@@ -19,6 +19,7 @@ from wayside.cli.files import config_option, load
 from wayside.dialects import encode, openai_chat
 from wayside.engines import Engines
 from wayside.runtime import Runtime, compile_policy
+from wayside.runtime.experience import Experience
 from wayside.runtime.explain import explanation
 from wayside.runtime.keys import KeyRing
 from wayside.runtime.limits import written
@@ -73,7 +74,7 @@ def command(
     keys = KeyRing(os.environ)
     engines = Engines(settings.engines, keys.resolve)
     policy = compile_policy(settings, needs_endpoints=False)
-    runtime = Runtime(policy, engines.answerers())
+    runtime = Runtime(policy, {**engines.answerers(), **Experience().answerers()})
     if body is not None:
         raw = sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
     else:

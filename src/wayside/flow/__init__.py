@@ -21,7 +21,7 @@ from wayside.dialects.answers import JSON, STREAM
 from wayside.dialects.openai_responses import PATH as RESPONSES_PATH
 from wayside.dialects.openai_responses import ResponsesBody
 from wayside.dialects.whole import Answer
-from wayside.flow import messages, protocols, report, responses
+from wayside.flow import judging, messages, protocols, report, responses
 from wayside.flow.compose import Composer, composed
 from wayside.flow.protocols import BODIES, Departure, depart, parsed
 from wayside.flow.reasoning import set_reasoning
@@ -451,6 +451,8 @@ def _send(choice: Choice, draft: Draft, request: Request, body: Body, prompt: Pr
         said = (*said, *report.debug(record))
     if draft.report:
         said = (*said, *draft.report)
+    if choice.recipe.judged:
+        said = judging.with_replay_id(said, request.headers)
     headers, removed = served.set_headers(request.headers), served.remove
     tap = None
     if watched or sent.upstream is not None or sent.client is not None:

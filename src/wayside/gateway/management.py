@@ -27,12 +27,14 @@ from wayside.gateway.api import ApiError, Endpoint, Handler, error_answer
 from wayside.gateway.classify_api import ClassifyApi
 from wayside.gateway.embeddings_api import EmbeddingsApi
 from wayside.gateway.heads import Heads
-from wayside.gateway.openapi import PAGE_POLICY, document, page
 from wayside.gateway.memory_api import MemoryApi
+from wayside.gateway.openapi import PAGE_POLICY, document, page
+from wayside.gateway.outcomes_api import OutcomesApi
 from wayside.gateway.passages_api import PassagesApi
 from wayside.gateway.replay_api import ReplayApi
 from wayside.gateway.routing_api import RoutingApi
 from wayside.runtime import Runtime
+from wayside.runtime.experience import Experience
 from wayside.runtime.reload import ConfigState
 from wayside.settings import ManagementSettings
 from wayside.telemetry import Telemetry
@@ -58,6 +60,7 @@ class Management:
         *,
         engines: Callable[[], Engines | None] = lambda: None,
         settings: ManagementSettings | None = None,
+        experience: Experience | None = None,
     ) -> None:
         """``engines`` are those in force: a reload replaces them."""
         self._runtime, self._telemetry, self._state, self._ready = runtime, telemetry, state, ready
@@ -73,6 +76,7 @@ class Management:
             *ReplayApi(runtime, lambda: telemetry.prices).endpoints(),
             *MemoryApi(runtime).endpoints(),
             *PassagesApi(runtime, most).endpoints(),
+            *OutcomesApi(runtime, experience or Experience()).endpoints(),
         ]
 
     def app(self) -> Starlette:

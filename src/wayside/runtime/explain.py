@@ -55,6 +55,7 @@ def explanation(
         "decision": choice.match.decision.name if choice.match else None,
         "confidence": round(choice.match.confidence, 4) if choice.match else None,
         "algorithm": choice.algorithm,
+        "reason": choice.why,
         "candidates": [c.model for c in choice.match.decision.candidates] if choice.match else [],
         "model": choice.option.served.target.name or None,
         "lora": candidate.lora,
@@ -86,6 +87,8 @@ def why(choice: Choice) -> str:
         )
     among = len(decision.candidates)
     how = f", chosen by {choice.algorithm} among {among}" if among > 1 else ""
+    if how and choice.why:
+        how += f" ({choice.why})"
     return f"{decision.name} holds{because}; {model} answers{how}."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from wayside.vocab.ask import Ask
@@ -19,10 +20,10 @@ class Shelf(Generic[T]):
     """A map of at most ``most`` entries, each until its time is over. What was put longest ago
     makes room."""
 
-    __slots__ = ("_clock", "_held", "_most")
+    __slots__ = ("_clock", "_held", "most")
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most, self._clock = most, clock
+        self.most, self._clock = most, clock
         self._held: OrderedDict[str, tuple[T, float]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -41,8 +42,14 @@ class Shelf(Generic[T]):
     def put(self, key: str, value: T, ttl_s: float) -> None:
         self._held[key] = value, self._clock() + ttl_s
         self._held.move_to_end(key)
-        while len(self._held) > self._most:
+        while len(self._held) > self.most:
             self._held.popitem(last=False)
+
+    def newest(self, limit: int) -> list[T]:
+        """Those put last, the newest first."""
+        now = self._clock()
+        held = islice(reversed(self._held.values()), limit)
+        return [value for value, until in held if until >= now]
 
 
 class Conversations:
