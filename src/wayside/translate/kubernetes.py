@@ -125,7 +125,7 @@ def _price(pricing: Reader) -> dict[str, Any] | None:
 def _route(spec: Reader, out: Draft, *, whole: bool) -> None:
     signals = Signals(out.domain_threshold)
     read_signals(spec.inner("signals"), signals)
-    decisions = read_decisions(spec, Routing(signals, out.loras(), whole))
+    decisions = read_decisions(spec, Routing(signals, out.loras(), whole, keeping=out.keeping))
     known = out.routing.setdefault("signals", {})
     for kind, rules in signals.known.items():
         known.setdefault(kind, {}).update(rules)

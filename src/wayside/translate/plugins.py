@@ -15,6 +15,8 @@ from pydantic import ValidationError
 import wayside.plugins
 from wayside.catalog import catalog, discover
 from wayside.plugins.header_mutation import HeaderMutationRule, HeaderValue
+from wayside.translate.keeping import Keeping
+from wayside.translate.plugins_keeping import ALIASES, TRANSLATORS
 from wayside.translate.reading import Reader
 
 discover(wayside.plugins)
@@ -33,13 +35,15 @@ class Plugins:
     stops_jailbreaks: bool = False
 
 
-def read_plugins(decision: Reader) -> Plugins:
+def read_plugins(decision: Reader, keeping: Keeping) -> Plugins:
     """``plugins`` of a decision, in the order written."""
     out = Plugins()
     for plugin in decision.each("plugins"):
         kind = (plugin.text("type") or "").lower().replace("-", "_")
+        kind = ALIASES.get(kind, kind)
         configuration = plugin.inner("configuration")
         translate = _TRANSLATORS.get(kind)
+        keeps = TRANSLATORS.get(kind)
         if configuration.flag("enabled") is False:
             plugin.leave_out("switched off, so nothing is lost", "ignored")
         elif kind in out.made:
@@ -47,10 +51,11 @@ def read_plugins(decision: Reader) -> Plugins:
         elif kind == "jailbreak":
             configuration.set_aside("threshold", _OWN_THRESHOLD, "ignored")
             out.stops_jailbreaks = True
-        elif translate is None:
+        elif translate is None and keeps is None:
             plugin.leave_out(f"plugin {kind or 'without type'} is not supported yet")
         else:
-            made = translate(configuration)
+            made = keeps(configuration, keeping) if keeps else None
+            made = translate(configuration) if translate else made
             if made is not None and _accepted(plugin, kind, made):
                 out.made[kind] = made
     return out

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wayside.translate.algorithms import TRANSLATORS
-from wayside.translate.learned import Models
+from wayside.translate.algorithms import read_algorithm
+from wayside.translate.keeping import Keeping
 from wayside.translate.notes import Severity
 from wayside.translate.plugins import BLOCKED, read_plugins
 from wayside.translate.reading import Reader
@@ -29,6 +29,7 @@ class Routing:
     whole: bool = True
     pending: list[tuple[str, str, Severity]] = field(default_factory=list)
     """Notes that count only if the decision is kept."""
+    keeping: Keeping = field(default_factory=Keeping)
     guarded: list[str] = field(default_factory=list)
     """Decisions before which jailbreaks are stopped."""
 
@@ -92,7 +93,7 @@ def _decision(decision: Reader, name: str, routing: Routing) -> dict[str, Any] |
     candidates = _candidates(decision, routing)
     if isinstance(candidates, Lost):
         return candidates
-    plugins = read_plugins(decision)
+    plugins = read_plugins(decision, routing.keeping)
     out: dict[str, Any] = {"name": name}
     if description := decision.text("description"):
         out["description"] = description
@@ -104,7 +105,9 @@ def _decision(decision: Reader, name: str, routing: Routing) -> dict[str, Any] |
         out["when"] = when
     if candidates:
         out["models"] = candidates
-    if (select := _select(decision, candidates, routing.signals.models)) != "static":
+    known = routing.models if routing.whole else {}
+    select = read_algorithm(decision, candidates, known, routing.signals.models)
+    if select != "static":
         out["select"] = select
     if plugins.made:
         out["plugins"] = plugins.made
@@ -257,39 +260,3 @@ def _candidate(ref: Reader, routing: Routing) -> Any:
     if effort := ref.choice("reasoning_effort", EFFORTS):
         out["effort"] = effort
     return out if len(out) > 1 else model
-
-
-def _select(decision: Reader, candidates: list[Any], models: Models) -> str | dict[str, Any]:
-    """The algorithm, with its settings where it has some (:mod:`.algorithms`).
-
-    Weights without an algorithm are taken as shares, which is what they say.
-    """
-    if "algorithm" in decision:
-        algorithm = decision.inner("algorithm")
-        kind = (algorithm.text("type") or "static").lower()
-        if kind == "weighted":
-            return "weighted"
-        if (translate := TRANSLATORS.get(kind)) is not None:
-            if algorithm.text("on_error") == "fail":
-                why = "when an algorithm fails the first model answers; the request goes on"
-                algorithm.note(why, "unsupported", key="on_error")
-            made = translate(algorithm.inner(kind), models)
-            if not isinstance(made, str):
-                return {kind: made} if made else kind
-            algorithm.leave_out(f"{made}; the first model answers")
-            return "static"
-        if kind != "static":
-            algorithm.leave_out(f"algorithm {kind} is not supported yet; the first model answers")
-            return "static"
-        algorithm.set_aside("on_error", "static cannot fail", "ignored")
-        algorithm.set_aside("static", "static has no settings", "ignored")
-        return "static"
-    weighed = [c for c in candidates if isinstance(c, dict) and "weight" in c]
-    if len(candidates) > 1 and weighed:
-        decision.note(
-            "no algorithm, but weights: the models share requests by weight (vSR takes the first)",
-            "mapped",
-            key="modelRefs",
-        )
-        return "weighted"
-    return "static"

@@ -306,7 +306,7 @@ def _read_routing(root: Reader, out: Draft, *, whole: bool) -> None:
     read_categories(root, signals)
     if strategy := root.choice("strategy", ("priority", "confidence")):
         out.routing["strategy"] = strategy
-    routing = Routing(signals, out.loras(), whole)
+    routing = Routing(signals, out.loras(), whole, keeping=out.keeping)
     decisions = read_decisions(root, routing)
     for category in root.each("categories"):
         made = _category(category, routing, scored=scored)

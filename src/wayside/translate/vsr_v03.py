@@ -7,11 +7,13 @@ Recognised by ``version: v0.3``, or by ``providers``, ``routing`` or ``global``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from wayside.settings.address import parse_address
+from wayside.translate.keeping import Keeping, read_replay, read_stores
 from wayside.translate.learned import Models
 from wayside.translate.model_catalog import read_model_catalog
 from wayside.translate.notes import Translation
@@ -63,9 +65,12 @@ def translate_fragment(hint: str, document: Mapping[Any, Any]) -> Translation:
         return translate(document)
     ledger = Ledger()
     root = ledger.reader({"decisions": [_as_decision(hint, document)]})
-    decisions = read_decisions(root, Routing(Signals(), whole=False))
+    routing = Routing(Signals(), whole=False)
+    decisions = read_decisions(root, routing)
+    out = Draft(routing={"decisions": decisions} if decisions else {}, keeping=routing.keeping)
+    trust_identity(root, out)
     notes = tuple(_unwrapped(document, note) for note in ledger.close())
-    settings = {"routing": {"decisions": decisions}} if decisions else {}
+    settings = out.settings() if decisions else {}
     return Translation(settings, notes, NAME)
 
 
@@ -97,6 +102,7 @@ class Draft:
     default_model: str | None = None
     domain_threshold: float | None = None
     foreign: Models = field(default_factory=Models)
+    keeping: Keeping = field(default_factory=Keeping)
     pii_policies: dict[str, list[str]] = field(default_factory=dict)
     """Models that may see only these types of personal data."""
 
@@ -120,6 +126,7 @@ class Draft:
             **self.top,
             "models": self.models,
             "engines": self.foreign.engines,
+            "stores": self.keeping.stores,
             "reasoning_families": self.families,
             "routing": routing,
             "recipes": self.recipes,
@@ -286,8 +293,25 @@ def _card(card: Reader, out: Draft, *, whole: bool) -> None:
     own = made.pop("loras", [])
     if loras := [*own, *read_loras(card, out.taken() | {lora["name"] for lora in own})]:
         made["loras"] = loras
-    for key in ("param_size", "capabilities", "quality_score", "modality", "tags"):
-        card.set_aside(key, "does not choose the model yet")
+    if size := _billions(card.text("param_size") or ""):
+        made["parameters_b"] = size
+    if able := card.texts("capabilities"):
+        made["capabilities"] = able
+    if (quality := card.number("quality_score", low=0, high=1)) is not None:
+        made["quality"] = quality
+    for key in ("modality", "tags"):
+        card.set_aside(key, "does not choose the model", "ignored")
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bBmM])")
+
+
+def _billions(text: str) -> float | None:
+    """``8B`` or ``350m`` in billions."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None or not float(found[1]):
+        return None
+    return float(found[1]) / (1000 if found[2] in "mM" else 1)
 
 
 def _read_routing(
@@ -307,7 +331,9 @@ def _read_routing(
             projections.setdefault(key, []).extend(items)
     decisions: list[dict[str, Any]] = []
     for owner in owners:
-        decisions += read_decisions(owner, Routing(signals, out.loras(), whole))
+        decisions += read_decisions(
+            owner, Routing(signals, out.loras(), whole, keeping=out.keeping)
+        )
     signals.known.pop("projection", None)
     signals.close()
     if signals.known:
@@ -369,13 +395,11 @@ def read_global(global_: Reader, out: Draft, *, whole: bool) -> None:
         "observability": "traces and metrics by configuration",
         "ratelimit": "rate limits: nothing is limited",
         "startup_status": "a stored start-up status",
-        "router_replay": "replay",
     }.items():
         services.set_aside(key, f"not supported yet: {what}")
     read_authz(services.inner("authz"), out)
-    stores = global_.inner("stores")
-    for key in ("response_cache", "semantic_cache", "memory", "vector_store"):
-        stores.set_aside(key, "not supported yet: nothing is stored")
+    read_stores(global_.inner("stores"), out.keeping)
+    read_replay(services.inner("router_replay"), out.keeping)
     integrations = global_.inner("integrations")
     for key in ("tools", "looper", "mcp"):
         integrations.set_aside(key, "not supported yet")
@@ -398,11 +422,16 @@ def read_authz(authz: Reader, out: Draft) -> None:
 def trust_identity(root: Reader, out: Draft) -> None:
     """Role bindings were believed there; so they are here, and the operator is told."""
     rules = [out.routing, *out.recipes.values()]
-    if any("authz" in routing.get("signals", {}) for routing in rules):
+    remembers = any(
+        "memory" in decision.get("plugins", {})
+        for routing in rules
+        for decision in routing.get("decisions", ())
+    )
+    if remembers or any("authz" in routing.get("signals", {}) for routing in rules):
         out.top["identity"] = {**out.top.get("identity", {}), "trusted": True}
         root.note(
-            "role bindings believe the identity headers of every request, as in vSR: a proxy in "
-            "front must set or remove them (identity.trusted)",
+            "role bindings and memories believe the identity headers of every request, as in "
+            "vSR: a proxy in front must set or remove them (identity.trusted)",
             "mapped",
         )
 
