@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wayside.translate.keeping import read_cache, read_replay
 from wayside.translate.notes import Translation
 from wayside.translate.plugins import BLOCKED
 from wayside.translate.reading import Ledger, Reader
@@ -65,12 +66,9 @@ _FOREIGN = (
 )
 
 _ASIDE = {
-    "semantic_cache": "not supported yet: nothing is cached",
-    "response_cache": "not supported yet: nothing is cached",
-    "tools": "not supported yet: tools are passed on as they are",
+    "tools": "write the plugin tool_selection where tools are to be added",
     "provider_profiles": "not supported yet",
     "response_api": "not supported yet",
-    "router_replay": "not supported yet",
     "looper": "not supported yet",
     "memory": "not supported yet",
     "vector_store": "not supported yet",
@@ -78,7 +76,7 @@ _ASIDE = {
     "streamed_body_mode": "not supported yet",
     "external_models": "not supported yet",
     "mom_registry": "not supported yet",
-    "model_selection": "not supported yet: the first model of a decision answers",
+    "model_selection": "each decision names its algorithm here",
     "prompt_compression": "not supported yet",
     "api": "not supported yet: limits of the classification API",
     "observability": "not supported yet: traces and metrics by configuration",
@@ -306,11 +304,16 @@ def _read_routing(root: Reader, out: Draft, *, whole: bool) -> None:
     read_categories(root, signals)
     if strategy := root.choice("strategy", ("priority", "confidence")):
         out.routing["strategy"] = strategy
+    caching = _cache(root, out)
+    read_replay(root.inner("router_replay"), out.keeping)
     routing = Routing(signals, out.loras(), whole, keeping=out.keeping)
     decisions = read_decisions(root, routing)
     for category in root.each("categories"):
         made = _category(category, routing, scored=scored)
+        cached = _cached(category, out.keeping.cache, caching)
         if made is not None:
+            if cached:
+                made.setdefault("plugins", {})["response_cache"] = cached
             if category.flag("jailbreak_enabled") and "prompt_guard" not in root:
                 decisions.append(jailbreak_decision(made, signals))
             decisions.append(made)
@@ -327,8 +330,6 @@ _CATEGORY_ASIDE = {
     "jailbreak_threshold": "is for vSR's detector; the built-in one has its own",
     "pii_enabled": "models say what personal data they may see: pii_policy",
     "pii_threshold": "is for vSR's detector; the built-in one has its own",
-    "semantic_cache_enabled": "nothing is cached yet",
-    "semantic_cache_similarity_threshold": "nothing is cached yet",
 }
 
 
@@ -372,6 +373,28 @@ def _category(category: Reader, routing: Routing, *, scored: bool) -> dict[str, 
     if "system_prompt" in category and (prompt := _prompt(category)):
         made["plugins"] = {"system_prompt": prompt}
     return made
+
+
+def _cache(root: Reader, out: Draft) -> bool:
+    """``semantic_cache``: whether answers are cached where a category does not say otherwise."""
+    for key in ("semantic_cache", "response_cache"):
+        if key in root:
+            cache = root.inner(key)
+            read_cache(cache, out.keeping)
+            return cache.flag("enabled") is not False
+    return False
+
+
+def _cached(category: Reader, defaults: dict[str, Any], caching: bool) -> dict[str, Any] | None:
+    """The cache of a category. In vSR all its answers were shared by everybody."""
+    wanted = category.flag("semantic_cache_enabled")
+    threshold = category.number("semantic_cache_similarity_threshold", low=0, high=1)
+    if not (caching if wanted is None else wanted):
+        return None
+    category.note(
+        "answers are shared by the requests of one user or key, not by everybody (scope)", "mapped"
+    )
+    return {**defaults, "mode": "semantic", **({"threshold": threshold} if threshold else {})}
 
 
 def _prompt(category: Reader) -> dict[str, Any] | None:
