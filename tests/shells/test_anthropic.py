@@ -49,6 +49,7 @@ async def routed(
             "endpoints": [sim.url],
             "protocol": protocol,
             "credential": {"env": "KEY", **header},
+            "retries": {"attempts": 1},
         }
         document = {
             "models": {"big": model, "small": {**model, "upstream_name": "little"}},
@@ -267,21 +268,10 @@ async def test_our_own_errors_are_anthropics(shell: str) -> None:
         assert body["request_id"] == caught.value.request_id
         with pytest.raises(anthropic.BadRequestError, match="messages"):
             await asking.messages.create(model="auto", max_tokens=9, messages="hi")  # type: ignore[arg-type]
-        other = AsyncAnthropic(
-            base_url=router.url,
-            api_key="one",
-            max_retries=0,
-            default_headers={"x-api-key": "another"},
-        )
+        keys: Any = {"model": "auto", "max_tokens": 9, "messages": QUESTION}
         with pytest.raises(anthropic.AuthenticationError, match="different keys"):
-            await other.messages.create(model="auto", max_tokens=9, messages=QUESTION)
-        same = AsyncAnthropic(
-            base_url=router.url,
-            api_key="one",
-            max_retries=0,
-            default_headers={"x-api-key": "one"},
-        )
-        assert await same.messages.create(model="auto", max_tokens=9, messages=QUESTION)
+            await asking.messages.create(**keys, extra_headers={"x-api-key": "another"})
+        assert await asking.messages.create(**keys, extra_headers={"x-api-key": "mine"})
 
 
 @pytest.mark.asyncio
@@ -313,14 +303,14 @@ async def test_a_rate_limit_is_waited_out() -> None:
         faults=FaultRates(status=StatusRate(rate=1.0, code=429, retry_after_s=0.01)),
     )
     async with routed("gateway", "openai", server=limited) as (router, sim):
-        asking = AsyncAnthropic(base_url=router.url, api_key="mine", max_retries=2)
 
         async def heal() -> None:
             await sim.until(lambda stats: stats.requests >= 1)
             sim.faults = FaultRates()
 
         healing = asyncio.create_task(heal())
-        said = await asking.messages.create(model="big", max_tokens=50, messages=QUESTION)
+        async with client(router).with_options(max_retries=2) as asking:
+            said = await asking.messages.create(model="big", max_tokens=50, messages=QUESTION)
         await healing
         assert said.content[0].type == "text"
         assert len(sim.requests) == 2

@@ -113,6 +113,8 @@ def depart(
             )
         server = SERVERS[target.protocol]
         raw, losses = server.request(edit)
+        if body.protocol == "responses":
+            losses = (*body.plain(edit)[1], *losses)
         path = request.path if same else server.path
     upstream, client = _stages(body, target, edit) if watched or not same else (None, None)
     return Departure(
@@ -217,4 +219,6 @@ def shell_broken(
 
 def _error(status: int, message: str, code: str | None) -> RequestError:
     kind = "invalid_request_error" if status < 500 else "server_error"
+    if status == 429:
+        kind = "rate_limit_error"
     return RequestError(message, status=status, kind=kind, code=code)
