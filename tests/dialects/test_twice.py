@@ -49,6 +49,7 @@ def test_the_same_word_elsewhere_is_fine(body: object) -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(JUDGED), inner),
+    max_leaves=8,
 )
 
 

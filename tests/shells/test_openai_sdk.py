@@ -277,6 +277,33 @@ async def test_a_response_that_was_cut_short_says_so() -> None:
         assert said.incomplete_details.reason == "max_output_tokens"
 
 
+@both
+async def test_responses_of_a_model_that_speaks_anthropics_api(shell: str) -> None:
+    async with serve_sim([SimServer((SimModel("c"),))]) as (sim,):
+        model = {"endpoints": [sim.url], "protocol": "anthropic"}
+        document = {"models": {"c": model}, "routing": {"default_model": "c"}}
+        async with running(shell, document) as router, client(router) as ai:
+            raw = await ai.responses.with_raw_response.create(
+                model="auto", input="hello", truncation="auto"
+            )
+            assert raw.headers["x-vsr-upstream-protocol"] == "anthropic"
+            assert "not_truncated" in raw.headers["x-vsr-protocol-warnings"]
+            first = raw.parse()
+            assert first.output_text
+            async with ai.responses.stream(
+                model="auto",
+                input="hello",
+                tools=[RESPONSES_TOOL],
+                tool_choice="required",
+                previous_response_id=first.id,
+            ) as stream:
+                final = await stream.get_final_response()
+            (call,) = final.output
+            assert call.type == "function_call" and "city" in json.loads(call.arguments)
+            assert final.usage is not None and final.usage.output_tokens > 0
+        assert {request.path for request in sim.requests} == {"/v1/messages"}
+
+
 @pytest.mark.parametrize("kind", ["web_search", "file_search", "code_interpreter", "mcp"])
 async def test_tools_that_run_at_openai_are_refused_by_name(kind: str) -> None:
     async with simulated() as router, client(router) as ai:

@@ -21,7 +21,17 @@ from wayside.flow import report
 from wayside.vocab.ask import Flow, Now, Unguessable, ask
 from wayside.vocab.errors import AskFailed, RequestError
 from wayside.vocab.identity import NOBODY, Identity
-from wayside.vocab.outcome import Ended, Forward, Outcome, Record, Reply, Request, Taken, Tap
+from wayside.vocab.outcome import (
+    Ended,
+    Fallback,
+    Forward,
+    Outcome,
+    Record,
+    Reply,
+    Request,
+    Taken,
+    Tap,
+)
 from wayside.vocab.prompt import Prompt
 from wayside.vocab.sharing import sharers
 from wayside.vocab.stores import Delete, Get, Put
@@ -169,9 +179,31 @@ def create(
         if kept_now is not None:
             yield from shelf.put(kept_now)
         return outcome
-    if outcome.tap is not None:
-        outcome = msgspec.structs.replace(outcome, tap=KeepingTap(outcome.tap, shelf, body))
-    return outcome
+    return _keeping(outcome, shelf, body)
+
+
+def _keeping(forward: Forward, shelf: Shelf, body: ResponsesBody) -> Forward:
+    """``forward``, and whatever follows when its model does not answer, with a tap that keeps."""
+    tap, fallback = forward.tap, forward.fallback
+    return msgspec.structs.replace(
+        forward,
+        tap=None if tap is None else KeepingTap(tap, shelf, body),
+        fallback=None if fallback is None else KeepingFallback(fallback, shelf, body),
+    )
+
+
+class KeepingFallback:
+    """The models that may answer instead; what they say is kept, too."""
+
+    __slots__ = ("_body", "_fallback", "_shelf", "minds_length")
+
+    def __init__(self, fallback: Fallback, shelf: Shelf, body: ResponsesBody) -> None:
+        self._fallback, self._shelf, self._body = fallback, shelf, body
+        self.minds_length = fallback.minds_length
+
+    def __call__(self, reason: str) -> Forward | None:
+        following = self._fallback(reason)
+        return None if following is None else _keeping(following, self._shelf, self._body)
 
 
 class KeepingTap:
