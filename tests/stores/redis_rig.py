@@ -70,10 +70,13 @@ def _env() -> dict[str, str]:
 class RedisServer:
     """One server process on a Unix socket, or on a port where ``tcp`` says so."""
 
-    def __init__(self, folder: Path, *options: str, search: bool = False, tcp: bool = False):
+    def __init__(self, folder: Path, *options: str, search: bool = False, tcp: bool = False,
+                 tls: bool = False) -> None:  # fmt: skip
         self.folder, self.options, self.search = folder, options, search
         self.socket = Path(tempfile.mkdtemp(prefix="wr")) / "s"  # short: a socket's path is
         self.port = _free_port() if tcp else 0
+        if tls:
+            self.options += ("--tls-port", str(self.port))
         found = stack() if search else plain()
         if found is None:
             pytest.skip(f"no Redis with vector search here: {HOW_STACK}" if search else

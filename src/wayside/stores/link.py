@@ -10,6 +10,7 @@ once. So a server that is down, or slow, costs one request ``timeout_s``, not ea
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -36,12 +37,25 @@ TRIALS = 3
 """Answers of which one must be quick, since a slow one may be our own fault."""
 
 
+_IN_SCRIPT = re.compile(r"^(?:ERR Error running script .*?|@user_script: ?\d+): -([A-Z]+) ")
+
+
 class Refusal(Exception):
-    """An error the server answered with. ``code`` is its first word: ``OOM``, ``READONLY``."""
+    """An error the server answered with. ``code`` is its first word: ``OOM``, ``READONLY``.
+
+    Before version 7 the error of a command in a script stands inside the script's own:
+    ``ERR Error running script (call to f_1f2e): @user_script:7: -OOM command not allowed``, or
+    ``@user_script: 7: -OOM ...`` where the script caught it.
+    """
 
     @property
     def code(self) -> str:
         return str(self).partition(" ")[0]
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        inner = _IN_SCRIPT.search(text)
+        return text[inner.start(1) :] if inner else text
 
 
 @dataclass(frozen=True, slots=True)

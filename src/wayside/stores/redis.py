@@ -47,9 +47,7 @@ class RedisSettings(Settings):
     connection."""
     tls: TlsSettings = TlsSettings()
     """How a ``rediss://`` server is verified."""
-    prefix: Annotated[str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_.-]+$")] = (
-        "wayside"
-    )
+    prefix: Annotated[str, Field(max_length=64, pattern="^[A-Za-z0-9_.-]+$")] = "wayside"
     """What the names of all its keys and indexes begin with. Routers with the same one share."""
     timeout_ms: Annotated[int, Field(ge=1, le=10_000)] = 50
     """How long to wait for an answer; then the server counts as away and nothing waits for it

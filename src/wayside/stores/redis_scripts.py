@@ -11,6 +11,20 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+_HOLD = """
+local function hold(key, first)
+  local set = redis.pcall('HSET', key, unpack(ARGV, first))
+  if type(set) == 'table' then return set end
+  local given = {}
+  for i = first, #ARGV, 2 do given[ARGV[i]] = true end
+  for _, name in ipairs(redis.call('HKEYS', key)) do
+    if not given[name] then redis.call('HDEL', key, name) end
+  end
+end
+"""
+"""Fields in the place of earlier ones. A full server refuses a script its first write alone, so
+that must be the one that needs room."""
+
 RECALL = """
 local epoch = redis.call('GET', KEYS[1])
 if not epoch then
@@ -35,13 +49,13 @@ return {epoch, 'nobody'}
 milliseconds to lead (0: not at all, -1: tell whether somebody does), the vector's field.
 Gives the epoch alone where ours is old; else it and who leads, or it and what was kept."""
 
-REMEMBER = """
-local epoch = redis.call('GET', KEYS[1])
+REMEMBER = (
+    _HOLD
+    + """
 local kept = 0
-if epoch == ARGV[1] then
-  redis.call('DEL', KEYS[2])
-  kept = redis.pcall('HSET', KEYS[2], unpack(ARGV, 3))
-  if type(kept) ~= 'table' then
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  kept = hold(KEYS[2], 3)
+  if not kept then
     redis.call('PEXPIRE', KEYS[2], ARGV[2])
     kept = 1
   end
@@ -49,6 +63,7 @@ end
 redis.pcall('DEL', KEYS[3])
 return kept
 """
+)
 """Keys: epoch, answer, lease. Arguments: the epoch, milliseconds to keep, fields and values.
 Gives 1 where it was kept, 0 where a flush came in between."""
 
@@ -57,14 +72,16 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 """
 
-PUT = """
+PUT = (
+    _HOLD
+    + """
 local ttl, now, name, most, base = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 if #ARGV == 6 then redis.call('SET', KEYS[1], ARGV[6])
 else
-  redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], unpack(ARGV, 6))
+  local refused = hold(KEYS[1], 6)
+  if refused then return refused end
 end
-if ttl > 0 then redis.call('PEXPIRE', KEYS[1], ttl) end
+if ttl > 0 then redis.call('PEXPIRE', KEYS[1], ttl) else redis.call('PERSIST', KEYS[1]) end
 local left = redis.call('PTTL', KEYS[2])
 redis.call('ZADD', KEYS[2], now, name)
 if ttl > 0 then redis.call('ZADD', KEYS[3], tonumber(now) + ttl / 1000, name)
@@ -90,6 +107,7 @@ elseif left == -2 or (left >= 0 and left < ttl) then
 end
 return 1
 """
+)
 """Keys: the thing, the space's names by time, the space's names by end. Arguments: milliseconds
 to keep it (0: for ever), the time, its name, how many the space may hold (0: any number), what
 their keys begin with, and a value or several fields and values. Also lets a few that have ended
