@@ -44,6 +44,7 @@ class Attempt:
         "deadline",
         "errand",
         "kind",
+        "model",
         "pool",
         "replica",
         "sent_at",
@@ -55,7 +56,10 @@ class Attempt:
     def __init__(
         self, errand: Errand, pool: Pool, replica: Replica, kind: Kind, now: float
     ) -> None:
-        self.errand, self.pool, self.replica, self.kind = errand, pool, replica, kind
+        self.errand: Errand | None = errand
+        """Whose it is, until it is over or its answer begins; then nothing holds the other."""
+        self.pool, self.replica, self.kind = pool, replica, kind
+        self.model = errand.forward.target.name
         self.wants_plain = errand.door.wants_plain
         self.began = self.sent_at = now
         self.deadline = NEVER
@@ -73,10 +77,15 @@ class Attempt:
         if idle is not None:
             self.send(cast(Upstream, idle), now)
         else:
-            self.task = self.errand.door.loop.create_task(self._connect())
+            self._connect_anew()
 
-    async def _connect(self) -> None:
-        door = self.errand.door
+    def _connect_anew(self) -> None:
+        assert self.errand is not None
+        self._due(NEVER)  # connecting has a limit of its own
+        self.task = self.errand.door.loop.create_task(self._connect(self.errand))
+
+    async def _connect(self, errand: Errand) -> None:
+        door = errand.door
         loop = door.loop
         try:
             upstream = await dial(
@@ -84,7 +93,7 @@ class Attempt:
             )
         except DialError as error:
             self.task = None
-            self.errand.failed(self, error.reason)
+            errand.failed(self, error.reason)
             return
         except Exception:  # noqa: BLE001 - the shell's last resort
             self.task = None
@@ -95,6 +104,7 @@ class Attempt:
 
     def send(self, upstream: Upstream, now: float) -> None:
         errand = self.errand
+        assert errand is not None
         door, forward = errand.door, errand.forward
         head, exchange = door.head, door.exchange
         assert head is not None
@@ -123,6 +133,7 @@ class Attempt:
         upstream.begin(self, b"".join(parts), body, bodiless=method == "HEAD", now=now)
 
     def _due(self, deadline: float) -> None:
+        assert self.errand is not None
         self.deadline = deadline
         self.errand.look_again()
 
@@ -130,6 +141,7 @@ class Attempt:
 
     def respond(self, head: ResponseHead, first: bytes) -> None:
         errand = self.errand
+        assert errand is not None
         self.replica.on_trial = False
         if head.status >= 400:
             if head.status == 400 and errand.minds_length:
@@ -148,29 +160,32 @@ class Attempt:
             self._due(self.sent_at + self.replica.timeouts.until_token_s)
 
     def relay(self, data: bytes) -> None:
-        head = self._head
+        head, errand = self._head, self.errand
         assert head is not None
+        assert errand is not None
         if self._told is not None:
             self._told += data
             if len(self._told) <= TOLD_MAX:
                 return
             data = bytes(self._told)
-        self.errand.answered(self, head, data)
+        errand.answered(self, head, data)
 
     def response_ended(self, upstream: Upstream) -> None:
-        head = self._head
+        head, errand = self._head, self.errand
         assert head is not None
+        assert errand is not None
         told = bytes(self._told or b"")
         too_long = any([words in told for words in TOO_LONG])
         self.upstream = None
-        self.errand.answered(self, head, told, ended=upstream, too_long=too_long)
+        errand.answered(self, head, told, ended=upstream, too_long=too_long)
 
     def upstream_lost(self, upstream: Upstream, reason: str) -> None:
         """The connection ended before the answer began."""
         self.upstream = None
-        if self.errand.over:
+        errand = self.errand
+        if errand is None:
             return
-        now = self.errand.door.loop.time()
+        now = errand.door.loop.time()
         stale = (
             upstream.uses > 1
             and not upstream.answered
@@ -178,25 +193,26 @@ class Attempt:
             and now - upstream.sent_at < STALE_S
         )
         if not stale:
-            self.errand.failed(self, reason)
+            errand.failed(self, reason)
             return
         # The server closed a kept connection while our request was on its way to it, so it
         # has not read it (RFC 9112 section 9.3.1). Once, on a connection of its own.
         self._stale = True
-        self._due(NEVER)
-        exchange = self.errand.door.exchange
+        exchange = errand.door.exchange
         assert exchange is not None
         exchange.attempt(self.replica.name)
         exchange.tried(self.tried("stale_connection", now))
-        self.task = self.errand.door.loop.create_task(self._connect())
+        self._connect_anew()
 
     def expire(self) -> None:
         """Its server took too long."""
         self._fail("upstream_timeout")
 
     def _fail(self, reason: str) -> None:
+        errand = self.errand
+        assert errand is not None
         self.drop()
-        self.errand.failed(self, reason)
+        errand.failed(self, reason)
 
     def drop(self) -> None:
         """Stop it, wherever it is."""
@@ -210,7 +226,7 @@ class Attempt:
     def tried(self, outcome: str, now: float, status: int = 0) -> Tried:
         return Tried(
             endpoint=self.replica.name,
-            model=self.errand.forward.target.name,
+            model=self.model,
             outcome=outcome,
             kind=self.kind,
             status=status,

@@ -130,7 +130,6 @@ class Errand:
                 patience = pool.patience(hedge)
                 if patience is not None:
                     self._hedge = self.door.loop.call_later(patience, self._make_second)
-        self.look_again()
         attempt.start(now)
 
     def _avoids(self, pool: Pool, replica: Replica, now: float) -> bool:
@@ -219,6 +218,7 @@ class Errand:
         if other is not None:
             self._release(other, "hedge_lost", now)
             other.drop()
+        attempt.errand = self._first = None  # so that the request's body can go
         self._finish()
         self.door.begin_answer(self, attempt, head, first)
         if ended is not None and self.door.passage is not None:
@@ -296,6 +296,7 @@ class Errand:
         exchange = self.door.exchange
         assert exchange is not None
         exchange.tried(attempt.tried(outcome, now, status))
+        attempt.errand = None
         if attempt is self._first:
             self._first, self._second = self._second, None
         else:
