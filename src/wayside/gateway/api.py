@@ -31,8 +31,9 @@ class Endpoint:
     """One path with one method, and what is to be known about it.
 
     ``also`` is the path that later versions of vSR give it. ``answer`` is the typed dictionary of
-    a 200, ``query`` the parameters with their meaning. ``unready`` ones answer 503 with the same
-    body as 200.
+    a 200, ``query`` the parameters with their meaning, ``headers`` the request headers it needs,
+    ``refusals`` the errors beside the usual ones. ``unready`` ones answer 503 with the same body
+    as 200.
     """
 
     method: str
@@ -43,6 +44,8 @@ class Endpoint:
     body: type[BaseModel] | None = None
     answer: Any = None
     query: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    refusals: tuple[tuple[int, str], ...] = ()
     example: Mapping[str, Any] | None = None
     media: str = "application/json"
     unready: bool = False

@@ -55,20 +55,31 @@ def _operation(endpoint: Endpoint, path: str, schemas: dict[str, Any]) -> dict[s
     }
     if endpoint.unready:
         operation["responses"]["503"] = {**done, "description": "Starting or draining."}
-    if endpoint.query:
-        operation["parameters"] = [
-            {"name": key, "in": "query", "description": text, "schema": {"type": "string"}}
-            for key, text in endpoint.query
-        ]
+    parameters = [
+        {"name": key, "in": "query", "description": text, "schema": {"type": "string"}}
+        for key, text in endpoint.query
+    ] + [
+        {
+            "name": k,
+            "in": "header",
+            "required": True,
+            "description": t,
+            "schema": {"type": "string"},
+        }
+        for k, t in endpoint.headers
+    ]
+    if parameters:
+        operation["parameters"] = parameters
     if endpoint.body is not None:
         schemas |= _model(endpoint.body)
         content: dict[str, Any] = {"schema": {"$ref": _REF.format(model=endpoint.body.__name__)}}
         if endpoint.example is not None:
             content["example"] = dict(endpoint.example)
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
-        error = {"$ref": _REF.format(model="Error")}
-        for status, why in _REFUSALS.items():
-            operation["responses"][status] = _answered(why, "application/json", error)
+    refusals = _REFUSALS if endpoint.body is not None else {}
+    error = {"$ref": _REF.format(model="Error")}
+    for status, why in {**refusals, **{str(n): why for n, why in endpoint.refusals}}.items():
+        operation["responses"][status] = _answered(why, "application/json", error)
     return operation
 
 
