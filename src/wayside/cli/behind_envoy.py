@@ -6,6 +6,8 @@ import asyncio
 
 from wayside.cli.app import App
 from wayside.extproc import serve_behind_envoy
+from wayside.runtime.composers import longest_s
+from wayside.settings import RouterSettings
 from wayside.vocab.errors import ConfigError
 
 
@@ -19,7 +21,7 @@ class behind_envoy:
     async def __aenter__(self) -> str:
         app, where = self._app, self._app.settings.listen
         self._running = await serve_behind_envoy(
-            app.settings, app.runtime, app.telemetry, log=app.log
+            patient(app), app.runtime, app.telemetry, log=app.log
         )
         app.on_reload.append(self._follow)
         app.serving = True
@@ -37,6 +39,7 @@ class behind_envoy:
         app.log.flush()
         await asyncio.gather(*self._reloads, return_exceptions=True)
         await self._running.stop(app.settings.limits.drain_s)
+        app.calls.close()
         app.log("stopped")
 
     def _follow(self) -> None:
@@ -47,6 +50,17 @@ class behind_envoy:
 
     async def _replace(self) -> None:
         try:
-            await self._running.reload(self._app.settings)
+            await self._running.reload(patient(self._app))
         except ConfigError as error:
             self._app.refuse(error)
+
+
+def patient(app: App) -> RouterSettings:
+    """The settings with an Envoy that waits for us as long as a decision that asks several models
+    may take."""
+    settings = app.settings
+    needed = longest_s(app.runtime.policy)
+    if needed and needed + 1 > settings.extproc.message_timeout_s:
+        extproc = settings.extproc.model_copy(update={"message_timeout_s": needed + 1})
+        settings = settings.model_copy(update={"extproc": extproc})
+    return settings

@@ -15,6 +15,7 @@ from wayside.cli.config import notes
 from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.serve import management, taken
 from wayside.extproc import serve_extproc
+from wayside.runtime.composers import longest_s
 from wayside.settings.address import parse_address
 
 
@@ -84,6 +85,8 @@ async def serve(loaded: Loaded, update: dict[str, object]) -> None:
             except OSError as error:
                 raise taken(where.address, where.port, "extproc", error) from error
             app.serving = True
+            if needed := longest_s(app.runtime.policy):
+                app.log("asks models itself", ext_proc_message_timeout_at_least_s=needed + 1)
             app.log("serving", extproc=where.unix or f"{where.address}:{server.port}")
             app.log.flush()
             await until(stop, *chores)

@@ -351,7 +351,7 @@ class _Compiler:
                 )
                 if option is not None:
                     options[d.name, candidate] = option
-            self.composer(d, selectors[d.name], options, composers, at)
+            self.composer(d, selectors[d.name], decisions[-1].candidates, options, composers, at)
             if not d.models and any(getattr(plugin, "answers", False) for plugin in plugins):
                 options[d.name, NO_MODEL] = Option(NOWHERE, NO_MODEL, (), plugins)
         projections = self.projections(routing, where)
@@ -389,6 +389,7 @@ class _Compiler:
         self,
         d: DecisionSettings,
         select: tuple[str, Selector],
+        candidates: tuple[Candidate, ...],
         options: Mapping[tuple[str, Candidate], Option],
         composers: dict[str, Composer],
         where: str,
@@ -398,7 +399,6 @@ class _Compiler:
         if not asks_models(selector):
             return
         mine = {c: option for (decision, c), option in options.items() if decision == d.name}
-        candidates = tuple(mine) if d.models else ()
         found = list(problems(name, selector, candidates, self.settings, where))
         self.problems.extend(found)
         if not found:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wayside.dialects import Edit
-from wayside.flow import Option
+from wayside.flow import Option, Policy
 from wayside.flow.compose import Composer, Limits, Style
 from wayside.flow.reasoning import set_reasoning
 from wayside.selection import Candidate
@@ -38,6 +38,12 @@ def composer_of(
         facts=facts,
         styles={c: style for c, option in options.items() if (style := _style(option))},
     )
+
+
+def longest_s(policy: Policy) -> float:
+    """The longest that any decision's own calls may take; 0 where none makes any."""
+    composers = [c for recipe in policy.recipes.values() for c in recipe.composers.values()]
+    return max([composer.limits.timeout_s for composer in composers], default=0.0)
 
 
 def within(own: CallLimits, most: MultiCallSettings) -> Limits:
