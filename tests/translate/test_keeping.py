@@ -140,3 +140,30 @@ def test_categories_of_the_flat_format_are_cached_as_they_say(
     assert ("response_cache" in plugins) == cached
     if cached:
         assert plugins["response_cache"] == {"threshold": 0.9, "ttl_s": 60, "mode": "semantic"}
+
+
+def test_a_model_that_draws_becomes_an_engine() -> None:
+    configuration = {
+        "backend": "vllm_omni",
+        "backend_config": {
+            "base_url": "http://image-router:8005",
+            "model": "Qwen/Qwen-Image",
+            "num_inference_steps": 28,
+            "api_key": "sk-hush",
+        },
+        "default_width": 512,
+        "timeout_seconds": 30,
+    }
+    decision = {"name": "d", "plugins": [{"type": "image_gen", "configuration": configuration}]}
+    settings, notes = read({"version": "v0.3", "routing": {"decisions": [decision]}})
+    assert settings["engines"]["pictures of vllm_omni"] == {
+        "openai_images": {
+            "base_url": "http://image-router:8005/v1",
+            "model": "Qwen/Qwen-Image",
+            "options": {"num_inference_steps": 28},
+            "deadline_ms": 30_000,
+        }
+    }
+    rule = settings["routing"]["decisions"][0]["plugins"]["image_gen"]
+    assert rule == {"engine": "pictures of vllm_omni", "width": 512}
+    assert "hush" not in notes

@@ -13,6 +13,7 @@ from wayside.settings import CredentialSettings, Task
 from wayside.vocab.ask import Labels, Spans
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.outcome import Credential
+from wayside.vocab.pictures import Draw, Picture
 
 Vectors = NDArray[np.float32]
 """One row a text, each of length one."""
@@ -72,6 +73,10 @@ class Engine:
     def embed(self, texts: tuple[str, ...]) -> Vectors | Awaitable[Vectors]:
         """One vector of length one a text."""
         raise AskFailed(f"{type(self).__name__} makes no vectors")
+
+    def draw(self, question: Draw) -> Awaitable[Picture]:
+        """A picture of what the prompt says."""
+        raise AskFailed(f"{type(self).__name__} draws no pictures")
 
     def close(self) -> None:
         """Let go of threads, connections and child processes."""

@@ -30,6 +30,7 @@ from wayside.vocab.ask import (
 )
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.outcome import Credential
+from wayside.vocab.pictures import Draw, Picture
 
 T = TypeVar("T")
 _OWN = "built-in "
@@ -86,8 +87,12 @@ class Engines:
             Similar: self.similar,
             Embed: self.embed,
             Language: self.language,
+            Draw: self.draw,
             **self.selectors.answerers(),
         }
+
+    def draw(self, question: Draw) -> Awaitable[Picture]:
+        return asyncio.ensure_future(self.engine(question.engine).draw(question))
 
     def load(self, names: Iterable[str], banks: Iterable[Bank] = ()) -> None:
         """Make these engines now, so that no request waits for it. Raises what making raises.

@@ -48,8 +48,8 @@ _OR_TEXT = ConfigDict(json_schema_extra={"type": ["object", "string"]})
 """For settings that a bare string stands for."""
 
 
-Task = Literal["classify", "mark", "embed"]
-"""What an engine can do: rank labels, find pieces of a text, turn texts into vectors."""
+Task = Literal["classify", "mark", "embed", "draw"]
+"""What an engine can do: rank labels, find pieces of a text, turn texts into vectors, draw."""
 
 
 class EngineOf:

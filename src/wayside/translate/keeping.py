@@ -23,6 +23,8 @@ class Keeping:
     """Stores by name, and what the plugins that use them are given unless they say otherwise."""
 
     stores: dict[str, Rule] = field(default_factory=dict)
+    engines: dict[str, Rule] = field(default_factory=dict)
+    """Engines that plugins bring along."""
     cache: Rule = field(default_factory=dict)
     """Settings of every response cache."""
     memory: Rule = field(default_factory=dict)

@@ -13,6 +13,7 @@ from typing import Any
 from wayside.translate.keeping import KINDS, Keeping
 from wayside.translate.learned import EMBEDDING_SCALE
 from wayside.translate.reading import Reader
+from wayside.translate.servers import read_credential
 
 Rule = dict[str, Any]
 _MODES = ("semantic", "exact", "exact_then_semantic")
@@ -287,8 +288,52 @@ def _rag(configuration: Reader, keeping: Keeping) -> Rule | None:
 
 _EMBED_THEMSELVES = frozenset({"openai_search"})
 
+
+def _image_gen(configuration: Reader, keeping: Keeping) -> Rule | None:
+    backend = configuration.choice("backend", ("openai", "vllm_omni")) or "openai"
+    details = configuration.inner("backend_config")
+    url, model = details.text("base_url"), details.text("model")
+    if not url or not model:
+        configuration.leave_out("needs backend_config.base_url and model", "refused")
+        return None
+    if not url.rstrip("/").endswith("/v1"):
+        url = f"{url.rstrip('/')}/v1"
+    engine: Rule = {"base_url": url, "model": model}
+    credential = read_credential(details, "openai")
+    if credential is not None:
+        engine["credential"] = credential
+    steps = configuration.whole("max_inference_steps", low=1)
+    options = {
+        name: value
+        for name in ("num_inference_steps", "cfg_scale", "seed")
+        if (value := details.number(name)) is not None
+    }
+    if steps and options.get("num_inference_steps", 0) > steps:
+        options["num_inference_steps"] = steps
+    for name in ("quality", "style"):
+        if said := details.text(name):
+            options[name] = said
+    if options:
+        engine["options"] = options
+    seconds = configuration.number("timeout_seconds", low=0) or details.number("timeout_seconds")
+    if seconds:
+        engine["deadline_ms"] = round(seconds * 1000)
+    name = f"pictures of {backend}"
+    while name in keeping.engines and keeping.engines[name] != {"openai_images": engine}:
+        name += "'"
+    keeping.engines[name] = {"openai_images": engine}
+    out: Rule = {"engine": name}
+    for theirs, ours in (("default_width", "width"), ("default_height", "height")):
+        if pixels := configuration.whole(theirs, low=16, high=8192):
+            out[ours] = pixels
+    if configuration.inner("modality_detection"):
+        configuration.inner("modality_detection").leave_out("a decision's signals tell when")
+    return out
+
+
 TRANSLATORS: Mapping[str, Callable[[Reader, Keeping], Rule | None]] = {
     "context_compression": _context_compression,
+    "image_gen": _image_gen,
     "memory": _memory,
     "rag": _rag,
     "response_cache": _response_cache,

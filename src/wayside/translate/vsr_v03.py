@@ -125,7 +125,7 @@ class Draft:
         parts = {
             **self.top,
             "models": self.models,
-            "engines": self.foreign.engines,
+            "engines": {**self.foreign.engines, **self.keeping.engines},
             "stores": self.keeping.stores,
             "reasoning_families": self.families,
             "routing": routing,
