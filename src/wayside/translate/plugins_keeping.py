@@ -303,7 +303,7 @@ def _image_gen(configuration: Reader, keeping: Keeping) -> Rule | None:
     if credential is not None:
         engine["credential"] = credential
     steps = configuration.whole("max_inference_steps", low=1)
-    options = {
+    options: Rule = {
         name: value
         for name in ("num_inference_steps", "cfg_scale", "seed")
         if (value := details.number(name)) is not None
