@@ -483,6 +483,16 @@ def test_a_decision_without_models_has_nobody_to_ask() -> None:
     assert problem.startswith("routing.decisions[0].models: fusion asks the decision's models")
 
 
+def test_a_decision_without_models_asks_the_default_model() -> None:
+    text = CONFIG.replace("models: [small, {model: large, reasoning: false}]", "models: []")
+    text = text.replace("routing:", "routing:\n  default_model: other")
+    select = "{fusion: {analysis_models: [small, large]}}"
+    desk = Desk()
+    found = reply(policy(text.replace("SELECT", select).replace("PLUGINS", "{}")), desk)
+    assert [q.model for q in desk.questions] == ["small", "large", "other", "other"]
+    assert headers(found)["x-vsr-looper-model"] == "other"
+
+
 # A model that chooses
 
 

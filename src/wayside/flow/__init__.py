@@ -23,6 +23,7 @@ from wayside.dialects.openai_responses import ResponsesBody
 from wayside.dialects.whole import Answer
 from wayside.flow import judging, messages, protocols, report, responses
 from wayside.flow.compose import Composer, composed
+from wayside.flow.fallback import Fallbacks, Instead, again
 from wayside.flow.protocols import BODIES, Departure, depart, parsed
 from wayside.flow.reasoning import set_reasoning
 from wayside.flow.responses import NOTHING_KEPT, Keeping
@@ -69,6 +70,8 @@ class Served:
     remove: tuple[str, ...]
     report: HeaderPairs
     record: Record
+    fallbacks: Fallbacks | None = None
+    """Who answers in its place."""
 
     def set_headers(self, given: Mapping[str, str] = NOTHING) -> HeaderPairs:
         """The headers to set, with the credential as it is at this moment, or the user's own key
@@ -98,6 +101,8 @@ class Option:
     family: ReasoningFamily | None = None
     effort: str = "medium"
     effort_at_top_level: bool = False
+    fallbacks: Fallbacks | None = None
+    """Who answers in its place."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,7 +216,7 @@ def _pass_through(served: Served, request: Request, body: Body) -> Forward:
         headers, removed, report = _translated(headers, removed, report, sent)
         if sent.upstream is not None or sent.client is not None:
             tap = ReplyTap((), (), sent.upstream, sent.client)
-    return Forward(
+    forward = Forward(
         target=target,
         path=sent.path,
         body=sent.body,
@@ -222,6 +227,10 @@ def _pass_through(served: Served, request: Request, body: Body) -> Forward:
         record=record,
         tap=tap,
     )
+    if served.fallbacks is None:
+        return forward
+    instead = Instead(served.fallbacks, lambda other: _pass_through(other.served, request, body))
+    return instead.of(forward)
 
 
 def _translated(
@@ -258,6 +267,7 @@ def guarded(
         candidate=Candidate(served.target.name),
         report=report.routed(recipe.name, name, NAMED, served.target.name),
         plugins=recipe.plugins[name],
+        fallbacks=served.fallbacks,
     )
     choice = Choice(recipe, verdicts, match, NAMED, option)
     return (yield from _carry_out(choice, request, body, prompt, dice))
@@ -340,6 +350,11 @@ def judge(recipe: Recipe, prompt: Prompt) -> Flow[tuple[Verdicts, Match | None]]
 def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
     """Signals, decision, selection: which model should answer, and why."""
     verdicts, match = yield from judge(recipe, prompt)
+    composer = None if match is None else recipe.composers.get(match.decision.name)
+    if match is not None and composer is not None and composer.selector is not None:
+        algorithm, _ = recipe.selectors[match.decision.name]
+        option = recipe.options[match.decision.name, composer.candidates[0]]
+        return Choice(recipe, verdicts, match, algorithm, option, composer=composer)
     if match is None or not match.decision.candidates:
         unserved = recipe.options.get((match.decision.name, NO_MODEL)) if match else None
         if unserved is not None:
@@ -355,10 +370,6 @@ def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
         option = recipe.options[match.decision.name, candidate]
         return Choice(recipe, verdicts, match, "default", option)
     algorithm, selector = recipe.selectors[match.decision.name]
-    composer = recipe.composers.get(match.decision.name)
-    if composer is not None and composer.selector is not None:
-        option = recipe.options[match.decision.name, match.decision.candidates[0]]
-        return Choice(recipe, verdicts, match, algorithm, option, composer=composer)
     if match.decision.name in recipe.learning:
         prompt = msgspec.structs.replace(prompt, category=_category(verdicts))
     picking = pick(selector, prompt, match.decision.candidates, dice)
@@ -433,6 +444,15 @@ def _record(choice: Choice, body: Body, prompt: Prompt, model: str, path: str) -
 
 def _send(choice: Choice, draft: Draft, request: Request, body: Body, prompt: Prompt) -> Forward:
     option, served = choice.option, choice.option.served
+    instead = None
+    if option.fallbacks is not None:
+        restored = again(draft)
+        instead = Instead(
+            option.fallbacks,
+            lambda other: _send(
+                msgspec.structs.replace(choice, option=other), restored(), request, body, prompt
+            ),
+        )
     reasoning = option.candidate.reasoning
     if reasoning is not None and option.family is not None:
         set_reasoning(
@@ -462,7 +482,7 @@ def _send(choice: Choice, draft: Draft, request: Request, body: Body, prompt: Pr
         headers = (*headers, *draft.set.items())
     if sent.translated:
         headers, removed, said = _translated(headers, removed, said, sent)
-    return Forward(
+    forward = Forward(
         target=served.target,
         path=sent.path,
         tap=tap,
@@ -472,7 +492,9 @@ def _send(choice: Choice, draft: Draft, request: Request, body: Body, prompt: Pr
         remove_headers=(*removed, *draft.removed) if draft.removed else removed,
         report=said,
         record=record,
+        urgency=choice.match.decision.settings.urgency if choice.match else 0,
     )
+    return forward if instead is None else instead.of(forward)
 
 
 def read_signals(

@@ -351,7 +351,7 @@ class _Compiler:
                 )
                 if option is not None:
                     options[d.name, candidate] = option
-            self.composer(d, selectors[d.name], decisions[-1].candidates, options, composers, at)
+            self.composer(d, selectors[d.name], candidates, options, composers, at)
             if not d.models and any(getattr(plugin, "answers", False) for plugin in plugins):
                 options[d.name, NO_MODEL] = Option(NOWHERE, NO_MODEL, (), plugins)
         projections = self.projections(routing, where)

@@ -73,7 +73,9 @@ def problems(
     composes = hasattr(selector, "compose")
     if composes and not candidates:
         yield Problem(
-            f"{name} asks the decision's models, and it has none", f"{where}.models", "list them"
+            f"{name} asks the decision's models, and it has none",
+            f"{where}.models",
+            "list them, or set routing.default_model",
         )
     asked = {f"{at}.{path}": model for path, model in selector.asks.items()}
     for path, model in asked.items():
