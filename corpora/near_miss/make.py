@@ -1,4 +1,4 @@
-"""Writes `pairs.jsonl` and `heldout.jsonl` from `pairs.txt` and `heldout.txt` beside this file.
+"""Writes `pairs.jsonl`, `heldout.jsonl` and `heldout2.jsonl` from the texts beside this file.
 
 A line is two texts, ` || ` between them; a section's header says whether they may share an
 answer (`same` or `other`), the language, what kind of pair it is, and how often a line with slots
@@ -20,11 +20,15 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SEED = 20260
 _SLOT = re.compile(r"\{(\w+)('?)\}")
-FILES = {"pairs.txt": "pairs.jsonl", "heldout.txt": "heldout.jsonl"}
+FILES = {
+    "pairs.txt": "pairs.jsonl",
+    "heldout.txt": "heldout.jsonl",
+    "heldout2.txt": "heldout2.jsonl",
+}
 
 
 def main(arguments: list[str]) -> int:
-    held_out = {line for line in made("heldout.txt").splitlines()}
+    held_out = {line for name in ("heldout.txt", "heldout2.txt") for line in made(name).splitlines()}
     stale = False
     for source, target in FILES.items():
         lines = made(source).splitlines(keepends=True)

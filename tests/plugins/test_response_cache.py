@@ -404,6 +404,8 @@ def test_a_near_miss_is_no_hit_and_the_answer_says_why() -> None:
 
 
 def test_the_question_is_embedded_only_when_it_may_help() -> None:
+    shelf = taught("Hello! What is the capital of Peru, please?", **NEAR)
+    assert shelf.of(Embed) == [Embed(("capital peru",))], "without what changes nothing"
     shelf = taught(**NEAR)
     shelf.asked.clear()
     assert ask(shelf, QUESTION, **NEAR).hit and not shelf.of(Embed)

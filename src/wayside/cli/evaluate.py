@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from wayside.cli import bars, probe
+from wayside.cli import bars, eval_cache, probe
 from wayside.cli.files import config_option, load
 from wayside.engines import BUILT_IN, Engine, Engines, families, page, rows, spans
 from wayside.engines.families import FAMILIES
@@ -210,6 +210,9 @@ def _engine(
 
 async def _awaited(answer: Any) -> Any:
     return await answer
+
+
+command.add_command(eval_cache.made(_engine))
 
 
 def _examples(family: str, files: Sequence[Path], labels: tuple[str, ...]) -> list[Example]:

@@ -30,7 +30,7 @@ from wayside.vocab.ask import Embed, Flow, Now, Vector, ask
 from wayside.vocab.cache_control import Controls, Directive, read_controls
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.headers import CACHE_CONTROL, CREDENTIALS, DEBUG, header_name
-from wayside.vocab.near_miss import differs, unfit
+from wayside.vocab.near_miss import differs, form, unfit
 from wayside.vocab.prompt import Prompt
 from wayside.vocab.sharing import Scope, sharers
 from wayside.vocab.stores import Hit, Recall, Release, Remember
@@ -322,9 +322,10 @@ class _Keeper:
 
 
 def _embedded(question: str, engine: str) -> Flow[Vector | None]:
-    """The question's vector; none where it has no words or the embedder gives no answer."""
+    """The vector of a question's form; none where it has no words or the embedder does not
+    answer."""
     try:
-        (vector,) = yield from ask(Embed((question,), engine))
+        (vector,) = yield from ask(Embed((form(question),), engine))
     except AskFailed:
         return None
     return vector if any(vector) else None

@@ -88,6 +88,16 @@ def differs(asked: str, kept: str) -> str:
     return kind_of(first, second)
 
 
+def form(question: str) -> str:
+    """A question as embedders should see it: without what changes nothing, so that two which may
+    share an answer are as near as can be. Never empty unless the question is."""
+    if len(question) > READ:
+        return question
+    read = _read(question)
+    language = _language(read, read) or ""
+    return " ".join(_canonical(read, LANGUAGES.get(language, Words()), question)) or question
+
+
 def unfit(question: str) -> Unfit:
     """Why only the same question can be answered alike: it is full of code or of numbers, or too
     long for two of its kind to be the same by chance."""
@@ -98,6 +108,11 @@ def unfit(question: str) -> Unfit:
     if len(re.findall(r"\d+", question)) > _MANY_NUMBERS:
         return "numbers"
     return ""
+
+
+def forget() -> None:
+    """Read every text anew: for those who measure."""
+    _read.cache_clear()
 
 
 @lru_cache(maxsize=4_096)

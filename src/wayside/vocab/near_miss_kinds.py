@@ -72,7 +72,7 @@ question:
 """By kind, the words of all languages together, for a name is all that they give."""
 _ONE_SIDED: Final = frozenset({"negation", "quantifier", "time", "question"})
 """Kinds of which one word more or less makes the difference."""
-_SETS: Final = tuple(
+_SETS: Final[tuple[tuple[Kind, frozenset[str]], ...]] = tuple(
     (kind, frozenset(listed.split()))
     for kind, listed in re.findall(r"^(\w+):\n((?:    .*\n)+)", _LISTS, re.MULTILINE)
 )

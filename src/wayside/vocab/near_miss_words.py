@@ -40,6 +40,7 @@ def tables(text: str) -> Iterator[tuple[str, Words]]:
         head, *lines = section.splitlines()
         name, *flags = head.split()
         parts: dict[str, list[str]] = {}
+        held: list[str] = []
         for line in lines:
             if line and not line.startswith(" "):
                 parts[line.rstrip(":")] = held = []
