@@ -21,6 +21,7 @@ _COMMANDS = {
     "sim": ("wayside.sim.command", "Run simulated model servers."),
     "train": ("wayside.cli.train", "Train a classifier from labelled rows."),
     "eval": ("wayside.cli.evaluate", "Measure the built-in models on labelled text."),
+    "calibrate": ("wayside.cli.calibrate", "Find the threshold for a share of strong calls."),
     "models": ("wayside.cli.models", "List, pull and verify models that read prompts."),
     "index": ("wayside.cli.index", "Give a router texts for retrieval."),
     "config": ("wayside.cli.config", "Check, translate and explain configurations."),

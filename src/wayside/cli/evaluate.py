@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from wayside.cli import bars, eval_cache, probe
+from wayside.cli import bars, eval_cache, eval_selection, probe
 from wayside.cli.files import config_option, load
 from wayside.engines import BUILT_IN, Engine, Engines, families, page, rows, spans
 from wayside.engines.families import FAMILIES
@@ -117,6 +117,7 @@ for _name, _family in FAMILIES.items():
 _add(LANGUAGE, "which language a text is written in")
 command.add_command(bars.command)
 command.add_command(probe.command)
+command.add_command(eval_selection.command)
 
 
 @command.command(short_help="Evaluate the recogniser of personal data on labelled spans.")

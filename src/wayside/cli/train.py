@@ -32,10 +32,21 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]*")
 OWN: Final = "own"
+SELECTION: Final = "selection"
 
 
-class _Command(click.Command):
-    """``wayside train selection`` has options of its own, and its own module."""
+class _Families(click.Group):
+    """Takes FAMILY and FILES as a plain command does; ``selection`` has options of its own."""
+
+    allow_interspersed_args = True
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [SELECTION]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command:
+        if name == SELECTION:
+            return train_selection.command
+        return click.Command(name, params=[p for p in self.params if p.name != "family"])
 
     def make_context(
         self,
@@ -44,15 +55,25 @@ class _Command(click.Command):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        if args[:1] == [train_selection.command.name]:
-            inner = train_selection.command
-            return inner.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        if args[:1] == [SELECTION]:
+            name = f"{info_name} {SELECTION}"
+            return train_selection.command.make_context(name, args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return click.Command.parse_args(self, ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return click.Command.invoke(self, ctx)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return click.Command.collect_usage_pieces(self, ctx)
 
 
 @click.command(
     "train",
-    cls=_Command,
+    cls=_Families,
+    no_args_is_help=False,
     short_help="Train a classifier from labelled rows.",
     epilog="""\b
 Examples:
@@ -151,7 +172,7 @@ def _family(family: str, name: str | None, files: Sequence[Path]) -> Family:
         raise ConfigError.one(
             f"no family {family!r}",
             where="FAMILY",
-            fix=suggest(family, [*FAMILIES, OWN, "selection"], "families"),
+            fix=suggest(family, [*FAMILIES, OWN, SELECTION], "families"),
         )
     return FAMILIES[family]
 

@@ -4,18 +4,22 @@ A line is ``{"query": ..., "model": ..., "performance": 0..1, "response_time": s
 ``category`` may say what the question is about: the fields that vSR's training reads. Other fields
 are ignored. Lines of one question are put together; a model measured twice with one question
 counts by its mean.
+
+A ``.csv`` file has a question a line instead: a column ``query`` or ``prompt``, and one a model
+with what it did (0..1, or True and False), as in RouteLLM's tables.
 """
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from hashlib import sha256
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from wayside.vocab.errors import ConfigError
 
@@ -52,11 +56,9 @@ def read(paths: Iterable[Path]) -> list[Question]:
     for path in paths:
         try:
             with path.open(encoding="utf-8-sig") as file:
-                for n, line in enumerate(file, 1):
-                    if not line.strip():
-                        continue
+                for n, row in _rows(path, file):
                     count += 1
-                    _take(line, f"{path}:{n}", sums)
+                    _take(row, f"{path}:{n}", sums)
                     if count > MAX_ROWS or len(sums) > MAX_QUESTIONS:
                         raise ConfigError.one(
                             f"more than {MAX_ROWS:,} rows or {MAX_QUESTIONS:,} questions",
@@ -67,6 +69,8 @@ def read(paths: Iterable[Path]) -> list[Question]:
             raise ConfigError.one(
                 f"cannot be read: {error.strerror}", where=str(path), fix="check the path"
             ) from error
+        except csv.Error as error:
+            raise ConfigError.one(f"not a table: {error}", where=str(path)) from error
         except UnicodeDecodeError as error:
             raise ConfigError.one(
                 f"not UTF-8 text: {error.reason}", where=str(path), fix="save it as UTF-8"
@@ -106,15 +110,60 @@ class _Sums:
         )
 
 
-def _take(line: str, where: str, sums: dict[str, _Sums]) -> None:
+def _rows(path: Path, file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every row with its line."""
+    if path.suffix.lower() == ".csv":
+        yield from _table(path, file)
+        return
+    for n, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        where = f"{path}:{n}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ConfigError.one(
+                f"not JSON: {error}", where=where, fix=f"write {EXAMPLE}"
+            ) from error
+        if not isinstance(row, dict):
+            what = f"{type(row).__name__} where an object should be"
+            raise ConfigError.one(what, where=where, fix=f"write {EXAMPLE}")
+        yield n, row
+
+
+def _table(path: Path, file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    """A row for every outcome of a table; columns that hold none are left out."""
+    table = csv.DictReader(file)
+    names = table.fieldnames or []
+    asked = next((name for name in ("query", "prompt") if name in names), None)
+    if asked is None:
+        what = f"no column query or prompt among {', '.join(names[:9]) or 'none'}"
+        raise ConfigError.one(what, where=f"{path}:1", fix="name the questions' column so")
+    for cells in table:
+        for name, cell in cells.items():
+            quality = _outcome(cell)
+            if name and name not in FIELDS and name != asked and quality is not None:
+                yield (
+                    table.line_num,
+                    {"query": cells[asked], "model": name, "performance": quality},
+                )
+
+
+def _outcome(cell: Any) -> float | None:
+    """What a cell says a model did; ``None`` where it says nothing of the kind."""
+    if not isinstance(cell, str):
+        return None
+    said = {"true": 1.0, "false": 0.0}.get(cell.strip().lower())
+    if said is not None:
+        return said
     try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise ConfigError.one(f"not JSON: {error}", where=where, fix=f"write {EXAMPLE}") from error
-    if not isinstance(row, dict):
-        raise ConfigError.one(
-            f"{type(row).__name__} where an object should be", where=where, fix=f"write {EXAMPLE}"
-        )
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1 else None
+
+
+def _take(row: dict[str, Any], where: str, sums: dict[str, _Sums]) -> None:
     text, model = _text(row, "query", where), _text(row, "model", where)
     quality = _number(row, "performance", where, most=1.0)
     one = sums.setdefault(text, _Sums())

@@ -185,20 +185,36 @@ def pick(
 ) -> int:
     """Which model the selector takes: what :mod:`wayside.selection` does with one request."""
     columns = tuple(range(len(model.learnt.models)))
+    if model.learnt.algorithm == "knn":
+        near = model.nearest(model.features(vector, category), k, columns)
+        return best(votes(near), speeds(near))
+    return best(scored(model, vector, category, columns, efficiency=efficiency))
+
+
+def scored(
+    model: Model,
+    vector: NDArray[np.float32],
+    category: str,
+    columns: tuple[int, ...],
+    *,
+    k: int = 5,
+    efficiency: float = 0.1,
+) -> Sequence[float | None]:
+    """What the selector gives each of the models of ``columns``."""
     x = model.features(vector, category)
     if model.learnt.algorithm == "knn":
-        near = model.nearest(x, k, columns)
-        return best(votes(near), speeds(near))
+        return votes(model.nearest(x, k, columns))
     if model.learnt.algorithm == "kmeans":
-        return best(weighed(model.nearest(x, 1, columns)[0], efficiency))
-    return best(model.scores(x, columns))
+        return weighed(model.nearest(x, 1, columns)[0], efficiency)
+    return model.scores(x, columns)
 
 
 def as_text(found: Report) -> str:
     """The report for people."""
     lines = [
-        f"{found.algorithm}: learnt from {found.learnt:,} questions, measured with "
-        f"{found.held_out:,} others"
+        f"{found.algorithm}: "
+        + (f"learnt from {found.learnt:,} questions, " * bool(found.learnt))
+        + f"measured with {found.held_out:,} others"
         + (
             f" ({found.incomplete:,} left out: not every model was tried)" * bool(found.incomplete)
         ),
