@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, TextIO
 from wayside.cli.files import Loaded, read
 from wayside.dialects import encode
 from wayside.engines import Engines
-from wayside.fleet import Fleet
+from wayside.fleet import Fleet, Urgencies
+from wayside.fleet.gauges import show
 from wayside.flow import Policy
 from wayside.gateway.management import Management
 from wayside.runtime import Answerer, Runtime, compile_policy
@@ -25,6 +26,7 @@ from wayside.runtime.keys import KeyRing
 from wayside.runtime.reload import ConfigState, Watcher
 from wayside.settings import RouterSettings
 from wayside.stores import Stores
+from wayside.stores.metrics import watch as watch_stores
 from wayside.telemetry import Log, Price, Telemetry
 from wayside.vocab.ask import Ask
 from wayside.vocab.errors import ConfigError, Problem, WaysideError
@@ -75,10 +77,12 @@ class App:
         self.engines = Engines(self.settings.engines, self.keys.resolve)
         load_engines(self.engines, policy)
         self.log = log or log_of(self.settings)
-        self.stores = Stores(self.settings.stores, self.keys.resolve, self.log)
-        load_stores(self.stores, policy)
         self.fleet = Fleet(self.settings.models)
+        self.fleet.urgency = Urgencies(self.settings.urgency, self.settings.identity)
         self.telemetry = Telemetry(self.log, _access(self.settings, self.log))
+        self._count = watch_stores(self.telemetry.metrics, lambda: self.stores)
+        self.stores = Stores(self.settings.stores, self.keys.resolve, self.log, count=self._count)
+        load_stores(self.stores, policy)
         self.telemetry.prices = prices(self.settings)
         self.calls = Calls(
             lambda: self.runtime.policy, self.fleet, self.telemetry.called, random.Random().random
@@ -103,6 +107,7 @@ class App:
         self.runtime.local["/health"] = self._health
         self.runtime.local["/ready"] = self._ready
         self._watch_config_metrics()
+        show(self.telemetry.metrics, lambda: self.fleet)
         self.on_reload: list[Callable[[], None]] = []
         """Told after a new configuration is in force."""
 
@@ -144,7 +149,9 @@ class App:
         )
         engines = Engines(loaded.settings.engines, self.keys.resolve, reuse=self.engines)
         load_engines(engines, policy)
-        stores = Stores(loaded.settings.stores, self.keys.resolve, self.log, reuse=self.stores)
+        stores = Stores(
+            loaded.settings.stores, self.keys.resolve, self.log, self.stores, self._count
+        )
         load_stores(stores, policy)
         return Prepared(loaded, policy, engines, stores)
 
@@ -153,11 +160,13 @@ class App:
         loaded, policy, engines, stores = prepared
         text = loaded.text
         self.fleet.replace(loaded.settings.models)
+        self.fleet.urgency = Urgencies(loaded.settings.urgency, loaded.settings.identity)
         self.runtime.replace(policy, self._answerers(engines, stores))
         later = asyncio.get_running_loop().call_later
         later(_RETIRE_S, self.engines.close, engines)
         later(_RETIRE_S, self.stores.close, stores)
         self.engines, self.stores = engines, stores
+        stores.open()
         self.telemetry.prices = prices(loaded.settings)
         self.telemetry.watchers = self.experience.adopt(loaded.settings, policy)
         waiting = tuple(
@@ -190,6 +199,7 @@ class App:
 
     async def housekeeping(self) -> None:
         """Write logs and notice rotated keys, for as long as the process lives."""
+        self.stores.open()
         last = 0.0
         while True:
             await asyncio.sleep(FLUSH_S)
@@ -199,6 +209,11 @@ class App:
                 last = now
                 for path in self.keys.refresh():
                     self.log("key rotated", file=path)
+
+    async def close(self) -> None:
+        """Finish what is done after answers, then let go of the stores."""
+        await self.runtime.settled()
+        self.stores.close()
 
     def _health(self) -> Reply:
         return _reply(200, {"status": "healthy"})

@@ -94,4 +94,5 @@ async def serve(loaded: Loaded, update: dict[str, object]) -> None:
             await server.stop(app.settings.limits.drain_s)
     finally:
         app.calls.close()
+        await app.close()
         app.telemetry.flush()

@@ -96,6 +96,7 @@ async def serve(loaded: Loaded, update: Mapping[str, object], *, with_envoy: boo
                 async with over_http(app):
                     await until(stop, *chores)
     finally:
+        await app.close()
         app.telemetry.flush()
 
 

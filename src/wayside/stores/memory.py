@@ -174,9 +174,12 @@ class MemoryStore(Store):
         graphs = "" if library() else "; by meaning at most 16384 of a partition, without usearch"
         return Standing(f"in this process, bounded in bytes{graphs}")
 
+    def answers(self) -> int:
+        """How many are kept, some of which may have ended."""
+        return self.room.counts.get(ANSWERS, 0)
+
     async def held(self) -> Held:
-        answers = sum(len(s.items) for name, s in self.room.spaces.items() if name[0] == ANSWERS)
-        return Held(answers, self.room.size)
+        return Held(self.answers(), self.room.size)
 
     async def forget(self, which: Which, *, dry_run: bool = False) -> int:
         going = []

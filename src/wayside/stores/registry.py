@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from wayside.catalog import catalog
@@ -10,7 +11,7 @@ from wayside.settings import CredentialSettings
 from wayside.stores.base import Store, Tools, no_keys
 from wayside.stores.memory import MemorySettings, MemoryStore
 from wayside.vocab.ask import Ask
-from wayside.vocab.errors import AskFailed
+from wayside.vocab.errors import AskFailed, WaysideError
 from wayside.vocab.outcome import Credential
 from wayside.vocab.stores import (
     Contents,
@@ -20,6 +21,7 @@ from wayside.vocab.stores import (
     Listing,
     Put,
     Recall,
+    Recalled,
     Release,
     Remember,
     Search,
@@ -28,6 +30,8 @@ from wayside.vocab.stores import (
 
 MEMORY = "memory"
 """The store that needs no settings."""
+Count = Callable[[str, str, str, float], None]
+"""Store, operation, status (``hit``, ``near``, ``miss``, ``ok`` or ``error``) and seconds."""
 Spec = Mapping[str, Mapping[str, Any]]
 """``{kind: settings}``: one value of the settings section ``stores``."""
 
@@ -41,9 +45,11 @@ class Stores:
         keys: Callable[[CredentialSettings, str], Credential] = no_keys,
         report: Callable[..., None] = lambda event, **fields: None,
         reuse: Stores | None = None,
+        count: Count = lambda store, operation, status, seconds: None,
     ) -> None:
         """``reuse`` hands over what an earlier configuration made from the same settings, with
-        all that is in it."""
+        all that is in it. ``count`` is told what became of each question to a cache."""
+        self._count = count
         self._specs: dict[str, Spec] = {MEMORY: {MEMORY: {}}, **(settings or {})}
         self._keys, self._report = keys, report
         self._made: dict[str, Store] = {}
@@ -57,8 +63,8 @@ class Stores:
 
     def answerers(self) -> dict[type[Ask[Any]], Any]:
         return {
-            Recall: lambda ask: self.store(ask.store).recall(ask),
-            Remember: lambda ask: self.store(ask.store).remember(ask),
+            Recall: lambda ask: self._counted(ask, "recall", lambda s: s.recall(ask)),
+            Remember: lambda ask: self._counted(ask, "remember", lambda s: s.remember(ask)),
             Release: lambda ask: self.store(ask.store).release(ask),
             Get: lambda ask: self.store(ask.store).get(ask),
             Put: lambda ask: self.store(ask.store).put(ask),
@@ -69,6 +75,40 @@ class Stores:
             Index: lambda ask: self.store(ask.store).index(ask),
             Unindex: lambda ask: self.store(ask.store).unindex(ask),
         }
+
+    def _counted(
+        self, ask: Recall | Remember, operation: str, does: Callable[[Store], Any]
+    ) -> Any:
+        began = time.perf_counter()
+        try:
+            found = does(self.store(ask.store))
+        except (OSError, WaysideError):
+            self._count(ask.store, operation, "error", time.perf_counter() - began)
+            raise
+        if hasattr(found, "__await__"):
+            return self._counted_later(ask, operation, found, began)
+        self._count(ask.store, operation, _status(found), time.perf_counter() - began)
+        return found
+
+    async def _counted_later(
+        self, ask: Recall | Remember, operation: str, pending: Awaitable[Any], began: float
+    ) -> Any:
+        status = "error"
+        try:
+            found = await pending
+            status = _status(found)
+            return found
+        finally:
+            self._count(ask.store, operation, status, time.perf_counter() - began)
+
+    def open(self) -> None:
+        """Let every store that was made begin to connect. Needs a running loop."""
+        for store in self._made.values():
+            store.open()
+
+    def made(self) -> dict[str, Store]:
+        """The stores that are in use, by name."""
+        return dict(sorted(self._made.items()))
 
     def load(self, names: Iterable[str]) -> None:
         """Make these stores now, so that no request waits for it; none connects yet."""
@@ -114,3 +154,11 @@ class Stores:
         for store in [*self._made.values(), *self._retired.values()]:
             if id(store) not in kept:
                 store.close()
+
+
+def _status(found: Any) -> str:
+    if not isinstance(found, Recalled):
+        return "ok"
+    if not found.hits:
+        return "miss"
+    return "hit" if found.hits[0].exact else "near"

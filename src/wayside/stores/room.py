@@ -67,6 +67,8 @@ class Room:
         self.most = most
         self.size = 0
         self.evicted = 0
+        self.counts: dict[str, int] = {}
+        """Items of each sort, the first part of a space's name."""
         self.spaces: dict[tuple[str, str], Space] = {}
         self._used: OrderedDict[Item, None] = OrderedDict()
         self._due: dict[int, set[Item]] = {}
@@ -106,6 +108,7 @@ class Room:
             self.size += SPACE_BYTES + sys.getsizeof(space[1])
         held.items[key] = item
         self._used[item] = None
+        self.counts[space[0]] = self.counts.get(space[0], 0) + 1
         self.size += item.size
         if until != _NEVER:
             self._expect(item)
@@ -169,6 +172,7 @@ class Room:
             return False
         del held.items[item.key]
         del self._used[item]
+        self.counts[held.name[0]] -= 1
         self.size -= item.size
         if item.until != _NEVER:
             tick = int(item.until // TICK_S)
