@@ -19,7 +19,17 @@ from wayside.fleet.urgency import Urgencies
 from wayside.settings.model import EndpointSettings, ModelSettings, TlsSettings
 from wayside.vocab.errors import ConfigError
 
-__all__ = ["DialError", "Dice", "Fleet", "Pool", "Replica", "Resolver", "Secure", "dial"]
+__all__ = [
+    "DialError",
+    "Dice",
+    "Fleet",
+    "Pool",
+    "Replica",
+    "Resolver",
+    "Secure",
+    "Urgencies",
+    "dial",
+]
 
 
 class Fleet:

@@ -178,6 +178,10 @@ class Draft:
     def edited(self) -> bool:
         return self._edit is not None
 
+    def forget_edits(self) -> None:
+        """The body is as the client sent it again."""
+        self._edit = None
+
     def reply(
         self,
         message: str,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,9 +27,10 @@ from wayside.flow.compose import Composer
 from wayside.flow.responses import Keeping
 from wayside.flow.sticky import Sticky
 from wayside.plugins import Plugin
-from wayside.runtime import staying
+from wayside.runtime import fallbacks, staying
 from wayside.runtime.composers import asks_models, composer_of, problems
 from wayside.runtime.engine_links import circles, leans_on, named, stores_named
+from wayside.runtime.fallbacks import backed, fallbacks_of
 from wayside.runtime.providers import target_of
 from wayside.selection import Candidate, Selector
 from wayside.settings import (
@@ -111,6 +114,9 @@ class _Compiler:
             trusted=who.trusted,
             upstream=who.upstream,
         )
+        header = settings.urgency.header
+        self.removed = self.identity.removed + (() if header is None else (header,))
+        self.problems += fallbacks.problems(settings)
         self.engine_rules: dict[str, tuple[str, Any]] = {}
         """Where each configured engine's settings stand, and those settings."""
         self.engine_tasks = self.engines()
@@ -138,7 +144,7 @@ class _Compiler:
         guard = self.guard(recipes)
         keeping = self.keeping()
         if self.problems:
-            raise ConfigError(self.problems)
+            raise ConfigError(list({str(p): p for p in self.problems}.values()))
         return Policy(
             recipes=recipes,
             virtual=virtual,
@@ -283,8 +289,22 @@ class _Compiler:
                 if asked in found:
                     other = found[asked].target.name
                     self.wrong(f"{asked!r} already names model {other!r}", where, "rename one")
-                found[asked] = served(target, asked, sent, _headers(model), self.identity.removed)
-        return found
+                found[asked] = served(target, asked, sent, _headers(model), self.removed)
+        return {asked: self.with_fallbacks(asked, name) for asked, name in found.items()}
+
+    def with_fallbacks(self, asked: str, to: Served) -> Served:
+        """Who answers in the place of a model that the client names."""
+        lora = (
+            asked
+            if asked in [x.name for x in self.settings.models[to.target.name].loras]
+            else None
+        )
+        found = fallbacks_of(
+            Candidate(to.target.name, lora=lora),
+            self.settings.models,
+            lambda candidate, _: self.option("", "", "named", candidate, (), ""),
+        )
+        return to if found is None else dataclasses.replace(to, fallbacks=found)
 
     def target(self, name: str, model: ModelSettings, where: str) -> Target:
         if self.needs_endpoints and not model.endpoints:
@@ -350,6 +370,8 @@ class _Compiler:
                     name, d.name, algorithm, candidate, plugins, f"{at}.models[{j}]"
                 )
                 if option is not None:
+                    make = partial(self.option, name, d.name, algorithm)
+                    option = backed(option, self.settings.models, make, plugins, d.fallbacks, at)
                     options[d.name, candidate] = option
             self.composer(d, selectors[d.name], candidates, options, composers, at)
             if not d.models and any(getattr(plugin, "answers", False) for plugin in plugins):
@@ -412,7 +434,11 @@ class _Compiler:
         if name is None:
             return None
         at = f"{where}.default_model"
-        return self.option(recipe, "", "default", Candidate(name), (), at)
+        option = self.option(recipe, "", "default", Candidate(name), (), at)
+        if option is None:
+            return None
+        make = partial(self.option, recipe, "", "default")
+        return backed(option, self.settings.models, make, (), None, at)
 
     def option(
         self,
@@ -442,7 +468,7 @@ class _Compiler:
         target = self.targets[candidate.model]
         sent = candidate.lora or target.upstream_name
         return Option(
-            served=served(target, "", sent, _headers(model), self.identity.removed),
+            served=served(target, "", sent, _headers(model), self.removed),
             candidate=candidate,
             report=report.routed(recipe, decision, algorithm, candidate.lora or target.name),
             plugins=plugins,
