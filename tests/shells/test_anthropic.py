@@ -10,10 +10,8 @@ from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 import anthropic
-import openai
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
-from openai import AsyncOpenAI
 from tests.running import SHELLS, Running, running
 
 from wayside.sim import Sim, SimModel, SimServer, serve_sim

@@ -1,5 +1,5 @@
-"""Guards, masks, response filters and the cache for clients of Anthropic's API, in front of servers
-of either API, through both shells."""
+"""Guards, masks, response filters and the cache for clients of Anthropic's API, in front of
+servers of either API, through both shells."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
-_OPENAI = {
+_OPENAI: dict[str, tuple[str, str | None]] = {
     "invalid_request_error": ("invalid_request_error", None),
     "authentication_error": ("invalid_request_error", "invalid_api_key"),
     "billing_error": ("insufficient_quota", "insufficient_quota"),
@@ -48,6 +48,8 @@ _BY_OPENAI_TYPE = {
     "service_unavailable_error": "overloaded_error",
 }
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+_TOO_LONG = "prompt is too long"
+"""How the API begins to say so; it has no type of its own for it."""
 _NO_MESSAGE = "The model's server answered with an error that says nothing more."
 
 
@@ -97,6 +99,8 @@ def to_openai(raw: bytes, status: int) -> bytes:
 def openai_detail(message: str, kind: str) -> dict[str, Any]:
     """What stands in OpenAI's error object for Anthropic's type ``kind``."""
     said, code = _OPENAI.get(kind, ("server_error", "upstream_error"))
+    if kind == "invalid_request_error" and _TOO_LONG in message:
+        code = "context_length_exceeded"
     return {"message": message, "type": said, "param": None, "code": code}
 
 
