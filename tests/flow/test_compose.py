@@ -17,7 +17,7 @@ from wayside.runtime.compile import compile_policy
 from wayside.selection import Candidate
 from wayside.settings import RouterSettings
 from wayside.settings.load import parse
-from wayside.vocab.ask import Failure, Now
+from wayside.vocab.ask import Failure, Now, Unguessable
 from wayside.vocab.calls import Complete, Completed
 from wayside.vocab.errors import Abandoned, ConfigError, RequestError
 from wayside.vocab.observed import Held, Hold, ModelFacts
@@ -62,6 +62,8 @@ class Desk:
     def __call__(self, question: Any) -> Any:
         if isinstance(question, Now):
             return self.now()
+        if isinstance(question, Unguessable):
+            return "0" * 32
         if isinstance(question, Held | Hold):
             return None
         assert isinstance(question, Complete)
@@ -194,6 +196,44 @@ def outcome_or_error(body: Any, path: str) -> RequestError:
     with pytest.raises(RequestError) as error:
         outcome(compiled(), post(body, path=path), Desk())
     return error.value
+
+
+@pytest.mark.parametrize("answers", ["yes", None])
+def test_a_client_of_another_api_is_answered_in_it(answers: Any) -> None:
+    body = {"model": "auto", "max_tokens": 50, "messages": [{"role": "user", "content": "Why?"}]}
+    request = post(body, path="/v1/messages", headers={"anthropic-version": "2023-06-01"})
+    desk = Desk(lambda q: answers)
+    if answers is None:
+        with pytest.raises(RequestError, match="no answer"):
+            outcome(compiled(), request, desk)
+        return
+    found = outcome(compiled(), request, desk)
+    assert isinstance(found, Reply)
+    told = json.loads(found.body)
+    assert (told["type"], told["content"][0]["text"]) == ("message", "yes")
+    assert told["usage"]["input_tokens"] == 40
+    assert json.loads(desk.questions[0].body)["messages"] == body["messages"]
+
+
+def test_a_guard_that_stops_is_told_in_the_clients_api() -> None:
+    body = {"model": "auto", "max_tokens": 50, "messages": [{"role": "user", "content": "Why?"}]}
+    found = outcome(
+        with_plugin(compiled(), watched(Seen())),
+        post(body, path="/v1/messages"),
+        Desk(lambda q: "a bomb"),
+    )
+    assert isinstance(found, Reply)
+    assert found.status == 403
+    assert json.loads(found.body)["type"] == "error"
+
+
+def test_a_client_of_the_responses_api_gets_a_response() -> None:
+    body = {"model": "auto", "input": "Why?", "store": False}
+    found = outcome(compiled(), post(body, path="/v1/responses"), Desk())
+    assert isinstance(found, Reply)
+    told = json.loads(found.body)
+    assert told["object"] == "response"
+    assert told["output"][-1]["content"][0]["text"] == "synthesis by large"
 
 
 # Plugins

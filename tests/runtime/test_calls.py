@@ -270,6 +270,44 @@ async def test_a_model_that_is_full_is_waited_for() -> None:
     assert "busy" in str(found[3])
 
 
+async def test_a_users_own_key_goes_to_its_provider_alone() -> None:
+    server = Recording()
+    keys = (("x-user-groq-key", "gsk-users"), ("x-user-openai-key", "other"))
+    async with upstream(server) as up:
+        calls = Rig(up.port, model=", provider: groq, accept_user_keys: true")
+        await calls.ask(headers=keys)
+        with pytest.raises(AskFailed, match="a key of your own"):
+            await calls.ask()
+        calls.close()
+    fields, _ = head_and_body(server.heads[0])
+    assert fields["authorization"] == "Bearer gsk-users"
+    assert not [name for name in fields if name.startswith("x-user-")]
+    assert "gsk-users" not in repr(Complete("m", BODY, headers=keys))
+
+
+async def test_a_server_that_speaks_anthropics_api_is_asked_and_read_in_it() -> None:
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude",
+        "content": [{"type": "text", "text": "yes"}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 7, "output_tokens": 3},
+    }
+    server = Recording(http(json.dumps(message).encode()))
+    async with upstream(server) as up:
+        calls = Rig(up.port, model=", protocol: anthropic")
+        found = await calls.ask()
+        calls.close()
+    said = json.loads(found.body)
+    assert said["choices"][0]["message"]["content"] == "yes"
+    assert calls.counted == [("m", "200", Tokens(prompt=7, completion=3))]
+    assert server.heads[0].startswith(b"POST /v1/messages HTTP/1.1\r\n")
+    assert b"anthropic-version:" in server.heads[0]
+    assert server.bodies[0]["messages"][0]["content"] == [{"type": "text", "text": "Why?"}]
+
+
 async def test_a_reload_that_removes_the_model_is_told() -> None:
     async with rig(answering(http())) as (calls, _):
         with pytest.raises(AskFailed, match="no model any more"):

@@ -25,7 +25,7 @@ from wayside.selection import Budget, Candidate
 from wayside.vocab.ask import Ask, Failure, Flow, Now, ask
 from wayside.vocab.calls import Complete, Completed, Composed, Lane, Tokens, tokens_of
 from wayside.vocab.errors import Abandoned, AskFailed, RequestError
-from wayside.vocab.headers import DEBUG, HOP_BY_HOP, is_internal
+from wayside.vocab.headers import DEBUG, HOP_BY_HOP, USER_KEYS, is_internal
 from wayside.vocab.observed import ModelFacts
 from wayside.vocab.outcome import Call, HeaderPairs, Record, Reply, Request
 from wayside.vocab.prompt import Prompt
@@ -265,12 +265,15 @@ def next_of(
 
 
 def passed(headers: Mapping[str, str], draft: Draft) -> HeaderPairs:
-    """The client's headers that go to models, less what plugins removed, with what they set."""
+    """The client's headers that go to models, less what plugins removed, with what they set. A
+    user's own keys are among them: whoever asks a model gives each to its provider alone."""
     gone = {*draft.removed, *draft.set}
     kept = [
         (name, value)
         for name, value in headers.items()
-        if name not in _NOT_SENT and name not in gone and not is_internal(name)
+        if name not in _NOT_SENT
+        and name not in gone
+        and (name in USER_KEYS or not is_internal(name))
     ]
     return (*kept, *[(k, v) for k, v in draft.set.items() if k not in _NOT_SENT])
 
@@ -319,7 +322,9 @@ def composed(
         record = msgspec.structs.replace(record, reason=tap.reason)
     after = tap.settle()
     if ended.status is not None:
-        return Reply(status=ended.status, body=ended.body, report=said, record=record, after=after)
+        stage = body.client_stage()
+        words = ended.body if stage is None else stage.whole(ended.status, ended.body)
+        return Reply(status=ended.status, body=words, report=said, record=record, after=after)
     whole, _ = decode(_decoder, ended.body)
     return Reply(
         status=200,
@@ -362,6 +367,7 @@ def _recorded(record: Record, ledger: Ledger, model: str, path: str) -> Record:
     return msgspec.structs.replace(
         record,
         model=model,
+        candidate=model,
         path=path,
         calls=(*record.calls, *ledger.calls),
         reason=ledger.spent,

@@ -96,7 +96,7 @@ def depart(
     edit = edit or body.edit()
     edit.set("model", model)
     if target.strict and not same:
-        _only_openai(edit)
+        only_openai(edit)
     losses: tuple[Loss, ...]
     if target.protocol == "openai":
         raw, losses = body.plain(edit)
@@ -129,7 +129,7 @@ def depart(
     )
 
 
-def _only_openai(edit: Edit) -> None:
+def only_openai(edit: Edit) -> None:
     """Say it as OpenAI's own servers take it, which refuse what is not in their API."""
     limit = edit.fields.pop("max_tokens", None)
     if limit is not None:

@@ -22,11 +22,12 @@ from wayside.dialects.openai_chat import PATH
 from wayside.dialects.stage import Unreadable
 from wayside.fleet import DialError, Dice, Fleet, Pool, Replica, dial
 from wayside.flow import Policy, Served
-from wayside.flow.protocols import SERVERS, upstream_path
+from wayside.flow.protocols import SERVERS, only_openai, upstream_path
 from wayside.net.h1 import LINE, Answer, ClosedBeforeAnswer, Connection, TooLarge
 from wayside.vocab.ask import Ask
 from wayside.vocab.calls import Complete, Completed, Lane, Tokens, tokens_of
 from wayside.vocab.errors import AskFailed, RequestError
+from wayside.vocab.headers import is_internal
 
 MAX_ANSWER: Final = 16 << 20
 """Bytes of an answer; a longer one is no answer."""
@@ -111,13 +112,18 @@ class Calls:
         server = SERVERS.get(served.target.protocol)
         edit = Edit(question.body)
         edit.set("model", question.lora or served.target.upstream_name)
+        if served.target.strict:
+            only_openai(edit)
         try:
             body = edit.encode() if server is None else server.request(edit)[0]
         except RequestError as error:
             raise AskFailed(f"{question.model} cannot be asked this: {error}") from error
         path = upstream_path(served.target, PATH if server is None else server.path)
         extra = () if server is None else server.headers
-        head = _head(path, question, served, {**dict(extra)}, len(body))
+        try:
+            head = _head(path, question, served, dict(extra), len(body))
+        except RequestError as error:
+            raise AskFailed(f"{question.model} cannot be asked: {error}") from error
         clock = asyncio.get_running_loop().time
         began = clock()
         answer = await self._exchange(question.model, pool, head, body)
@@ -276,13 +282,19 @@ _Head = Callable[[Replica], bytes]
 def _head(
     path: str, question: Complete, served: Served, extra: Mapping[str, str], length: int
 ) -> _Head:
-    """The head of the request; the client's headers lose to the model's own."""
+    """The head of the request; the client's headers lose to the model's own, and its keys for
+    providers go no further than :meth:`Served.set_headers` lets them. Raises
+    :class:`RequestError` where the model needs one that is missing."""
     target = served.target
     gone = {name.lower() for name in served.remove}
+    if target.protocol != "anthropic":
+        gone |= {"anthropic-version", "anthropic-beta"}
     if not target.keeps_authorization:
         gone.add("authorization")
-    fields = {**extra, **{k: v for k, v in question.headers if k not in gone}}
-    fields |= {name.lower(): value for name, value in served.set_headers()}
+    given = {k: v for k, v in question.headers if k not in gone and not is_internal(k)}
+    fields = {**extra, **given}
+    ours = served.set_headers(dict(question.headers))
+    fields |= {name.lower(): value for name, value in ours}
     fields = {name: value for name, value in fields.items() if name not in _OURS}
     fields |= {"content-type": "application/json", "accept": "application/json"}
     fields |= {"accept-encoding": "identity", "content-length": str(length)}

@@ -55,6 +55,10 @@ class Complete(msgspec.Struct, Ask[Completed], frozen=True):
     purpose: str = ""
     lane: Lane | None = None
 
+    def __repr__(self) -> str:
+        """Without the prompt, and without the keys among the headers."""
+        return f"Complete({self.model!r}, purpose={self.purpose!r})"
+
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
 
