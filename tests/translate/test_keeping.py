@@ -167,3 +167,42 @@ def test_a_model_that_draws_becomes_an_engine() -> None:
     rule = settings["routing"]["decisions"][0]["plugins"]["image_gen"]
     assert rule == {"engine": "pictures of vllm_omni", "width": 512}
     assert "hush" not in notes
+
+
+@pytest.mark.parametrize(
+    ("said", "retries", "breaker"),
+    [
+        ({"retry_count": 2}, {"attempts": 3}, None),
+        ({"retry_on": "5xx,unknown"}, {"on": ["connect", "reset", "timeout", "500", "502", "503", "504"]}, None),
+        ({"base_ejection_time": "90s", "max_ejection_percent": 40}, None,
+         {"pause_s": 90.0, "longest_pause_s": 90.0, "most_out": 0.4}),
+        ({"base_ejection_time": "soon"}, None, None),
+    ],
+)  # fmt: skip
+def test_retries_and_ejection(
+    said: dict[str, Any], retries: dict[str, Any] | None, breaker: dict[str, Any] | None
+) -> None:
+    model = {"name": "m", "backend_refs": [{"endpoint": "10.0.0.1:80"}], "reliability": said}
+    settings, _ = read({"version": "v0.3", "providers": {"models": [model]}})
+    made = settings["models"]["m"]
+    assert (made.get("retries"), made.get("breaker")) == (retries, breaker)
+
+
+def test_a_model_behind_anthropics_api_with_what_selection_reads() -> None:
+    model = {
+        "name": "m",
+        "backend_refs": [{"endpoint": "10.0.0.1:80"}],
+        "api_format": "anthropic",
+        "param_size": "350M",
+    }
+    settings, notes = read({"version": "v0.3", "providers": {"models": [model]}})
+    made = settings["models"]["m"]
+    assert made["protocol"] == "anthropic" and made["parameters_b"] == 0.35
+    assert "api_format" not in notes
+
+
+def test_responses_are_kept_in_redis() -> None:
+    api = {"enabled": True, "store_backend": "redis", "ttl_seconds": 60, "redis": {"host": "r"}}
+    settings, _ = read({"version": "v0.3", "global": {"services": {"response_api": api}}})
+    assert settings["responses"] == {"ttl_s": 60, "store": "responses"}
+    assert settings["stores"]["responses"] == {"redis": {"url": "redis://r:6379/0"}}

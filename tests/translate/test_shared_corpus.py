@@ -119,6 +119,8 @@ def test_a_pool_and_its_route_give_what_their_merged_form_gives() -> None:
 
         assert ours is not None
         assert theirs is not None
+        # The merged form also says that responses are not kept, which the base leaves unsaid.
+        assert theirs.settings.pop("responses") == {"enabled": False}
         assert _rounded(ours.settings) == _rounded(theirs.settings), path.name
 
 

@@ -105,6 +105,28 @@ def read_replay(replay: Reader, out: Keeping) -> None:
     replay.set_aside_all(f"is for another backend than {backend}", "ignored")
 
 
+def read_responses(responses: Reader, out: Keeping) -> Rule:
+    """``response_api``: where answers of the Responses API are kept."""
+    if not responses:
+        return {}
+    rule: Rule = {}
+    if responses.flag("enabled") is False:
+        responses.set_aside_all("switched off", "ignored")
+        return {"enabled": False}
+    backend = responses.text("store_backend") or "memory"
+    if ttl := responses.number("ttl_seconds", low=0):
+        rule["ttl_s"] = ttl
+    if backend in ("redis", "valkey"):
+        out.stores["responses"] = {"redis": _redis(responses.inner(backend))}
+        rule["store"] = "responses"
+    elif backend != "memory":
+        why = f"{backend!r}: responses are kept in memory then"
+        responses.note(why, "unsupported", key="store_backend")
+    responses.set_aside("max_responses", "the store is bounded in bytes", "ignored")
+    responses.set_aside_all(f"is for another backend than {backend}", "ignored")
+    return rule
+
+
 def _read_memory(memory: Reader, out: Keeping) -> None:
     """Where memories are, and how they are told by default."""
     if not memory:

@@ -62,13 +62,14 @@ def read_backend(ref: Reader) -> Server | None:
     protocol = ref.choice("protocol", ("http", "https")) or "http"
     ref.set_aside("type", "says nothing that routing needs", "ignored")
     provider = (ref.text("provider") or "").lower().replace("-", "_")
-    if provider not in ("", "openai", "vllm"):
+    if provider not in ("", "openai", "vllm", "anthropic"):
         ref.note(
-            "requests are sent in OpenAI's format; this provider's own is not supported yet",
+            "requests are sent in OpenAI's format to the address given; for what this provider "
+            "does otherwise write models.<name>.provider",
             "unsupported",
             key="provider",
         )
-    ref.set_aside("api_version", "a version in the query is not supported yet")
+    ref.set_aside("api_version", "write models.<name>.provider: azure-openai and api_version")
     credential = read_credential(ref, provider)
     headers = read_headers(ref, "extra_headers")
     address = _base_url(ref) if "base_url" in ref else _endpoint(ref, protocol)
@@ -316,18 +317,75 @@ def family_of(
     return name
 
 
-def read_reliability(model: Reader) -> None:
-    """Envoy's retries, outlier detection and health checks: noted, not yet generated."""
+_RETRIED = {
+    "connect-failure": ("connect",),
+    "refused-stream": ("connect",),
+    "reset": ("reset",),
+    "reset-before-request": ("connect", "reset"),
+    "5xx": ("connect", "reset", "timeout", "500", "502", "503", "504"),
+    "gateway-error": ("502", "503", "504"),
+    "retriable-4xx": (),
+    "retriable-status-codes": ("429", "502", "503", "504"),
+}
+"""Envoy's ``retry_on`` -> what we try again after."""
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def read_duration(owner: Reader, key: str) -> float | None:
+    """``30s``, ``250ms`` or a number of seconds."""
+    text = owner.text(key)
+    if not text:
+        return None
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        owner.note(f"{text!r} is no duration such as 30s; left out", "refused", key=key)
+        return None
+    return float(found[1]) * _SECONDS[found[2] or ""] or None
+
+
+def read_reliability(model: Reader) -> dict[str, Any]:
+    """Envoy's retries and outlier detection, as a model's ``retries`` and ``breaker``."""
     reliability = model.inner("reliability")
-    for key in (
-        "lb_policy",
-        "retry_count",
-        "retry_on",
-        "consecutive_5xx",
-        "base_ejection_time",
-        "max_ejection_percent",
-        "health_check_path",
-        "health_check_interval",
-        "health_check_timeout",
-    ):
-        reliability.set_aside(key, "retries and health checks per model are not supported yet")
+    retries: dict[str, Any] = {}
+    breaker: dict[str, Any] = {}
+    if (count := reliability.whole("retry_count", high=9)) is not None:
+        retries["attempts"] = count + 1
+    said = reliability.text("retry_on")
+    if said:
+        words = [word.strip() for word in said.split(",") if word.strip()]
+        for word in [word for word in words if not _RETRIED.get(word)]:
+            why = f"{word!r} is no reason to try again here; left out"
+            reliability.note(why, "unsupported", key="retry_on")
+        on = dict.fromkeys(trouble for word in words for trouble in _RETRIED.get(word, ()))
+        if on:
+            retries["on"] = list(on)
+    if (errors := reliability.whole("consecutive_5xx")) is not None:
+        breaker["errors"] = errors
+    if pause := read_duration(reliability, "base_ejection_time"):
+        breaker["pause_s"] = pause
+        if pause > LONGEST_PAUSE_S:
+            breaker["longest_pause_s"] = pause
+    if (most := reliability.number("max_ejection_percent", low=0, high=100)) is not None:
+        breaker["most_out"] = round(most / 100, 4)
+    reliability.set_aside(
+        "lb_policy", "the better of two servers drawn at random is taken", "ignored"
+    )
+    for key in ("health_check_path", "health_check_interval", "health_check_timeout"):
+        reliability.set_aside(key, "servers are judged by the requests they get", "ignored")
+    return {name: made for name, made in (("retries", retries), ("breaker", breaker)) if made}
+
+
+LONGEST_PAUSE_S = 30.0
+"""The longest pause of a server unless the settings say another."""
+
+
+def read_api_format(model: Reader) -> dict[str, Any]:
+    """``api_format``: which API its servers speak."""
+    said = model.text("api_format")
+    if said in (None, "openai"):
+        return {}
+    if said == "anthropic":
+        return {"protocol": "anthropic"}
+    model.note(f"no API {said!r} here; OpenAI's is spoken", "unsupported", key="api_format")
+    return {}

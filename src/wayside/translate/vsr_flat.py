@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wayside.translate.keeping import read_cache, read_replay
+from wayside.translate.keeping import read_cache, read_replay, read_responses
 from wayside.translate.notes import Translation
 from wayside.translate.plugins import BLOCKED
 from wayside.translate.reading import Ledger, Reader
@@ -19,6 +19,7 @@ from wayside.translate.servers import (
     EFFORTS,
     Server,
     family_of,
+    read_api_format,
     read_credential,
     read_families,
     read_flat_endpoint,
@@ -31,6 +32,7 @@ from wayside.translate.signals import Signals, read_categories, read_signals
 from wayside.translate.vsr_v03 import (
     Draft,
     read_authz,
+    read_card,
     read_domain_threshold,
     read_entrypoints,
     read_listeners,
@@ -68,7 +70,6 @@ _FOREIGN = (
 _ASIDE = {
     "tools": "write the plugin tool_selection where tools are to be added",
     "provider_profiles": "not supported yet",
-    "response_api": "not supported yet",
     "looper": "not supported yet",
     "memory": "not supported yet",
     "vector_store": "not supported yet",
@@ -196,14 +197,8 @@ def _model(
     if loras := read_loras(model, out.taken() | {name}):
         made["loras"] = loras
     _pii_policy(model, name, out)
-    if (api_format := model.text("api_format")) not in (None, "openai"):
-        model.note(
-            f"api_format {api_format}: requests are sent in OpenAI's format so far",
-            "unsupported",
-            key="api_format",
-        )
-    for key in ("param_size", "capabilities", "quality_score", "modality", "tags"):
-        model.set_aside(key, "does not choose the model yet")
+    made.update(read_api_format(model))
+    read_card(model, made)
     return made
 
 
@@ -306,6 +301,8 @@ def _read_routing(root: Reader, out: Draft, *, whole: bool) -> None:
         out.routing["strategy"] = strategy
     caching = _cache(root, out)
     read_replay(root.inner("router_replay"), out.keeping)
+    if responses := read_responses(root.inner("response_api"), out.keeping):
+        out.top["responses"] = responses
     routing = Routing(signals, out.loras(), whole, keeping=out.keeping)
     decisions = read_decisions(root, routing)
     for category in root.each("categories"):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wayside.settings.address import parse_address
-from wayside.translate.keeping import Keeping, read_replay, read_stores
+from wayside.translate.keeping import Keeping, read_replay, read_responses, read_stores
 from wayside.translate.learned import Models
 from wayside.translate.model_catalog import read_model_catalog
 from wayside.translate.notes import Translation
@@ -23,6 +23,7 @@ from wayside.translate.routing import Routing, read_decisions
 from wayside.translate.servers import (
     EFFORTS,
     family_of,
+    read_api_format,
     read_backend,
     read_credential,
     read_families,
@@ -243,14 +244,10 @@ def _model(model: Reader, name: str, out: Draft, *, whole: bool) -> dict[str, An
         made["price"] = price
     if loras := read_loras(model, out.taken() | {name}):
         made["loras"] = loras
-    if (api_format := model.text("api_format")) not in (None, "openai"):
-        model.note(
-            f"api_format {api_format}: requests are sent in OpenAI's format so far",
-            "unsupported",
-            key="api_format",
-        )
-    model.set_aside("param_size", "sizes do not choose the model yet")
-    read_reliability(model)
+    made.update(read_api_format(model))
+    if size := _billions(model.text("param_size") or ""):
+        made["parameters_b"] = size
+    made.update(read_reliability(model))
     return made
 
 
@@ -293,6 +290,11 @@ def _card(card: Reader, out: Draft, *, whole: bool) -> None:
     own = made.pop("loras", [])
     if loras := [*own, *read_loras(card, out.taken() | {lora["name"] for lora in own})]:
         made["loras"] = loras
+    read_card(card, made)
+
+
+def read_card(card: Reader, made: dict[str, Any]) -> None:
+    """What selection algorithms read of a model."""
     if size := _billions(card.text("param_size") or ""):
         made["parameters_b"] = size
     if able := card.texts("capabilities"):
@@ -391,7 +393,6 @@ def read_global(global_: Reader, out: Draft, *, whole: bool) -> None:
     _read_management(services.inner("management_api"), out)
     for key, what in {
         "api": "limits of the classification API",
-        "response_api": "the stored Responses API",
         "observability": "traces and metrics by configuration",
         "ratelimit": "rate limits: nothing is limited",
         "startup_status": "a stored start-up status",
@@ -400,6 +401,8 @@ def read_global(global_: Reader, out: Draft, *, whole: bool) -> None:
     read_authz(services.inner("authz"), out)
     read_stores(global_.inner("stores"), out.keeping)
     read_replay(services.inner("router_replay"), out.keeping)
+    if responses := read_responses(services.inner("response_api"), out.keeping):
+        out.top["responses"] = responses
     integrations = global_.inner("integrations")
     for key in ("tools", "looper", "mcp"):
         integrations.set_aside(key, "not supported yet")
