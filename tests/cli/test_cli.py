@@ -67,7 +67,7 @@ def test_every_command_explains_itself(
     ("arguments", "says"),
     [
         (("rout", "x"), "did you mean 'route'?"),
-        (("check",), "commands: catalog, config"),
+        (("check",), "commands: calibrate, catalog, config"),
         (("config", "chek"), "'check'"),
         (("route", "--bdy", "x"), "'--body'"),
         (("--versoin",), "'--version'"),

@@ -82,8 +82,8 @@ Examples:
   wayside train fact_check                           (a checkout: the shipped model again)
   wayside train selection --help                     (which model answers best what)
 
-A row is {"text": "...", "label": "..."}, one a line; "lang", "kind", "source" and "group" (rows
-made from one sentence) may be added.""",
+A row is {"text": "buy a saw", "label": "tool"}, one a line; "lang", "kind", "source" and "group"
+(rows made from one sentence) may be added.""",
 )
 @click.argument("family")
 @click.argument("files", nargs=-1, type=_FILE)
