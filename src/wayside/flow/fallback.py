@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wayside.flow import report
+from wayside.flow.protocols import OF_TRANSLATION
 from wayside.plugins import Draft
 from wayside.vocab.errors import RequestError
-from wayside.vocab.outcome import Forward
+from wayside.vocab.outcome import Forward, HeaderPairs
 
 if TYPE_CHECKING:
     from wayside.flow import Option
@@ -86,12 +87,17 @@ class Instead:
             )
             return msgspec.structs.replace(
                 found,
-                report=report.merged(first.report, (*found.report, (FROM, name))),
+                report=report.merged(_lasting(first.report), (*found.report, (FROM, name))),
                 record=record,
                 urgency=first.urgency,
                 fallback=self,
             )
         return None
+
+
+def _lasting(pairs: HeaderPairs) -> HeaderPairs:
+    """What holds whichever model answers: not how its API differs from the client's."""
+    return tuple([pair for pair in pairs if pair[0] not in OF_TRANSLATION])
 
 
 def again(draft: Draft) -> Callable[[], Draft]:

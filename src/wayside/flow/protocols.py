@@ -66,6 +66,12 @@ def parsed(parse: type[Body], request: Request) -> Body:
     return body
 
 
+OF_TRANSLATION = frozenset({
+    "x-vsr-client-protocol", "x-vsr-upstream-protocol", "x-vsr-protocol-warnings", "request-id",
+})  # fmt: skip
+"""The headers of an answer that was translated."""
+
+
 class Departure(NamedTuple):
     """A request as it leaves, and what its answer has to go through."""
 

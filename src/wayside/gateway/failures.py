@@ -49,7 +49,7 @@ _TROUBLES: dict[str, Trouble] = {
 }
 _STATUSES: dict[int, Trouble] = {429: "429", 500: "500", 502: "502", 503: "503", 504: "504"}
 
-TOO_LONG = (b"context_length_exceeded", b"maximum context length")
+TOO_LONG = (b"context_length_exceeded", b"maximum context length", b"prompt is too long")
 """What servers say in a 400 when a prompt does not fit: OpenAI's code, and vLLM's words."""
 TOLD_MAX = 64 << 10
 """Bytes of a 400 that are read for it."""
