@@ -377,22 +377,24 @@ def _recorded(record: Record, ledger: Ledger, model: str, path: str) -> Record:
 def unanswered(algorithm: str, calls: Sequence[Call], why: str) -> RequestError:
     """What the client is told when its models gave no answer: their own word where all say the
     same of the request, 429 where all are busy, 504 where none answered in time, else 502."""
-    statuses = {call.status for call in calls}
-    one = next(iter(statuses)) if len(statuses) == 1 else None
-    status = 502
-    if one in _THE_CLIENTS or one == 429:
-        status = one
-    elif one == 0 and all("in time" in call.reason for call in calls):
-        status = 504
     what = Counter(
         f"{call.model} answered {call.status}" if call.status else f"{call.model} gave no answer"
         for call in calls
     )
     told = ", ".join(f"{n} x {text}" if n > 1 else text for text, n in what.items())
-    return RequestError(
-        f"The algorithm {algorithm} got no answer that it could use: {why}"
-        + (f" ({told})." if told else "."),
-        status=status,
-        kind="invalid_request_error" if status < 429 or status == 422 else "server_error",
+    asked = f" ({told})" if told else ""
+    error = RequestError(
+        f"The algorithm {algorithm} got no answer that it could use: {why}{asked}.",
+        status=502,
+        kind="server_error",
         code="no_answer",
     )
+    statuses = {call.status for call in calls}
+    (one,) = statuses if len(statuses) == 1 else (None,)
+    if one in _THE_CLIENTS:
+        error.status, error.kind = one, "invalid_request_error"
+    elif one == 429:
+        error.status = one
+    elif one == 0 and all("in time" in call.reason for call in calls):
+        error.status = 504
+    return error

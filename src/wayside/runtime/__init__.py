@@ -237,8 +237,11 @@ _OWN: Mapping[type[Ask[Any]], Answerer] = {Now: _now, Unguessable: _unguessable}
 
 async def _settle_all(answers: list[Any]) -> list[Any]:
     """Every answer. A coroutine begins only when it is waited for, so several go side by side."""
+    if len(answers) == 1:
+        (a,) = answers
+        return [await _settle(a) if hasattr(a, "__await__") else a]
     waiting = [a for a in answers if hasattr(a, "__await__")]
-    if len(waiting) == 1 or not any([inspect.iscoroutine(a) for a in waiting]):
+    if len(waiting) < 2 or not any([inspect.iscoroutine(a) for a in waiting]):
         return [await _settle(a) if hasattr(a, "__await__") else a for a in answers]
     settled = iter(await asyncio.gather(*[_settle(a) for a in waiting]))
     return [next(settled) if hasattr(a, "__await__") else a for a in answers]
