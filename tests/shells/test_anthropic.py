@@ -293,6 +293,35 @@ async def test_the_shells_own_errors_are_anthropics() -> None:
             assert lost.value.request_id == told["request_id"]
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.asyncio
+async def test_envoys_own_errors_are_anthropics(protocol: Protocol) -> None:
+    model = {"endpoints": ["http://127.0.0.1:9"], "protocol": protocol}
+    document = {"models": {"big": model}}
+    async with running("envoy", document) as router, client(router) as asking:
+        with pytest.raises(anthropic.InternalServerError) as lost:
+            await asking.messages.create(model="big", max_tokens=9, messages=QUESTION)
+        assert lost.value.status_code == 503
+        told: Any = lost.value.body
+        assert (told["type"], told["error"]["type"]) == ("error", "api_error")
+        assert told["request_id"]
+
+
+@pytest.mark.parametrize("status", [429, 529])
+@pytest.mark.asyncio
+async def test_errors_are_translated_behind_envoy(status: int) -> None:
+    fault = {"x-sim-fault": f"status={status}"}
+    async with routed("envoy", "openai") as (router, _), client(router) as asking:
+        with pytest.raises(anthropic.APIStatusError) as caught:
+            await asking.messages.create(
+                model="big", max_tokens=9, messages=QUESTION, extra_headers=fault
+            )
+        assert caught.value.status_code == status
+        body: Any = caught.value.body
+        assert body["error"]["type"] in ("rate_limit_error", "overloaded_error")
+        assert "Simulated fault" in body["error"]["message"]
+
+
 @pytest.mark.asyncio
 async def test_a_rate_limit_is_waited_out() -> None:
     limited = SimServer(

@@ -218,30 +218,34 @@ def _anything_but_first(words: Sequence[str]) -> str:
 
 
 def _local_replies() -> Node:
-    """Envoy's own errors in OpenAI's shape; the router's replies stay as they are."""
+    """Envoy's own errors in the client's shape; the router's replies stay as they are."""
     ours = 'response.code_details.startsWith("wayside_")'
-    theirs = _typed(
-        "envoy.access_loggers.extension_filters.cel",
-        "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        expression=f'!({ours}) && response.code_details != "direct_response"',
-    )
+    theirs = f'!({ours}) && response.code_details != "direct_response"'
+    message, code = "%LOCAL_REPLY_BODY%", "%RESPONSE_CODE_DETAILS%"
+    openai = {"message": message, "type": "server_error", "param": None, "code": code}
+    messages = {
+        "type": "error",
+        "error": {"type": "api_error", "message": f"{message} ({code})"},
+        "request_id": "%REQ(X-REQUEST-ID)%",
+    }
     return {
         "mappers": [
-            {
-                "filter": {"extension_filter": theirs},
-                "headers_to_add": _headers(_ERROR_HEADERS),
-                "body_format_override": {
-                    "json_format": {
-                        "error": {
-                            "message": "%LOCAL_REPLY_BODY%",
-                            "type": "server_error",
-                            "param": None,
-                            "code": "%RESPONSE_CODE_DETAILS%",
-                        }
-                    }
-                },
-            }
+            _mapper(f'{theirs} && request.path.startsWith("/v1/messages")', messages),
+            _mapper(theirs, {"error": openai}),
         ]
+    }
+
+
+def _mapper(when: str, body: Node) -> Node:
+    told = _typed(
+        "envoy.access_loggers.extension_filters.cel",
+        "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        expression=when,
+    )
+    return {
+        "filter": {"extension_filter": told},
+        "headers_to_add": _headers(_ERROR_HEADERS),
+        "body_format_override": {"json_format": body},
     }
 
 
