@@ -4,7 +4,7 @@ import pytest
 
 from wayside.runtime.observed import MAX_AGE_S, SAMPLES, STALE_S, Observed, percentiles
 from wayside.telemetry import Exchange, Telemetry, Usage
-from wayside.vocab.observed import Observe, Seen
+from wayside.vocab.observed import Observe, Seen, delays
 from wayside.vocab.outcome import Record, Tried
 
 
@@ -24,9 +24,10 @@ class Plane:
         self.telemetry = Telemetry()
         self.telemetry.now = self.clock
         self.telemetry.watchers = (self.observed,)
+        self.shell = "gateway"
 
     def begin(self, model: str, *, stream: bool = True, routing: float = 0.5) -> Exchange:
-        exchange = self.telemetry.begin(shell="gateway")
+        exchange = self.telemetry.begin(shell=self.shell)
         self.clock.now += routing
         exchange.routed(Record(model=model, stream=stream))
         return exchange
@@ -101,16 +102,34 @@ def test_a_whole_answer_spreads_all_its_time_over_its_tokens(plane: Plane) -> No
     assert seen.tpot_s == pytest.approx((0.25,))
 
 
-def test_first_bytes_of_streams_and_of_whole_answers_are_not_compared(plane: Plane) -> None:
-    plane.request("a", first=0.1)
-    plane.request("a", first=3.0, stream=False)
-    plane.request("b", first=2.0, stream=False)
-    one, two = plane.seen("a", "b")
-    assert one.ttft_s == pytest.approx((3.0,)), "whole answers are known of both"
-    assert two.ttft_s == pytest.approx((2.0,))
-    plane.request("b", first=0.3)
-    one, two = plane.seen("a", "b")
-    assert one.ttft_s == pytest.approx((0.1,)) and two.ttft_s == pytest.approx((0.3,))
+def test_streams_and_whole_answers_are_told_apart(plane: Plane) -> None:
+    plane.request("a", first=0.1, rest=0.4)
+    plane.request("a", first=3.0, rest=0.0, stream=False)
+    (seen,) = plane.seen("a")
+    assert seen.ttft_s == pytest.approx((0.1,)) and seen.whole_s == pytest.approx((3.0,))
+
+
+def test_a_shell_that_does_not_see_first_tokens_measures_whole_answers(plane: Plane) -> None:
+    plane.shell = "extproc"
+    plane.request("a", first=0.001, rest=2.0)
+    (seen,) = plane.seen("a")
+    assert seen.ttft_s == (None,) and seen.whole_s == pytest.approx((2.001,))
+
+
+@pytest.mark.parametrize(
+    ("seen", "found"),
+    [
+        ([((1.0,), (9.0,)), ((2.0,), (9.0,))], [1.0, 2.0]),
+        ([((1.0,), (3.0,)), ((None,), (4.0,))], [3.0, 4.0]),
+        ([((1.0,), (3.0,)), ((None,), (None,))], [1.0, None]),
+        ([((), ()), ((), ())], [None, None]),
+    ],
+)
+def test_waiting_is_to_the_first_token_where_that_is_known_of_as_many(
+    seen: list[tuple[tuple[float | None, ...], tuple[float | None, ...]]],
+    found: list[float | None],
+) -> None:
+    assert delays([Seen(ttft_s=first, whole_s=whole) for first, whole in seen]) == found
 
 
 def test_what_is_in_flight_is_of_this_moment(plane: Plane) -> None:

@@ -297,6 +297,7 @@ def _seen(seen: Seen) -> dict[str, Any]:
         "error_rate": round(seen.error_rate, 4),
         "ttft_ms": dict(zip(at, map(_ms, seen.ttft_s), strict=True)),
         "tpot_ms": dict(zip(at, map(_ms, seen.tpot_s), strict=True)),
+        "whole_ms": dict(zip(at, map(_ms, seen.whole_s), strict=True)),
         "latency_ms": _ms(seen.latency_s),
         "cache_hit": None if seen.cache_hit is None else round(seen.cache_hit, 4),
     }

@@ -30,6 +30,8 @@ WEIGHT = 0.2
 """Of the newest sample in a moving average: five requests ago counts a third."""
 _THEIRS = ("upstream_", "connect_", "dns_", "tls_")
 """How the reasons begin that speak against a model's servers, and not against its client."""
+_BLIND = frozenset({"extproc"})
+"""Shells that do not see when the first token comes."""
 Percentiles = tuple[float, ...]
 
 
@@ -65,19 +67,18 @@ class Watched:
 
     __slots__ = (
         "cache_hit",
-        "first_streamed",
-        "first_whole",
+        "first",
         "in_flight",
         "latency_s",
         "outcomes",
         "per_token",
+        "whole",
     )
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self.first_streamed, self.first_whole = Window(), Window()
-        """Seconds to the first byte; of a whole answer that is nearly all of its time."""
-        self.per_token = Window()
+        self.first, self.whole, self.per_token = Window(), Window(), Window()
+        """Seconds: to the first token, of a whole answer, per token."""
         self.outcomes = Window()
         """1 for each answer that failed, 0 for others."""
         self.latency_s: float | None = None
@@ -88,9 +89,10 @@ class Observed:
     """Collects samples as requests end (a watcher of
     :class:`~wayside.telemetry.Telemetry`), and answers :class:`Observe`.
 
-    The time to the first byte counts from the decision. Times per token need the number of tokens
-    that the model's server reports; a shell that does not see answers' bodies (Envoy's, where no
-    plugin watches them) has none.
+    Times count from the decision. Those per token need the number of tokens that the model's
+    server reports. The shell behind Envoy is shown the head of an answer, which may come long
+    before the first token, and not its body: there is the time of the whole answer, and none per
+    token.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -132,27 +134,27 @@ class Observed:
         for name, fate in fates.items():
             if fate is not None:
                 self._model(name).outcomes.add(now, float(fate))
-        if failed or not 200 <= status < 300 or not exchange.first:
-            return
-        seen, streamed = self._model(model), exchange.record.stream
-        first = exchange.first - exchange.asked_at
-        (seen.first_streamed if streamed else seen.first_whole).add(now, first)
-        if done:
-            self._finished(seen, now, exchange, first, usage)
+        if done and exchange.first:
+            self._answered(self._model(model), now, exchange, usage)
 
-    def _finished(
-        self, seen: Watched, now: float, exchange: Exchange, first: float, usage: Usage | None
+    def _answered(
+        self, seen: Watched, now: float, exchange: Exchange, usage: Usage | None
     ) -> None:
-        """All of an answer has come, the first byte of it after ``first`` seconds."""
-        whole = now - exchange.asked_at
+        """All of a good answer has come."""
+        whole, first = now - exchange.asked_at, exchange.first - exchange.asked_at
+        streamed = exchange.record.stream and exchange.shell not in _BLIND
+        if streamed:
+            seen.first.add(now, first)
+        else:
+            seen.whole.add(now, whole)
         seen.latency_s = decayed(seen.latency_s, whole, WEIGHT)
         if usage is None:
             return
         tokens = usage.completion_tokens or 0
-        if not exchange.record.stream and tokens:
-            seen.per_token.add(now, whole / tokens)
-        elif tokens > 1:
+        if streamed and tokens > 1:
             seen.per_token.add(now, (whole - first) / (tokens - 1))
+        elif not streamed and tokens:
+            seen.per_token.add(now, whole / tokens)
         if usage.prompt_tokens:
             hit = min(1.0, usage.cached / usage.prompt_tokens)
             seen.cache_hit = decayed(seen.cache_hit, hit, WEIGHT)
@@ -166,25 +168,23 @@ class Observed:
     # what is asked
 
     def answer(self, question: Observe) -> tuple[Seen, ...]:
-        """Times to the first byte are of streams where those are known of as many models as whole
-        answers are, else of whole answers: the two are not compared with each other."""
+        """At once; of this moment, or of a tenth of a second ago."""
         now = self._clock()
         held = self._told.get(question)
         if held is not None and now - held[0] < STALE_S:
             return self._live(question, held[1])
         watched = [self._models.get(name, _NOBODY) for name in question.models]
-        streamed = [w.first_streamed.values(now) for w in watched]
-        whole = [w.first_whole.values(now) for w in watched]
-        first = streamed if _known(streamed) >= _known(whole) else whole
+        at = question.percentiles
         found = []
-        for w, times in zip(watched, first, strict=True):
+        for w in watched:
             ends = w.outcomes.values(now)
             found.append(
                 Seen(
                     in_flight=w.in_flight,
                     samples=len(ends),
-                    ttft_s=percentiles(times, question.percentiles),
-                    tpot_s=percentiles(w.per_token.values(now), question.percentiles),
+                    ttft_s=percentiles(w.first.values(now), at),
+                    tpot_s=percentiles(w.per_token.values(now), at),
+                    whole_s=percentiles(w.whole.values(now), at),
                     error_rate=sum(ends) / len(ends) if ends else 0.0,
                     latency_s=w.latency_s,
                     cache_hit=w.cache_hit,
@@ -221,7 +221,3 @@ def _failed(attempt: Tried) -> bool | None:
     if attempt.outcome.startswith("status_"):
         return attempt.status >= 500 or attempt.status == 429 or None
     return attempt.outcome != "ok"
-
-
-def _known(times: list[list[float]]) -> int:
-    return sum([1 for values in times if values])

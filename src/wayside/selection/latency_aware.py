@@ -11,7 +11,7 @@ from wayside.catalog import catalog
 from wayside.selection import Candidate, Picked, told
 from wayside.settings import Settings
 from wayside.vocab.ask import Flow, ask
-from wayside.vocab.observed import Observe, Seen
+from wayside.vocab.observed import Observe, Seen, delays
 from wayside.vocab.prompt import Prompt
 from wayside.vocab.selection_math import best
 
@@ -22,7 +22,7 @@ class LatencyAwareRule(Settings):
     """Example: ``{ttft_percentile: 95, tpot_percentile: 90}``"""
 
     ttft_percentile: Percentile | None = 50.0
-    """Of the time to the first byte; `null` leaves it out."""
+    """Of the time to the first token; `null` leaves it out."""
     tpot_percentile: Percentile | None = 50.0
     """Of the time per token of output; `null` leaves it out."""
     explore: Annotated[float, Field(ge=0, le=1)] = 0.05
@@ -39,11 +39,12 @@ class LatencyAwareRule(Settings):
 class LatencyAwareSelector:
     """The candidate that has lately answered fastest.
 
-    With x_m(i) candidate i's percentile of the measure m (time to the first byte, time per token):
+    With x_m(i) candidate i's percentile of the measure m (time to the first token, per token):
 
         slowness(i) = mean over m of x_m(i) / min over j of x_m(j)
 
-    over the measures that i has samples of. The least wins; its score is 1 / slowness, so the
+    over the measures that i has samples of; where first tokens are not seen, the time of whole
+    answers stands for them. The least wins; its score is 1 / slowness, so the
     fastest in everything has 1. Source: vSR's ``pkg/selection/latency_aware.go``, which takes the
     first candidate while it has no samples. Here a candidate without samples is tried: all of
     them at random while none has any, then with probability ``explore``.
@@ -79,7 +80,7 @@ class LatencyAwareSelector:
         """Each candidate's mean of x / min x over the measures; 1 is the fastest in all."""
         measures = []
         if self._rule.ttft_percentile is not None:
-            measures.append([s.ttft_s[0] if s.ttft_s else None for s in seen])
+            measures.append(delays(seen))
         if self._rule.tpot_percentile is not None:
             measures.append([s.tpot_s[-1] if s.tpot_s else None for s in seen])
         ratios: list[list[float]] = [[] for _ in seen]

@@ -12,7 +12,7 @@ from wayside.selection import Candidate, Picked, told
 from wayside.settings import Settings
 from wayside.vocab.ask import Flow, ask
 from wayside.vocab.errors import RequestError
-from wayside.vocab.observed import ModelFacts, Observe, Seen
+from wayside.vocab.observed import ModelFacts, Observe, Seen, delays
 from wayside.vocab.prompt import Prompt
 from wayside.vocab.selection_math import best, min_max
 
@@ -42,7 +42,7 @@ class Slo(Settings):
     max_tpot_ms: PositiveFloat | None = None
     """Milliseconds per token of output, at `latency_percentile`."""
     max_ttft_ms: PositiveFloat | None = None
-    """Milliseconds to the first byte, at `latency_percentile`."""
+    """Milliseconds to the first token of a stream, at `latency_percentile`."""
     max_cost_per_1m: NonNegativeFloat | None = None
     """Price of a million tokens, half of them input and half output."""
     max_inflight: PositiveInt | None = None
@@ -73,7 +73,8 @@ class MultiFactorSelector:
 
     with each factor min-max normalised over them: 0 for the least, 1 for the greatest, 0.5 where
     all are equal. A candidate of which a factor is not known gets nothing for it. L is the mean of
-    the normalised times to the first byte and per token. The weights are divided by their sum.
+    the normalised times to the first token (of whole answers, where that is not seen) and per
+    token. The weights are divided by their sum.
     The greatest score wins; of equal ones the dice take one. Source: vSR's
     ``pkg/selection/multi_factor.go``.
     """
@@ -113,7 +114,7 @@ class MultiFactorSelector:
             return min_max(kept)
 
         quality = normal([f.quality for f in facts])
-        first = normal([_of(s.ttft_s) for s in seen])
+        first = normal(delays(seen))
         each = normal([_of(s.tpot_s) for s in seen])
         cost = normal([f.price for f in facts])
         load = normal([float(s.in_flight) for s in seen])

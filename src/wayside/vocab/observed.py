@@ -3,6 +3,7 @@ from what others said of their answers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -37,16 +38,18 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """A model as this router has lately seen it answer.
 
-    ``ttft_s`` (to the first byte) and ``tpot_s`` (per token of output after it) hold a value per
+    ``ttft_s`` (to the first token of a stream), ``tpot_s`` (per token of output) and ``whole_s``
+    (of answers that came whole, and of streams that the shell does not look into) hold a value per
     percentile asked for, ``None`` while there are no samples. ``samples`` are the answers, good
-    and bad, that the window holds. ``latency_s`` (of whole answers) and ``cache_hit`` (share of
-    the input that the model's server had cached, 0..1) are moving averages.
+    and bad, that the window holds. ``latency_s`` (of all answers) and ``cache_hit`` (share of the
+    input that the model's server had cached, 0..1) are moving averages.
     """
 
     in_flight: int = 0
     samples: int = 0
     ttft_s: tuple[float | None, ...] = ()
     tpot_s: tuple[float | None, ...] = ()
+    whole_s: tuple[float | None, ...] = ()
     error_rate: float = 0.0
     latency_s: float | None = None
     cache_hit: float | None = None
@@ -57,6 +60,19 @@ class Observe(msgspec.Struct, Ask[tuple[Seen, ...]], frozen=True):
 
     models: tuple[str, ...]
     percentiles: tuple[float, ...] = (50.0,)
+
+
+def delays(seen: Sequence[Seen], at: int = 0) -> list[float | None]:
+    """How long one waits for each model, at percentile number ``at``: to the first token or, where
+    that is known of fewer models than the time of whole answers is, for all of it. The two are
+    never compared with each other."""
+    first = [s.ttft_s[at] if s.ttft_s else None for s in seen]
+    whole = [s.whole_s[at] if s.whole_s else None for s in seen]
+    return first if _known(first) >= _known(whole) else whole
+
+
+def _known(values: list[float | None]) -> int:
+    return sum([1 for value in values if value is not None])
 
 
 # What was said of answers
