@@ -7,8 +7,14 @@ import random
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cli.conftest import Wayside
+from wayside.cli.app import load_engines
+from wayside.engines import Engines
+from wayside.runtime import compile_policy
+from wayside.settings import RouterSettings
+from wayside.vocab.errors import ConfigError
 
 SUMS = [f"what is {a} plus {b} times {a * b}" for a in range(3, 13) for b in range(3, 9)]
 TALES = [
@@ -134,3 +140,24 @@ def test_too_few_questions(wayside: Wayside, here: Path) -> None:
     Path("x.jsonl").write_text("\n".join(lines))
     found = wayside("train", "selection", "-a", "knn", "x.jsonl")
     assert found.status == 2 and "only 20 questions" in found.err
+
+
+def test_a_file_that_is_missing_or_has_not_seen_a_model_stops_the_start(
+    wayside: Wayside, rows: Path
+) -> None:
+    def problems(text: str) -> str:
+        policy = compile_policy(RouterSettings.model_validate(yaml.safe_load(text)))
+        with pytest.raises(ConfigError) as error:
+            load_engines(Engines(), policy)
+        return str(error.value)
+
+    text = BASE.replace("ALGORITHM", "kmeans")
+    assert problems(text) == (
+        "routing.decisions[0].select.kmeans.file: cannot be read: No such file or directory; "
+        "make it: `wayside train selection --algorithm kmeans ROWS.jsonl -o it.selector`"
+    )
+    assert wayside("train", "selection", "-a", "kmeans", "rows.jsonl", "-o", "it.selector").out
+    assert "it.selector was trained for kmeans, not knn" in problems(text.replace("kmeans", "knn"))
+    more = text.replace("[tales, sums]", "[tales, sum]").replace("  sums:", "  sum:")
+    assert "has never seen model 'sum'" in problems(more)
+    load_engines(Engines(), compile_policy(RouterSettings.model_validate(yaml.safe_load(text))))
