@@ -126,6 +126,6 @@ def test_bars_without_any_set_are_not_measured_and_say_so(tmp_path: Path) -> Non
 def test_bars_print_a_verdict_for_every_area(wayside: Wayside, here: Path) -> None:
     told = json.loads(wayside("eval", "bars", "--data", "none", "--json").out)
     areas = {bar["area"] for bar in told}
-    assert areas == {"domain", "calibration", "jailbreak", "personal data", "language"}
+    assert areas == {"domain", "calibration", "jailbreak", "personal data", "language", "cache"}
     language = next(bar for bar in told if bar["area"] == "language")
     assert language["verdict"] == "PASS" and language["figure"] >= 0.98

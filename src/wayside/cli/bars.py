@@ -18,6 +18,7 @@ from typing import Final, Literal
 import click
 from rich.table import Table
 
+from wayside.cli import eval_cache
 from wayside.cli.console import console, escape
 from wayside.engines import families, rows, spans
 from wayside.engines.base import Engine
@@ -112,6 +113,7 @@ def measured(own: Path, data: Path) -> Iterator[Bar]:
     yield from jailbreak_bars(own, data)
     yield from personal_bars(own, data)
     yield from language_bars(own)
+    yield from cache_bars(own)
 
 
 def domain_bars(own: Path, data: Path) -> Iterator[Bar]:
@@ -221,6 +223,21 @@ def language_bars(own: Path) -> Iterator[Bar]:
     many = len({one.label for one in chosen})
     on = f"{len(found)} sentences in {many} languages" if found else f"not held: {file}"
     yield Bar("language", "sentences of 20+ characters", "at least", 0.98, figure, on)
+
+
+def cache_bars(own: Path) -> Iterator[Bar]:
+    """Precision of semantic hits of the response cache, at its default threshold."""
+    engine = _engine("embedding")
+    for name in eval_cache.FILES:
+        file, figure, on = own / "near_miss" / name, None, f"not held: {name}"
+        if engine is not None and file.exists():
+            pairs = eval_cache.measured(eval_cache.read(file), engine.embed)
+            found = eval_cache.figures(pairs, eval_cache.DEFAULT)
+            figure = found.precision
+            on = f"near_miss/{name} ({found.near} near misses, recall {found.recall or 0:.2f})"
+        yield Bar("cache", "precision, near misses", "at least", eval_cache.BAR, figure, on)
+    for what, bar in (("medical pairs", eval_cache.BAR), ("general duplicates", 0.93)):
+        yield Bar("cache", f"precision, {what}", "at least", bar, None, "not held: a public set")
 
 
 def _engine(name: str) -> Engine | None:
