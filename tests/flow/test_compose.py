@@ -236,6 +236,40 @@ def test_a_client_of_the_responses_api_gets_a_response() -> None:
     assert told["output"][-1]["content"][0]["text"] == "synthesis by large"
 
 
+def test_cached_tokens_are_told_and_cheaper() -> None:
+    ledger = Ledger(
+        Limits(),
+        {"m": ModelFacts(name="m", prompt_per_1m=1e6, completion_per_1m=0, cached_per_1m=1e5)},
+    )
+    whole = {
+        **completion("yes"),
+        "usage": {
+            "prompt_tokens": 10,
+            "completion_tokens": 5,
+            "prompt_tokens_details": {"cached_tokens": 4},
+        },
+    }
+    spend(ledger, [2], answer=whole)
+    assert ledger.usage() == {
+        "prompt_tokens": 20,
+        "completion_tokens": 10,
+        "total_tokens": 30,
+        "prompt_tokens_details": {"cached_tokens": 8},
+    }
+    assert ledger.cost == pytest.approx(2 * (6 * 1 + 4 * 0.1))
+
+
+def test_other_settings_make_other_answers() -> None:
+    """What keeps answers tells them apart by this."""
+
+    def digest(select: str) -> str:
+        return compiled(select).recipes["default"].policies["panel"]
+
+    assert digest("fusion") == digest("{fusion: {}}")
+    assert digest("fusion") != digest("{fusion: {temperature: 0.5}}")
+    assert digest("static") == digest("weighted")  # the model they chose tells those apart
+
+
 # Plugins
 
 
@@ -412,7 +446,10 @@ def limited(**limits: Any) -> Ledger:
 
 
 def spend(
-    ledger: Ledger, batches: list[int], clock: Callable[[], float] = lambda: 0.0
+    ledger: Ledger,
+    batches: list[int],
+    clock: Callable[[], float] = lambda: 0.0,
+    answer: Any = "yes",
 ) -> list[list[bool]]:
     """Put batches of so many questions each; which were answered."""
     found: list[list[bool]] = []
@@ -431,9 +468,7 @@ def spend(
         except StopIteration:
             return found
         assert batch
-        answers = tuple(
-            clock() if isinstance(q, Now) else said(q, completion("yes")) for q in batch
-        )
+        answers = tuple(clock() if isinstance(q, Now) else said(q, answer) for q in batch)
 
 
 def test_no_more_calls_than_allowed_are_made() -> None:

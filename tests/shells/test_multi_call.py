@@ -60,6 +60,12 @@ def document(small: Sim, other: Sim, large: Sim, hung: Sim, broken: Sim) -> dict
         "hopeless": recipe("fusion", "broken", "broken"),
         "late": recipe({"ratings": {"timeout_s": 0.3}}, "hung"),
         "guarded": recipe("ratings", "small", plugins={"pii": {"action": "mask"}}),
+        "kept": recipe(
+            {"fusion": {"model": "large", "include_intermediate_responses": True}},
+            "small",
+            "other",
+            plugins={"response_cache": {"mode": "exact"}},
+        ),
         "helped": recipe({"prompt": {"model": "small"}}, "other", "large"),
     }
     return {
@@ -240,6 +246,22 @@ async def test_plugins_work_on_every_question_and_on_the_answer(shell: str, both
     (request,) = both.small.requests
     assert b"ada@example.com" not in request.body
     assert b"EMAIL_ADDRESS" in request.body
+
+
+async def test_a_composed_answer_is_kept_and_told_again(shell: str, both: Both) -> None:
+    router = both.routers[shell]
+    asked = chat(f"Keep this for {shell}.", "vllm-sr/kept")
+    key = {"authorization": f"Bearer {shell}"}
+    first = await router.ask(asked, key)
+    await router.app.runtime.settled()
+    for sim in (both.small, both.other, both.large):
+        sim.clear()
+    second = await router.ask(asked, key)
+    assert first.headers["x-vsr-response-path"] == "looper"
+    assert second.headers["x-vsr-response-path"] == "cache"
+    assert content(second) == content(first)
+    assert second.json["looper"] == first.json["looper"]
+    assert not any(sim.requests for sim in (both.small, both.other, both.large))
 
 
 async def test_a_model_that_chooses_is_accounted(shell: str, both: Both) -> None:

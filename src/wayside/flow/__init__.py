@@ -354,7 +354,8 @@ def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
     if match is not None and composer is not None and composer.selector is not None:
         algorithm, _ = recipe.selectors[match.decision.name]
         option = recipe.options[match.decision.name, composer.candidates[0]]
-        return Choice(recipe, verdicts, match, algorithm, option, composer=composer)
+        why = composer.why
+        return Choice(recipe, verdicts, match, algorithm, option, why, composer=composer)
     if match is None or not match.decision.candidates:
         unserved = recipe.options.get((match.decision.name, NO_MODEL)) if match else None
         if unserved is not None:
@@ -405,7 +406,7 @@ def _early(
     record = _record(choice, body, prompt, model="", path=early.path)
     if request.headers.get(DEBUG) == "true":
         said = (*said, *report.debug(record))
-    said = (*said, *early.report)
+    said = (*said, *early.report, *protocols.request_id(body.protocol, request))
     if early.completion is not None:
         words: bytes | None = body.told(early.completion)
     else:

@@ -89,6 +89,11 @@ class Composer:
     facts: Mapping[str, ModelFacts] = field(default_factory=dict)
     styles: Mapping[Candidate, Style] = field(default_factory=dict)
 
+    @property
+    def why(self) -> str:
+        """For those who ask where a request would go."""
+        return f"asks {', '.join(c.name for c in self.candidates)}"
+
     def ledger(self, headers: HeaderPairs = ()) -> Ledger:
         """For one request, whose ``headers`` go with every question."""
         return Ledger(self.limits, self.facts, self.styles, headers)
@@ -189,7 +194,7 @@ class Ledger:
             why = answer.reason if isinstance(answer, Failure) else "no answer"
             self.calls.append(Call(model=question.model, purpose=question.purpose, reason=why))
             return
-        found = tokens_of(answer.body) or Tokens()
+        found = (tokens_of(answer.body) if answer.succeeded else None) or Tokens()
         self.tokens += found.total
         self.cost += self._cost(question.model, found)
         self.calls.append(
@@ -214,15 +219,18 @@ class Ledger:
         written = prompt if facts.written_per_1m is None else facts.written_per_1m
         return tokens.cost(prompt, facts.completion_per_1m or 0.0, cached, written)
 
-    def usage(self) -> dict[str, int]:
+    def usage(self) -> dict[str, Any]:
         """What all calls took together, as a completion tells it."""
         prompt = sum(call.prompt_tokens for call in self.calls)
         completion = sum(call.completion_tokens for call in self.calls)
-        return {
+        usage: dict[str, Any] = {
             "prompt_tokens": prompt,
             "completion_tokens": completion,
             "total_tokens": prompt + completion,
         }
+        if cached := sum(call.cached_tokens for call in self.calls):
+            usage["prompt_tokens_details"] = {"cached_tokens": cached}
+        return usage
 
     def report(self, algorithm: str, model: str) -> HeaderPairs:
         """vSR's headers of a looper's answer (spec 1.8). ``iterations`` are calls; a model is

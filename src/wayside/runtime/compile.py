@@ -388,7 +388,7 @@ class _Compiler:
             options=options,
             plugins=by_decision,
             composers=composers,
-            policies={d.name: self.digest(d) for d in routing.decisions},
+            policies={d.name: self.digest(d, d.name in composers) for d in routing.decisions},
             default=default,
             identity=self.identity,
             projections=projections,
@@ -600,10 +600,12 @@ class _Compiler:
                 built.append(plugin)
         return tuple(sorted(built, key=_turn))
 
-    def digest(self, d: DecisionSettings) -> str:
+    def digest(self, d: DecisionSettings, composes: bool) -> str:
         """What tells a decision's answers from those under other settings: its plugins, in their
-        order, and the engines that these may ask."""
-        told = [list(d.plugins.items()), sorted(self.settings.engines.items())]
+        order, and the engines that these may ask; where its algorithm makes answers, that, too."""
+        told: list[Any] = [list(d.plugins.items()), sorted(self.settings.engines.items())]
+        if composes:
+            told += [d.selector, d.models]
         return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
 
     def read_file(self, path: str, take: Callable[[bytes], None], where: str) -> None:

@@ -12,8 +12,8 @@ from wayside.vocab.outcome import HeaderPairs
 
 
 class Lane:
-    """Lets ``width`` of its questions be under way at once. Made for one request and equal only
-    to itself; a question that must wait is not slow, so its time starts when it goes out."""
+    """Lets ``width`` of its questions be under way at once; the others wait, within their time.
+    Made for one request and equal only to itself."""
 
     __slots__ = ("__weakref__", "width")
 
