@@ -17,7 +17,7 @@ from wayside.vocab.prompt import Prompt
 from wayside.vocab.selection_math import best, min_max
 
 
-class Weights(Settings):
+class FactorWeights(Settings):
     """What each factor counts, against the others."""
 
     quality: NonNegativeFloat = 0.25
@@ -30,13 +30,13 @@ class Weights(Settings):
     """Of the requests it has under way."""
 
     @model_validator(mode="after")
-    def _some(self) -> Weights:
+    def _some(self) -> FactorWeights:
         if self.quality + self.latency + self.cost + self.load <= 0:
             raise ValueError("every weight is 0, so nothing would decide; give one a weight")
         return self
 
 
-class Slo(Settings):
+class FactorLimits(Settings):
     """Limits that a candidate has to keep. What is not known of it is taken to be kept."""
 
     max_tpot_ms: PositiveFloat | None = None
@@ -52,9 +52,9 @@ class Slo(Settings):
 class MultiFactorRule(Settings):
     """Example: ``{weights: {quality: 0.5, cost: 0.5}, slo: {max_ttft_ms: 800}}``"""
 
-    weights: Weights = Weights()
+    weights: FactorWeights = FactorWeights()
     """`quality`, `latency`, `cost`, `load`: 0.25 each."""
-    slo: Slo = Slo()
+    slo: FactorLimits = FactorLimits()
     """`max_tpot_ms`, `max_ttft_ms`, `max_cost_per_1m`, `max_inflight`: whoever is over one is
     left out."""
     latency_percentile: Annotated[float, Field(gt=0, le=100)] = 50.0
