@@ -22,6 +22,7 @@ from rich.table import Table
 
 from wayside.cli.console import console, escape
 from wayside.cli.files import config_option, load
+from wayside.flow.protocols import SERVERS
 from wayside.runtime.keys import KeyRing
 from wayside.settings import EndpointSettings, ModelSettings
 from wayside.settings.problems import suggest
@@ -253,7 +254,10 @@ def _list_models(
 ) -> dict[str, Any]:
     address = endpoint.address
     path = f"{address.base_path or '/v1'}/models"
-    headers = {"accept": "application/json", **model.headers}
+    headers = {"accept": "application/json"}
+    if model.protocol == "anthropic":
+        headers |= dict(SERVERS["anthropic"].headers)
+    headers |= model.headers
     if model.credential is not None:
         try:
             name, value = keys.resolve(model.credential, "credential").pair()

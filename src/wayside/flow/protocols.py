@@ -98,7 +98,7 @@ def depart(
         if body.protocol == "openai":
             return Departure(raw, path)
         upstream, client = _stages(body, target, None) if watched else (None, None)
-        return Departure(raw, path, True, upstream, client, _headers(request, target))
+        return Departure(raw, path, True, upstream, client, _headers(request, target, watched))
     edit = edit or body.edit()
     edit.set("model", model)
     if target.strict and not same:
@@ -129,7 +129,7 @@ def depart(
         translated=True,
         upstream=upstream,
         client=client,
-        headers=_headers(request, target),
+        headers=_headers(request, target, client is not None or upstream is not None),
         removed=() if target.protocol == "anthropic" else ("anthropic-version", "anthropic-beta"),
         report=() if same else _report(body, target, losses, request),
     )
@@ -154,25 +154,26 @@ def _stages(
     return SERVERS[target.protocol].stage(usage=usage, native=native), client
 
 
-def _headers(request: Request, target: Target) -> HeaderPairs:
+def _headers(request: Request, target: Target, staged: bool) -> HeaderPairs:
     server = SERVERS.get(target.protocol)
     ours = () if server is None else server.headers
     given = tuple([pair for pair in ours if pair[0] not in request.headers])
-    return (*given, ("accept-encoding", "identity"))  # what is compressed cannot be translated
+    # What is compressed cannot be translated.
+    return (*given, ("accept-encoding", "identity")) if staged else given
 
 
 def _report(body: Body, target: Target, losses: tuple[Loss, ...], request: Request) -> HeaderPairs:
     told: HeaderPairs = (
         ("x-vsr-client-protocol", body.protocol),
         ("x-vsr-upstream-protocol", target.protocol),
-        *_request_id(body.protocol, request),
+        *request_id(body.protocol, request),
     )
     if losses:
         told = (*told, ("x-vsr-protocol-warnings", warnings_header(losses)))
     return told
 
 
-def _request_id(protocol: str, request: Request) -> HeaderPairs:
+def request_id(protocol: str, request: Request) -> HeaderPairs:
     """Anthropic's clients look for the request's id in a header of another name."""
     given = request.headers.get("x-request-id", "") if protocol == "anthropic" else ""
     return (("request-id", given),) if given else ()
@@ -204,7 +205,7 @@ def told(error: RequestError, request: Request | None) -> tuple[bytes, HeaderPai
     if request is None:
         return openai_chat.ChatBody.error(error, ""), ()
     body = speaker(request.path, request.headers)
-    given = _request_id(body.protocol, request)
+    given = request_id(body.protocol, request)
     return body.error(error, request.headers.get("x-request-id", "")), given
 
 

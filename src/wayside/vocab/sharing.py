@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal, NamedTuple
 
-from wayside.vocab.headers import CREDENTIALS
+from wayside.vocab.headers import CREDENTIALS, USER_KEYS
 from wayside.vocab.prompt import Prompt
 
 Scope = Literal["user", "team", "tenant", "global"]
@@ -36,7 +36,7 @@ def sharers(prompt: Prompt, scope: Scope) -> Sharers | None:
     for kind in _NARROWING[_NARROWING.index(scope) :]:
         if names[kind]:
             return Sharers(kind, names[kind])
-    keys = [prompt.headers.get(name, "") for name in CREDENTIALS]
+    keys = [prompt.headers.get(name, "") for name in (*CREDENTIALS, *sorted(USER_KEYS))]
     if not any(keys):
         return None
     key = hashlib.sha256(repr(keys).encode("utf-8", "replace")).hexdigest()
