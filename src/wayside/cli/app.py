@@ -103,6 +103,7 @@ class App:
             engines=lambda: self.engines,
             settings=self.settings.management,
             experience=self.experience,
+            stores=lambda: self.stores,
         )
         self.runtime.local["/health"] = self._health
         self.runtime.local["/ready"] = self._ready

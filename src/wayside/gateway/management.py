@@ -24,6 +24,7 @@ from wayside.catalog import catalog
 from wayside.engines import Engines
 from wayside.flow.report import PLURAL
 from wayside.gateway.api import ApiError, Endpoint, Handler, error_answer
+from wayside.gateway.cache_api import CacheApi
 from wayside.gateway.classify_api import ClassifyApi
 from wayside.gateway.embeddings_api import EmbeddingsApi
 from wayside.gateway.heads import Heads
@@ -37,6 +38,7 @@ from wayside.runtime import Runtime
 from wayside.runtime.experience import Experience
 from wayside.runtime.reload import ConfigState
 from wayside.settings import ManagementSettings
+from wayside.stores import Stores
 from wayside.telemetry import Telemetry
 from wayside.telemetry.metrics import Counter
 
@@ -61,8 +63,9 @@ class Management:
         engines: Callable[[], Engines | None] = lambda: None,
         settings: ManagementSettings | None = None,
         experience: Experience | None = None,
+        stores: Callable[[], Stores] = Stores,
     ) -> None:
-        """``engines`` are those in force: a reload replaces them."""
+        """``engines`` and ``stores`` are those in force: a reload replaces them."""
         self._runtime, self._telemetry, self._state, self._ready = runtime, telemetry, state, ready
         self._started = time.time()
         most = (settings or ManagementSettings()).max_batch_size
@@ -76,6 +79,7 @@ class Management:
             *ReplayApi(runtime, lambda: telemetry.prices).endpoints(),
             *MemoryApi(runtime).endpoints(),
             *PassagesApi(runtime, most).endpoints(),
+            *CacheApi(runtime, stores).endpoints(),
             *OutcomesApi(runtime, experience or Experience()).endpoints(),
         ]
 

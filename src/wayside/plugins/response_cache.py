@@ -148,7 +148,7 @@ class ResponseCachePlugin:
     last = True
 
     def __init__(self, rule: ResponseCacheRule) -> None:
-        self._rule = rule
+        self._rule = self.rule = rule
         self._count = count()
 
     def before(self, prompt: Prompt, draft: Draft) -> Flow[None]:

@@ -57,6 +57,11 @@ class Runtime:
         self._answerers = {**_OWN, **answerers}
         self.policy = policy
 
+    def beside(self, answerers: Mapping[type[Ask[Any]], Answerer]) -> Runtime:
+        """Another runtime of the policy in force, to try something out: ``answerers`` take the
+        place of ours."""
+        return Runtime(self.policy, {**self._answerers, **answerers}, self._dice)
+
     def handle(self, request: Request) -> Outcome | Awaitable[Outcome]:
         """What to do with a request. At once, unless an engine has to be waited for."""
         try:

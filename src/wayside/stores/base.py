@@ -137,6 +137,8 @@ class Store:
     """
 
     capabilities: frozenset[Capability] = frozenset()
+    shared = False
+    """Whether other routers see what it holds."""
 
     @classmethod
     def capabilities_of(cls, rule: Any) -> frozenset[Capability]:

@@ -102,6 +102,7 @@ class RedisStore(Store):
     """In a Redis or Valkey server: shared by all processes, there after a restart."""
 
     capabilities: frozenset[Capability] = frozenset({"cache", "documents", "search"})
+    shared = True
 
     def __init__(self, rule: RedisSettings, tools: Tools) -> None:
         try:

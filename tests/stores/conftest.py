@@ -1,0 +1,17 @@
+"""The Redis store runs on uvloop, which carries production, and on plain asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+import uvloop
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories(
+    config: object, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    plain = {"asyncio": asyncio.SelectorEventLoop}
+    return {"uvloop": uvloop.new_event_loop, **plain} if "redis" in item.path.name else plain
