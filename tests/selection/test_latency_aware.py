@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
 
 from tests.selection.choosing import answers, candidates, picked, seen
 from wayside.selection.latency_aware import LatencyAwareRule, LatencyAwareSelector
@@ -47,8 +46,16 @@ def test_it_asks_for_the_percentiles_that_the_settings_name() -> None:
         return (Seen(),) * 3
 
     picked(selector(ttft_percentile=95, tpot_percentile=90), AMONG, answer)
-    picked(selector(ttft_percentile=None, tpot_percentile=90), AMONG, answer)
-    assert asked == [Observe(("a", "b", "c"), (95, 90)), Observe(("a", "b", "c"), (90,))]
+    picked(selector(tpot_percentile=90), AMONG, answer)
+    picked(selector(), AMONG, answer)
+    wanted = [(95, 90), (90,), (50, 50)]
+    assert asked == [Observe(("a", "b", "c"), percentiles) for percentiles in wanted]
+
+
+def test_a_measure_that_is_not_named_does_not_count_beside_one_that_is() -> None:
+    slow_start = (seen(900, 10), seen(100, 20))
+    assert selector(tpot_percentile=50).slowness(slow_start) == pytest.approx((1.0, 2.0))
+    assert selector(ttft_percentile=50).slowness(slow_start) == pytest.approx((9.0, 1.0))
 
 
 def test_each_percentile_is_that_of_its_own_measure() -> None:
@@ -96,8 +103,3 @@ def test_the_reason_names_the_fastest_first() -> None:
 def test_nobody_who_answers_is_a_failed_ask() -> None:
     with pytest.raises(AskFailed):
         picked(selector(), AMONG, lambda _: Failure("gone"))
-
-
-def test_something_has_to_be_measured() -> None:
-    with pytest.raises(ValidationError, match="nothing to go by"):
-        selector(ttft_percentile=None, tpot_percentile=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from wayside.catalog import catalog
 from wayside.selection import Candidate, Picked, told
@@ -21,18 +21,13 @@ Percentile = Annotated[float, Field(gt=0, le=100)]
 class LatencyAwareRule(Settings):
     """Example: ``{ttft_percentile: 95, tpot_percentile: 90}``"""
 
-    ttft_percentile: Percentile | None = 50.0
-    """Of the time to the first token; `null` leaves it out."""
-    tpot_percentile: Percentile | None = 50.0
-    """Of the time per token of output; `null` leaves it out."""
+    ttft_percentile: Percentile | None = None
+    """Of the time to the first token; the median where neither percentile is given."""
+    tpot_percentile: Percentile | None = None
+    """Of the time per token of output; the median where neither is given, left out where only the
+    other one is."""
     explore: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of requests for candidates that have no samples, while others have."""
-
-    @model_validator(mode="after")
-    def _something(self) -> LatencyAwareRule:
-        if self.ttft_percentile is None and self.tpot_percentile is None:
-            raise ValueError("nothing to go by; give ttft_percentile or tpot_percentile")
-        return self
 
 
 @catalog.register("selector", "latency_aware", settings=LatencyAwareRule, stability="beta")
@@ -79,9 +74,9 @@ class LatencyAwareSelector:
     def slowness(self, seen: Sequence[Seen]) -> tuple[float | None, ...]:
         """Each candidate's mean of x / min x over the measures; 1 is the fastest in all."""
         measures = []
-        if self._rule.ttft_percentile is not None:
+        if self._first is not None:
             measures.append(delays(seen))
-        if self._rule.tpot_percentile is not None:
+        if self._each is not None:
             measures.append([s.tpot_s[-1] if s.tpot_s else None for s in seen])
         ratios: list[list[float]] = [[] for _ in seen]
         for values in measures:
