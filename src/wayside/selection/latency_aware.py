@@ -49,9 +49,9 @@ class LatencyAwareSelector:
 
     def __init__(self, rule: LatencyAwareRule) -> None:
         self._rule = rule
-        self._at = tuple(
-            [p for p in (rule.ttft_percentile, rule.tpot_percentile) if p is not None]
-        )
+        given = (rule.ttft_percentile, rule.tpot_percentile)
+        self._first, self._each = given if any(given) else (50.0, 50.0)
+        self._at = tuple([p for p in (self._first, self._each) if p is not None])
 
     def choose(
         self, prompt: Prompt, candidates: tuple[Candidate, ...], dice: float
