@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from wayside.fleet import Fleet
@@ -210,8 +211,10 @@ async def plane(
     host: str = "127.0.0.1",
     runtime: StubRuntime | None = None,
     dice: Callable[[], float] = lambda: 0.0,
+    others: Mapping[str, Sequence[int]] = MappingProxyType({}),
     **model_settings: Any,
 ) -> AsyncIterator[Plane]:
+    """``others`` are further models, by name, with the ports of their servers."""
     runtime = runtime or StubRuntime()
     telemetry = StubTelemetry()
     endpoints = tuple(EndpointSettings(url=f"{scheme}://{host}:{p}", name=str(p)) for p in ports)
@@ -221,7 +224,13 @@ async def plane(
         tls=tls or TlsSettings(),
         **model_settings,
     )
-    fleet = Fleet({"m": model})
+    more = {
+        name: ModelSettings(
+            endpoints=tuple(EndpointSettings(url=f"http://{host}:{p}") for p in ps)
+        )
+        for name, ps in others.items()
+    }
+    fleet = Fleet({"m": model, **more})
     server = await serve_http(
         ListenSettings(port=0), runtime, fleet, telemetry, limits or LimitSettings(), dice=dice
     )
