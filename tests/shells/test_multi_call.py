@@ -14,6 +14,7 @@ import pytest_asyncio
 from openai import AsyncOpenAI
 from tests.running import SHELLS, Running, chat, running
 
+from wayside.cli.behind_envoy import patient
 from wayside.sim import (
     FaultRates,
     Sim,
@@ -246,6 +247,12 @@ async def test_plugins_work_on_every_question_and_on_the_answer(shell: str, both
     (request,) = both.small.requests
     assert b"ada@example.com" not in request.body
     assert b"EMAIL_ADDRESS" in request.body
+
+
+async def test_envoy_waits_for_as_long_as_a_decision_may_take(shell: str, both: Both) -> None:
+    app = both.routers[shell].app
+    assert app.settings.extproc.message_timeout_s == 5
+    assert patient(app).extproc.message_timeout_s == 121
 
 
 async def test_a_composed_answer_is_kept_and_told_again(shell: str, both: Both) -> None:
