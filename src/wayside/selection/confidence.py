@@ -17,7 +17,7 @@ from wayside.vocab.ask import Flow, Mark, ask
 from wayside.vocab.calls import Composed, one
 from wayside.vocab.chat import Chat, object_in, quoted
 from wayside.vocab.errors import AskFailed, ConfigError
-from wayside.vocab.logprobs import mean_logprob, mean_margin, tokens_in, within
+from wayside.vocab.logprobs import mean_logprob, mean_margin, tokens_in, with_logprobs, within
 from wayside.vocab.observed import ModelFacts
 from wayside.vocab.prompt import Prompt
 from wayside.vocab.selection_math import DEFAULT_QUALITY, size_b
@@ -166,9 +166,9 @@ class ConfidenceSelector(Composing):
         budget: Budget,
     ) -> Flow[Composed]:
         rule, chat = self.rule, Chat.read(body)
-        asking, stripped = _as_it_is(chat)
+        asking, strip = chat, None
         if rule.confidence_method in _BY_TOKENS:
-            asking, stripped = _with_logprobs(chat)
+            asking, strip = with_logprobs(chat)
         best: tuple[float, Spoken, float | None] | None = None
         ordered = self._ordered(candidates)
         for at, candidate in enumerate(ordered, start=1):
@@ -188,7 +188,8 @@ class ConfidenceSelector(Composing):
             if last:
                 return self._composed(said, None)
             sure = yield from self._confidence(chat, said, budget)
-            said = Spoken(candidate, stripped(said.completion))
+            if strip is not None:
+                said = Spoken(candidate, strip(said.completion))
             if sure is not None and sure >= self.threshold:
                 return self._composed(said, sure)
             worth = -math.inf if sure is None else sure
@@ -251,45 +252,6 @@ class ConfidenceSelector(Composing):
             return None
         marked = sum((span.end - span.start) * span.score for span in spans)
         return max(0.0, 1.0 - marked / len(text))
-
-
-Strip = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-def _as_it_is(chat: Chat) -> tuple[Chat, Strip]:
-    return chat, lambda completion: completion
-
-
-def _with_logprobs(chat: Chat) -> tuple[Chat, Strip]:
-    """The request with the log probabilities that are needed, and what takes those out of the
-    answer again that the client did not ask for."""
-    wanted = chat.get("logprobs") is True
-    top = chat.get("top_logprobs")
-    kept = top if wanted and isinstance(top, int) else 0
-    asking = chat.having({"logprobs": True, "top_logprobs": max(kept, 2)})
-
-    def strip(completion: dict[str, Any]) -> dict[str, Any]:
-        choices = [_stripped(choice, wanted, kept) for choice in completion["choices"]]
-        return {**completion, "choices": choices}
-
-    return asking, strip
-
-
-def _stripped(choice: dict[str, Any], wanted: bool, kept: int) -> dict[str, Any]:
-    logprobs = choice.get("logprobs")
-    if not wanted:
-        return {**choice, "logprobs": None}
-    if not isinstance(logprobs, dict) or kept >= 2:
-        return choice
-    content = logprobs.get("content")
-    if not isinstance(content, list):
-        return choice
-    content = [
-        {**item, "top_logprobs": list(item.get("top_logprobs") or ())[:kept]}
-        for item in content
-        if isinstance(item, dict)
-    ]
-    return {**choice, "logprobs": {**logprobs, "content": content}}
 
 
 def _arguments(choice: Mapping[str, Any]) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+from wayside.vocab.chat import Chat
 
 
 class Token(NamedTuple):
@@ -71,3 +73,38 @@ def within(tokens: list[Token], texts: list[str]) -> list[Token]:
             found.append(token)
         at = end
     return found
+
+
+Strip = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def with_logprobs(chat: Chat) -> tuple[Chat, Strip]:
+    """The request with the log probabilities that are needed, and what takes those out of the
+    answer again that the client did not ask for."""
+    wanted = chat.get("logprobs") is True
+    top = chat.get("top_logprobs")
+    kept = top if wanted and isinstance(top, int) else 0
+    asking = chat.having({"logprobs": True, "top_logprobs": max(kept, 2)})
+
+    def strip(completion: dict[str, Any]) -> dict[str, Any]:
+        choices = [_stripped(choice, wanted, kept) for choice in completion["choices"]]
+        return {**completion, "choices": choices}
+
+    return asking, strip
+
+
+def _stripped(choice: dict[str, Any], wanted: bool, kept: int) -> dict[str, Any]:
+    logprobs = choice.get("logprobs")
+    if not wanted:
+        return {**choice, "logprobs": None}
+    if not isinstance(logprobs, dict) or kept >= 2:
+        return choice
+    content = logprobs.get("content")
+    if not isinstance(content, list):
+        return choice
+    content = [
+        {**item, "top_logprobs": list(item.get("top_logprobs") or ())[:kept]}
+        for item in content
+        if isinstance(item, dict)
+    ]
+    return {**choice, "logprobs": {**logprobs, "content": content}}
