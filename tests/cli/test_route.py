@@ -152,3 +152,21 @@ def test_the_page_shows_what_is_explained(wayside: Wayside, here: Path) -> None:
 
 def without_numbers(text: str) -> list[str]:
     return [re.sub(r"[\d.]+", "0", " ".join(line.split())) for line in text.splitlines() if line]
+
+
+def test_explain_says_why_the_algorithm_chose(wayside: Wayside, here: Path) -> None:
+    (here / "wayside.yaml").write_text(
+        """
+models:
+  small: {endpoints: ["http://small:8000"], quality: 0.6}
+  big: {endpoints: ["http://big:8000"], quality: 0.9}
+routing:
+  decisions:
+    - name: all
+      models: [small, big]
+      select: {multi_factor: {weights: {quality: 1, latency: 0, cost: 0, load: 0}}}
+"""
+    )
+    said = wayside("route", "--explain", "hello")
+    assert "chosen by multi_factor among 2 (big 1, small 0)" in " ".join(said.out.split())
+    assert json.loads(wayside("route", "--json", "hello").out)["reason"] == "big 1, small 0"
