@@ -48,6 +48,9 @@ _MARKS = frozenset(
 """Signs that only punctuate, where no number or other sign stands before or after them."""
 _PRONOUNS = frozenset({"us", "it", "who", "am", "in", "or", "is", "can", "may", "all", "no"})
 """English words that are something else in capitals: US, IT, WHO."""
+NO_WORDS: Final = Words()
+_LETTERS = frozenset("AEO")
+"""Letters that are also articles and such: hepatitis A, blood of type O."""
 _CODE = re.compile(
     r"```|[{};]\s*$|^\s*(?:def |class |import |#include|SELECT\b)|=>|->|::|\(\)|[=!<>]=",
     re.MULTILINE,
@@ -74,15 +77,14 @@ def differs(asked: str, kept: str) -> str:
     if max(len(asked), len(kept)) > READ:
         return "length"
     a, b = _read(asked), _read(kept)
-    if a.tokens == b.tokens:
+    if a.tokens == b.tokens and a.tokens:
         return ""
     if a.scripts != b.scripts:
         return "language"
     language = _language(a, b)
     if language is None:
         return "language"
-    words = LANGUAGES.get(language, Words())
-    first, second = _canonical(a, words, asked), _canonical(b, words, kept)
+    first, second = _canonical(asked, language), _canonical(kept, language)
     if first == second and first:
         return ""
     return kind_of(first, second)
@@ -95,7 +97,7 @@ def form(question: str) -> str:
         return question
     read = _read(question)
     language = _language(read, read) or ""
-    return " ".join(_canonical(read, LANGUAGES.get(language, Words()), question)) or question
+    return " ".join(_canonical(question, language)) or question
 
 
 def unfit(question: str) -> Unfit:
@@ -112,11 +114,15 @@ def unfit(question: str) -> Unfit:
 
 def forget() -> None:
     """Read every text anew: for those who measure."""
-    _read.cache_clear()
+    _remembered.cache_clear()
+    _formed.cache_clear()
 
 
-@lru_cache(maxsize=4_096)
 def _read(text: str) -> _Read:
+    return _remembered(text) if len(text) <= _FRAMED else _taken_apart(text)
+
+
+def _taken_apart(text: str) -> _Read:
     plain = unicodedata.normalize("NFKC", text).translate(_PLAIN)
     found = _TOKEN.findall(plain)
     shouted = plain.isupper()
@@ -153,6 +159,8 @@ def _lower(token: str, before: str, shouted: bool) -> str:
         return str(int(low)) if not low.startswith("0") else low
     if len(token) <= 3 and _NUMBER.match(before) and not token.islower():
         return token
+    if before and not shouted and token in _LETTERS:
+        return token
     if not shouted and len(token) > 1 and token.isupper() and low in _PRONOUNS:
         return token
     return low
@@ -187,15 +195,26 @@ def _language(a: _Read, b: _Read) -> str | None:
     )
 
 
-def _canonical(read: _Read, words: Words, text: str) -> tuple[str, ...]:
-    """What is left of a text when all is gone that changes nothing."""
-    tokens = read.tokens
+def _canonical(text: str, language: str) -> tuple[str, ...]:
+    """What is left of a text when all is gone that changes nothing in ``language``."""
+    return (_formed if len(text) <= _FRAMED else _form)(text, language)
+
+
+def _form(text: str, language: str) -> tuple[str, ...]:
+    words, tokens = LANGUAGES.get(language, NO_WORDS), _read(text).tokens
     if len(text) <= _FRAMED:
         said = f" {' '.join(tokens)} "
         if words.unspaced and _UNSPACED.search(said):
             said = re.sub(r"(?<=[^\x00-\x7f]) (?=[^\x00-\x7f])", "", said)
-        for pattern, replacement in words.frames:
-            said = pattern.sub(replacement, said)
+        about_words = not words.saying.isdisjoint(tokens)
+        for pattern, replacement, polite in words.frames:
+            if not (polite and about_words):
+                said = pattern.sub(replacement, said)
         tokens = tuple(said.split())
     same = words.same
     return tuple([same.get(t, t) for t in tokens if t not in words.empty])
+
+
+# Short texts alone: 1,024 of 400 letters that are words of their own take 30 MB at most.
+_remembered = lru_cache(maxsize=1_024)(_taken_apart)
+_formed = lru_cache(maxsize=1_024)(_form)

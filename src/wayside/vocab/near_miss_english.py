@@ -12,12 +12,15 @@ telling:
     the a an is are was were do does did how what who which where when why can could should of
     to for with my i you it in on and or from that this have has not me if what's i'm don't
 empty:
-    the a an of please pls plz kindly do does me some
+    the a an of do does
+saying:
+    say said saying saies mean means meaning translate translation translated spell spelled
+    pronounce pronounced pronunciation write writing word words phrase note letter card email
+    message reply respond greeting called synonym lyrics song movie film book title
 same:
-    biggest=largest  big=large  quickly=fast  begin=start  launch=start
-    boot=start  erase=delete  remove=delete  repair=fix  purchase=buy  automobile=car
-    movie=film  movies=films  photo=picture  photos=pictures  inexpensive=cheap
-    affordable=cheap  physician=doctor  kid=child  kids=children  colour=color
+    biggest=largest  quickly=fast  begin=start  erase=delete  remove=delete  repair=fix
+    automobile=car  movie=film  movies=films  photo=picture  photos=pictures
+    inexpensive=cheap  physician=doctor  kid=child  kids=children  colour=color
     favourite=favorite  summarise=summarize  organise=organize  centre=center  litre=liter
     litres=liters  metre=meter  metres=meters  kilometre=kilometer  kilometres=kilometers
     km=kilometers  kg=kilograms  grey=gray  programme=program  directory=folder
@@ -40,14 +43,25 @@ frames:
   _(do|does|did|is|are|was|were|have|has|had|could|would|should)n'?t_(i|you|he|she|it|we
       |they|this|that|there|(?:my|your|the|a|an)_[^_]+)_ => _\1_\2_not_
   _(do|does|did|is|are|was|were|have|has|had|could|would|should)n'?t_ => _\1_not_
-  ^_(?:hi|hello|hey|dear|good_(?:morning|evening|afternoon))(?:_(?:there|all|everyone
-      |everybody|team|bot|assistant))?_ => _
-  ^_(?:a_)?(?:quick|short|simple|small)_question_ => _
-  ^_(?:so|well|ok|okay|um|sorry|excuse_me|and|also)_ => _
-  ^_(?:i_have|i've_got)_a_(?:quick_|simple_)?question_ => _
-  _(?:thanks|thank_you|thx|ty|cheers)(?:_(?:a_lot|so_much|very_much|in_advance
-      |again))*_$ => _
-  _(?:please|pls|plz)_ => _
+  ~ ^_(?:hi|hello|hey|good_(?:morning|evening|afternoon))(?:_(?:there|all|everyone
+      |everybody|team|bot|assistant))?_(?=(?:how|what|who|where|when|why|which|whose
+      |can|could|would|will|do|does|did|is|are|i|my|please|pls|tell|show|give|explain|there
+      |we)_) => _
+  ~ ^_(?:a_)?(?:quick|short|simple|small)_question_ => _
+  ~ ^_(?:so|ok|okay|um|excuse_me|and|also)_(?=(?:how|what|who|where|when|why|which|can|could
+      |would|do|does|did|is|are)_) => _
+  ~ ^_(?:i_have|i've_got)_a_(?:quick_|simple_)?question_ => _
+  ~ ^_(?:thanks|thank_you|thx)_(?=(?:how|what|who|where|when|why|which)_) => _
+  ~ _(?<!of_)(?<!my_)(?<!with_)(?<!for_)(?<!the_)(?:thanks|thank_you|thx|cheers)(?:_(?:a_lot
+      |so_much|very_much|in_advance|again))*_$ => _
+  ~ _(?:please|pls|plz|kindly)_ => _
+  _(?:explain|describe)_to_me_ => _explain_
+  _(vitamin|hepatitis|influenza|type|grade|plan|class|group|section|appendix|part|team|level
+      |option|figure|series|model|variable|line|point|answer|category|schedule|exhibit)_a_
+      => _\1_letter-a_
+  _(a|an|the)_$ => _\1-last_
+  _a_(few|little|lot|bit|number)_ => _a-\1_
+  _((?:north|south)(?:east|west)?|east|west|left|right|top|bottom|front|back)_of_ => _\1-of_
   ^_(?:can|could|would|will)_(?:you|someone|anyone|somebody)(?:_(?:help_me_and|quickly
       |briefly|just))?_(?=(?:tell|show|give|explain|list|name|write|translate|convert
       |summarise|summarize|describe|recommend|suggest|compare|check|find|help)_) => _
@@ -56,7 +70,7 @@ frames:
       |remind_me)_(?=(?:what|who|whom|whose|which|where|when|why|how|whether|if)_) => _
   ^_(?:tell|show|give)_(?:me|us)_ => _
   ^_(?:tell|show)_(?=(?:what|who|which|where|when|why|how)_) => _
-  ^_(?:i_am_|we_are_)?looking_for_ => _
+  ^_(?:i_am|we_are)_looking_for_ => _
   ^_(what|who|where|when)_((?!is_|are_|was_|were_).+)_(is|are|was|were)_$ => _\1_\3_\2_
   _what_is_the_(?:right_|correct_|proper_)?way_to_ => _howto_
   ^_(?:the_|a_)?ways?_to_ => _howto_
@@ -125,7 +139,7 @@ frames:
   _version_(?=\d) => _
   _the_number_(\d[^_]*)_ => _\1_
   ^_is_(\d[^_]*)_a_prime(?:_number)?_$ => _is_\1_prime_
-  ^_how_many_([^_]+)_(?:are|is|in)_(?:there_in_)?([^_]+_[^_]+)_$ => _convert_\2_to_\1_
+  ^_how_many_([^_]+)_(?:are|is|in)_(?:there_in_)?(\d[^_]*_[^_]+)_$ => _convert_\2_to_\1_
   ^_who_was_the_director_of_ => _who_directed_
   ^_who_(?:is|was)_the_(?:author|writer)_of_ => _who_wrote_
   ^_who_was_the_inventor_of_ => _who_invented_

@@ -13,10 +13,14 @@ telling:
     der die das ein eine ist sind war wie was wer wo wann warum ich du man und oder nicht von
     für mit auf den dem kann muss wird zu im
 empty:
-    die das ein eine bitte mal
+    die das ein eine
+saying:
+    sagt heißt bedeutet übersetze übersetzen übersetzung wort schreibt ausgesprochen lied film
 frames:
-  ^_(?:hallo|hi|hey|guten_(?:tag|morgen|abend)|moin|servus)_ => _
-  _(?:danke|vielen_dank|danke_schön|danke_im_voraus)_$ => _
+  ~ _(?:bitte|mal_eben)_ => _
+  ~ ^_(?:hallo|hi|hey|guten_(?:tag|morgen|abend)|moin|servus)_
+      (?=[^_]+_[^_]+_[^_]+_) => _
+  ~ _(?:danke|vielen_dank|danke_schön|danke_im_voraus)_$ => _
   ^_(?:kannst_du|können_sie|könntest_du|könnten_sie)_(?:mir_)?(?:bitte_)?(?:sagen
       |erklären|zeigen)_ => _
   ^_(?:sag|sage|sagen_sie|zeig|zeige|nenn|nenne|nennen_sie)_(?:mir_)? => _
@@ -41,14 +45,16 @@ telling:
     le la les un une des est sont était comment que qui quoi quel quelle où quand pourquoi je tu
     on et ou pas de du pour avec dans peut faut au aux ce sur
 empty:
-    le la les un une svp stp
-same:
-    l'=
+    le la les un une
+saying:
+    dit signifie traduis traduire traduction mot écrit prononce chanson film livre
 frames:
-  ^_(?:bonjour|salut|bonsoir|coucou|hello)_ => _
-  _(?:merci|merci_beaucoup|merci_d'avance|s'il_(?:te|vous)_plaît|s'il_(?:te
+  ~ _(?:svp|stp)_ => _
+  ~ ^_(?:bonjour|salut|bonsoir|coucou|hello)_
+      (?=[^_]+_[^_]+_[^_]+_) => _
+  ~ _(?:merci|merci_beaucoup|merci_d'avance|s'il_(?:te|vous)_plaît|s'il_(?:te
       |vous)_plait)_$ => _
-  _s'il_(?:te|vous)_pla[iî]t_ => _
+  ~ _s'il_(?:te|vous)_pla[iî]t_ => _
   ^_(?:peux-tu|pouvez-vous|pourriez-vous|pourrais-tu|tu_peux|vous_pouvez)_(?:me_
       |m')?(?:dire|expliquer|donner|montrer)_ => _
   ^_(?:dis|dites|donne|donnez|montre|montrez)-(?:moi|nous)_ => _
@@ -71,10 +77,13 @@ telling:
     del en mi puedo puede hay como que
 empty:
     el la los las un una
+saying:
+    dice dicen significa traduce traducir palabra escribe pronuncia canción película libro
 frames:
-  ^_(?:hola|buenos_días|buenas_tardes|buenas_noches|buenas|oye)_ => _
-  _(?:gracias|muchas_gracias|por_favor)_$ => _
-  _por_favor_ => _
+  ~ ^_(?:hola|buenos_días|buenas_tardes|buenas_noches|buenas|oye)_
+      (?=[^_]+_[^_]+_[^_]+_) => _
+  ~ _(?:gracias|muchas_gracias|por_favor)_$ => _
+  ~ _por_favor_ => _
   ^_(?:me_)?(?:puedes|podrías|puede|podría)(?:_decirme|_explicarme|_darme|_decir
       |_explicar|_dar)?_(?=qué_|cuál_|cómo_|cuándo_|dónde_|quién_) => _
   ^_(?:dime|dígame|dame|deme|muéstrame)_ => _
@@ -95,10 +104,13 @@ telling:
     em no na meu minha posso pode há
 empty:
     o os as um uma
+saying:
+    diz significa traduz traduzir palavra escreve fala canção filme livro
 frames:
-  ^_(?:olá|oi|bom_dia|boa_tarde|boa_noite)_ => _
-  _(?:obrigado|obrigada|muito_obrigado|por_favor)_$ => _
-  _por_favor_ => _
+  ~ ^_(?:olá|oi|bom_dia|boa_tarde|boa_noite)_
+      (?=[^_]+_[^_]+_[^_]+_) => _
+  ~ _(?:obrigado|obrigada|muito_obrigado|por_favor)_$ => _
+  ~ _por_favor_ => _
   ^_(?:você_)?(?:pode|poderia)_(?:me_)?(?:dizer|explicar|falar)_ => _
   ^_(?:me_diga|diga-me|diga|me_fale|me_diz)_ => _
   ^_(?:quero|queria|gostaria_de|preciso)_saber_ => _
@@ -117,10 +129,13 @@ telling:
     di del della nel mio posso può ha fa
 empty:
     il lo i gli le un uno una
+saying:
+    dice significa traduci tradurre parola scrive pronuncia canzone film libro
 frames:
-  ^_(?:ciao|salve|buongiorno|buonasera)_ => _
-  _(?:grazie|grazie_mille|per_favore|per_piacere)_$ => _
-  _per_(?:favore|piacere)_ => _
+  ~ ^_(?:ciao|salve|buongiorno|buonasera)_
+      (?=[^_]+_[^_]+_[^_]+_) => _
+  ~ _(?:grazie|grazie_mille|per_favore|per_piacere)_$ => _
+  ~ _per_(?:favore|piacere)_ => _
   ^_(?:mi_)?(?:puoi|può|potresti|potrebbe)_(?:dire|dirmi|spiegare|spiegarmi)_ => _
   ^_(?:dimmi|mi_dica|dammi|mostrami)_ => _
   ^_(?:voglio|vorrei|mi_piacerebbe|devo)_sapere_ => _
@@ -136,11 +151,14 @@ telling:
     de het een is zijn was hoe wat wie welke waar wanneer waarom ik je men en of niet van voor
     met op kan moet wordt naar in wonen
 empty:
-    de het een even
+    de het een
+saying:
+    zegt betekent vertaal vertalen woord schrijf spreek lied film boek
 frames:
-  ^_(?:hallo|hoi|hey|goedemorgen|goedemiddag|goedenavond|dag)_ => _
-  _(?:bedankt|dank_je|dank_u|dank_je_wel|alsjeblieft|alstublieft|aub|svp)_$ => _
-  _(?:alsjeblieft|alstublieft)_ => _
+  ~ ^_(?:hallo|hoi|hey|goedemorgen|goedemiddag|goedenavond|dag)_
+      (?=[^_]+_[^_]+_[^_]+_) => _
+  ~ _(?:bedankt|dank_je|dank_u|dank_je_wel|alsjeblieft|alstublieft|aub|svp)_$ => _
+  ~ _(?:alsjeblieft|alstublieft)_ => _
   ^_(?:kun_je|kunt_u|kan_je|zou_je|zou_u)_(?:me_|mij_)?(?:vertellen|zeggen
       |uitleggen)_ => _
   ^_(?:vertel|zeg|geef)_(?:me_|mij_)? => _

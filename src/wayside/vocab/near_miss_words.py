@@ -5,10 +5,12 @@ it is written without spaces); then, each on lines of its own or indented below:
 
 - ``telling:`` words that give the language away;
 - ``empty:`` words that change nothing;
+- ``saying:`` words by which a text speaks about words, so that "thanks" may be what it asks for;
 - ``same:`` words that mean another one, as ``biggest=largest``;
 - ``frames:`` turns of phrase and what they are turned into, as ``^_hello_ => _``. A frame is a
   regular expression over the words in lower case, in which ``_`` stands for the one space between
-  words, before the first and after the last. They are applied in this order, once each. A line
+  words, before the first and after the last. They are applied in this order, once each; those that
+  begin with ``~`` take politeness away, and only where no word of ``saying`` stands. A line
   indented further goes on with the frame before it.
 """
 
@@ -20,7 +22,13 @@ from typing import Final, NamedTuple
 
 from wayside.vocab import near_miss_eastern, near_miss_english, near_miss_western
 
-Frame = tuple[re.Pattern[str], str]
+
+class Frame(NamedTuple):
+    pattern: re.Pattern[str]
+    to: str
+    polite: bool
+
+
 NOTHING: Final[Mapping[str, str]] = {}
 
 
@@ -29,6 +37,7 @@ class Words(NamedTuple):
 
     telling: frozenset[str] = frozenset()
     empty: frozenset[str] = frozenset()
+    saying: frozenset[str] = frozenset()
     same: Mapping[str, str] = NOTHING
     frames: tuple[Frame, ...] = ()
     unspaced: bool = False
@@ -48,7 +57,7 @@ def tables(text: str) -> Iterator[tuple[str, Words]]:
                 held[-1] += line.strip()
             elif line.strip():
                 held.append(line.strip())
-        unknown = parts.keys() - {"telling", "empty", "same", "frames"}
+        unknown = parts.keys() - {"telling", "empty", "saying", "same", "frames"}
         if unknown or not set(flags) <= {"unspaced"}:
             raise ValueError(f"{name}: nobody knows {unknown or flags}")
         listed = {part: " ".join(lines).split() for part, lines in parts.items()}
@@ -57,6 +66,7 @@ def tables(text: str) -> Iterator[tuple[str, Words]]:
             Words(
                 frozenset(listed.get("telling", ())),
                 frozenset(listed.get("empty", ())),
+                frozenset(listed.get("saying", ())),
                 dict(_pair(one, "=") for one in listed.get("same", ())),
                 tuple(_frame(one) for one in parts.get("frames", ())),
                 "unspaced" in flags,
@@ -66,7 +76,8 @@ def tables(text: str) -> Iterator[tuple[str, Words]]:
 
 def _frame(line: str) -> Frame:
     pattern, to = _pair(line, "=>")
-    return re.compile(pattern.strip().replace("_", " ")), to.strip().replace("_", " ")
+    plain = pattern.removeprefix("~").strip().replace("_", " ")
+    return Frame(re.compile(plain), to.strip().replace("_", " "), pattern.startswith("~"))
 
 
 def _pair(line: str, between: str) -> tuple[str, str]:
