@@ -25,7 +25,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     it. ``body`` are its bytes in the shape of OpenAI's API, cut off where it was too long to hold
     (then it is not ``complete``); ``status`` is 0 where no answer came. ``warnings`` are what the
     client was warned of. ``path`` says who answered in a model's place, if anybody did (``cache``,
-    ``fast_response``).
+    ``fast_response``, or ``fallback``: the ``model`` named here).
     """
 
     status: int = 0
@@ -34,6 +34,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool = False
     warnings: tuple[str, ...] = ()
     path: str = ""
+    model: str = ""
 
     def completion(self) -> dict[str, Any] | None:
         """The whole completion, or ``None`` where there is none to be read."""

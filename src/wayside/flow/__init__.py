@@ -443,7 +443,16 @@ def _record(choice: Choice, body: Body, prompt: Prompt, model: str, path: str) -
     )
 
 
-def _send(choice: Choice, draft: Draft, request: Request, body: Body, prompt: Prompt) -> Forward:
+def _send(
+    choice: Choice,
+    draft: Draft,
+    request: Request,
+    body: Body,
+    prompt: Prompt,
+    *,
+    stands_in: bool = False,
+) -> Forward:
+    """The request as it goes to the model; ``stands_in`` for the one that was chosen."""
     option, served = choice.option, choice.option.served
     instead = None
     if option.fallbacks is not None:
@@ -451,7 +460,12 @@ def _send(choice: Choice, draft: Draft, request: Request, body: Body, prompt: Pr
         instead = Instead(
             option.fallbacks,
             lambda other: _send(
-                msgspec.structs.replace(choice, option=other), restored(), request, body, prompt
+                msgspec.structs.replace(choice, option=other),
+                restored(),
+                request,
+                body,
+                prompt,
+                stands_in=True,
             ),
         )
     reasoning = option.candidate.reasoning
@@ -477,7 +491,13 @@ def _send(choice: Choice, draft: Draft, request: Request, body: Body, prompt: Pr
     headers, removed = served.set_headers(request.headers), served.remove
     tap = None
     if watched or sent.upstream is not None or sent.client is not None:
-        tap = ReplyTap(draft.filters, draft.witnesses, sent.upstream, sent.client)
+        tap = ReplyTap(
+            draft.filters,
+            draft.witnesses,
+            sent.upstream,
+            sent.client,
+            stands_in=served.target.name if stands_in else "",
+        )
         draft.set["accept-encoding"] = "identity"  # what is compressed cannot be watched
     if draft.set:
         headers = (*headers, *draft.set.items())

@@ -79,6 +79,7 @@ class ReplyTap:
         "_held",
         "_makers",
         "_searched",
+        "_stands_in",
         "_started",
         "_status",
         "_taken",
@@ -99,8 +100,12 @@ class ReplyTap:
         witnesses: Sequence[Witness] = (),
         upstream: ServerStage | None = None,
         client: Stage | None = None,
+        *,
+        stands_in: str = "",
     ) -> None:
+        """``stands_in``: the model that answers in another one's place."""
         self._upstream, self._client = upstream, client
+        self._stands_in = stands_in
         self.content_type = ""
         """What the answer is once it was translated; ``""`` leaves what its server says."""
         self._makers = tuple(makers)
@@ -256,6 +261,8 @@ class ReplyTap:
             body=bytes(self._witnessed),
             complete=complete,
             warnings=tuple(self.warnings),
+            path="fallback" if self._stands_in else "",
+            model=self._stands_in,
         )
         self._witnessed = bytearray()
         witnesses, self._witnesses = self._witnesses, ()

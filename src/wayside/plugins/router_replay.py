@@ -142,7 +142,7 @@ class _Witness:
         now = yield from ask(Now())
         record.seconds = round(now - record.timestamp, 4)
         record.recipe, record.decision = route.recipe, route.decision
-        record.selected_model, record.reasoning = route.model, route.reasoning
+        record.selected_model, record.reasoning = answer.model or route.model, route.reasoning
         record.response_path = answer.path or "upstream"
         record.cache_status = "hit" if answer.path == "cache" else ""
         record.response_status, record.complete = answer.status, answer.complete
