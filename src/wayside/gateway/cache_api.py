@@ -250,7 +250,7 @@ class CacheApi:
         if name:
             if name not in used:
                 said = suggest(name[:64], tuple(used), _EVERY) if used else "none is in use"
-                raise ApiError(404, "NOT_FOUND", f"store: no cache {name[:64]!r}; {said}")
+                raise ApiError(400, "INVALID_INPUT", f"store: no cache {name[:64]!r}; {said}")
             used = {name: None}
         return {each: self._stores().store(each) for each in used}
 
