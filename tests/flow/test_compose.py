@@ -11,7 +11,7 @@ import pytest
 from tests.flow.driving import chat, outcome, policy, post
 from tests.selection.asking import completion, said
 from wayside.flow import Policy, answer
-from wayside.flow.compose import Ledger, Limits
+from wayside.flow.ledger import Ledger, Limits
 from wayside.plugins import Blocked, Draft, Witness
 from wayside.runtime.compile import compile_policy
 from wayside.selection import Candidate

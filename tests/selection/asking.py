@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from wayside.flow.compose import Composes, Ledger, Limits
+from wayside.flow.compose import Composes
+from wayside.flow.ledger import Ledger, Limits
 from wayside.selection import Candidate
 from wayside.vocab.ask import Failure, Mark, Now
 from wayside.vocab.calls import Complete, Completed, Composed

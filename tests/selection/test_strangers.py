@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.selection.asking import Asked, completion
-from wayside.flow.compose import Composes, Limits
+from wayside.flow.compose import Composes
+from wayside.flow.ledger import Limits
 from wayside.selection.confidence import ConfidenceRule, ConfidenceSelector
 from wayside.selection.fusion import FusionRule, FusionSelector
 from wayside.selection.ratings import RatingsRule, RatingsSelector
@@ -31,7 +32,7 @@ COMPOSERS: dict[str, Composes] = {
     "self_verify": ConfidenceSelector(ConfidenceRule(confidence_method="self_verify")),
 }
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=4)
     | st.dictionaries(
         st.sampled_from(

@@ -7,7 +7,8 @@ from typing import Any
 
 from wayside.dialects import Edit
 from wayside.flow import Option, Policy
-from wayside.flow.compose import Composer, Limits, Style
+from wayside.flow.compose import Composer
+from wayside.flow.ledger import Limits, Style
 from wayside.flow.reasoning import set_reasoning
 from wayside.selection import Candidate
 from wayside.settings import ModelSettings, RouterSettings
