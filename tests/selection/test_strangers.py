@@ -31,8 +31,9 @@ COMPOSERS: dict[str, Composes] = {
     "hybrid": ConfidenceSelector(ConfidenceRule(confidence_method="hybrid")),
     "self_verify": ConfidenceSelector(ConfidenceRule(confidence_method="self_verify")),
 }
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
+    st.none() | st.booleans() | st.integers() | FINITE | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=4)
     | st.dictionaries(
         st.sampled_from(
