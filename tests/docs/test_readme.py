@@ -32,7 +32,11 @@ MARKED = re.compile(r"file: |run$|background: ")
 
 def pages() -> list[Path]:
     """Every page with blocks that are to be run."""
-    found = [ROOT / "README.md", *sorted((ROOT / "examples").glob("*/README.md"))]
+    found = [
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+        *sorted((ROOT / "examples").glob("*/README.md")),
+    ]
     return [p for p in found if any(MARKED.match(b.mark) for b in blocks(p))]
 
 

@@ -413,7 +413,12 @@ def read_authz(authz: Reader, out: Draft) -> None:
     """Which headers say who is asking; credentials by user are not here yet."""
     identity = authz.inner("identity")
     found = {}
-    for theirs, ours in (("user_id_header", "user"), ("user_groups_header", "groups")):
+    for theirs, ours in (
+        ("user_id_header", "user"),
+        ("user_groups_header", "groups"),
+        ("team_id_header", "team"),
+        ("tenant_id_header", "tenant"),
+    ):
         if name := identity.text(theirs):
             found[f"{ours}_header"] = name.lower()
     if found:
