@@ -206,3 +206,10 @@ def test_responses_are_kept_in_redis() -> None:
     settings, _ = read({"version": "v0.3", "global": {"services": {"response_api": api}}})
     assert settings["responses"] == {"ttl_s": 60, "store": "responses"}
     assert settings["stores"]["responses"] == {"redis": {"url": "redis://r:6379/0"}}
+
+
+def test_teams_and_tenants_keep_their_headers() -> None:
+    identity = {"team_id_header": "X-Team", "tenant_id_header": "X-Tenant"}
+    document = {"version": "v0.3", "global": {"services": {"authz": {"identity": identity}}}}
+    settings, _ = read(document)
+    assert settings["identity"] == {"team_header": "x-team", "tenant_header": "x-tenant"}
