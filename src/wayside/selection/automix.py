@@ -58,11 +58,20 @@ class AutomixSelector:
     def __init__(self, rule: AutomixRule) -> None:
         self._rule = rule
         self._facts: dict[str, ModelFacts] = {}
+        self._chosen: dict[tuple[Candidate, ...], Picked] = {}
+        """Nothing else decides, so the candidates of the decision are weighed once."""
 
     def meet(self, facts: tuple[ModelFacts, ...]) -> None:
         self._facts = {model.name: model for model in facts}
 
     def choose(self, prompt: Prompt, candidates: tuple[Candidate, ...], dice: float) -> Picked:
+        found = self._chosen.get(candidates)
+        if found is None:
+            found = self._weigh(candidates)
+            self._chosen = {candidates: found}
+        return found
+
+    def _weigh(self, candidates: tuple[Candidate, ...]) -> Picked:
         facts = [self._facts.get(c.model) or ModelFacts(name=c.model) for c in candidates]
         rungs = ladder(facts)
         scores = self.values(facts, rungs)
