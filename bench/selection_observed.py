@@ -1,7 +1,7 @@
 """What algorithms that go by what was observed cost, and what watching requests costs.
 
-Least of several runs, in microseconds of the processor and against the cheapest algorithm (``static``) in the same
-run, since only the proportion says anything on a machine that others use. Run:
+Least of several runs, in microseconds of the processor and against the cheapest algorithm
+(``static``) in the same run, since only the proportion says anything on a machine that others use.
 
     python bench/selection_observed.py
 """
