@@ -28,7 +28,9 @@ FILES = {
 
 
 def main(arguments: list[str]) -> int:
-    held_out = {line for name in ("heldout.txt", "heldout2.txt") for line in made(name).splitlines()}
+    held_out = {
+        line for name in ("heldout.txt", "heldout2.txt") for line in made(name).splitlines()
+    }
     stale = False
     for source, target in FILES.items():
         lines = made(source).splitlines(keepends=True)
