@@ -152,8 +152,9 @@ class WorkflowsSelector(Composing):
 
     A planner and a graph of steps (LLMCompiler, Kim et al. 2023, arXiv:2312.04511; vSR's
     workflows). Steps whose needs are met run side by side, at most ``max_parallel``; the final
-    model writes the answer from all results, with the client's tools and wishes. A plan that cannot be read, or has
-    no step, is no plan: the final model then answers by itself, unless `on_error` is `fail`.
+    model writes the answer from all results, with the client's tools and wishes. A plan that
+    cannot be read, or has no step, is no plan: the final model then answers by itself, unless
+    `on_error` is `fail`.
     Nothing is kept between requests: when the answer calls tools, the request with their results
     is a new one, planned anew.
     """
