@@ -15,6 +15,7 @@ import trustme
 import yaml
 
 from wayside.extproc.envoy import _anything_but, bootstrap, bootstrap_yaml, ext_proc_filter
+from wayside.extproc.envoy_resilience import not_done
 from wayside.extproc.framed import FramedServer
 from wayside.settings import RouterSettings
 
@@ -35,6 +36,16 @@ EVERYTHING: dict[str, Any] = {
             "loras": ["mixed-sql"],
             "timeouts": {"idle_s": 900},
         },
+        "careful": {
+            "endpoints": ["10.0.0.1:80", {"url": "10.0.0.2:80", "max_in_flight": 4}],
+            "timeouts": {"first_byte_s": 20, "first_token_s": 5, "total_s": 60},
+            "retries": {"attempts": 4, "on": ["connect", "429", "503"], "budget": 0.1},
+            "breaker": {"failures": 3, "errors": 4, "error_share": 0.5, "pause_s": 2},
+            "hedge": {"after_s": 0.5},
+            "queue": {"max_in_flight": 8, "max_queue": 16, "timeout_s": 3},
+            "fallbacks": ["ip"],
+        },
+        "once": {"endpoints": ["10.0.0.3:80"], "retries": {"attempts": 1}},
         "named": {
             "endpoints": ["https://10.0.0.9"],
             "tls": {"server_name": "models.example", "ca_file": __file__},
@@ -94,7 +105,8 @@ def test_every_route_but_the_last_needs_the_header_that_only_the_router_sets() -
         assert header["name"] == "x-selected-model"
         chosen[header["string_match"]["exact"]] = route["route"]["cluster"]
         assert route["route"]["cluster"] in clusters
-        assert route["route"]["timeout"] == "0s"
+        careful = route["route"]["cluster"] == "model/careful"
+        assert route["route"]["timeout"] == ("60s" if careful else "0s")
     assert chosen["mixed-sql"] == chosen["mixed"] == "model/mixed"
     assert "nowhere" not in chosen and "weightless" not in chosen
     assert last["direct_response"]["status"] == 503
@@ -120,6 +132,53 @@ def test_each_endpoint_is_verified_by_its_own_name() -> None:
     assert clusters["model/ip"]["type"] == "STATIC"
     assert clusters["model/mixed"]["type"] == "STRICT_DNS"
     assert "transport_socket_matches" not in clusters["model/ip"]
+
+
+def test_it_does_about_failures_what_the_gateway_does() -> None:
+    manager, clusters = _parts(RouterSettings.model_validate(EVERYTHING))
+    routes = manager["route_config"]["virtual_hosts"][0]["routes"]
+    actions = {r["route"]["cluster"]: r["route"] for r in routes if "route" in r}
+    action = actions["model/careful"]
+    policy = action["retry_policy"]
+    assert policy["num_retries"] == 3
+    assert policy["retriable_status_codes"] == [429, 503]
+    words = set(policy["retry_on"].split(","))
+    assert words == {
+        "connect-failure",
+        "refused-stream",
+        "retriable-status-codes",
+        "gateway-error",  # for the hedge
+    }
+    assert policy["per_try_timeout"] == "0.5s"
+    assert action["hedge_policy"] == {"hedge_on_per_try_timeout": True}
+    (threshold,) = clusters["model/careful"]["circuit_breakers"]["thresholds"]
+    assert (threshold["max_connections"], threshold["max_pending_requests"]) == (8, 16)
+    assert threshold["retry_budget"]["budget_percent"] == {"value": 10}
+    outliers = clusters["model/careful"]["outlier_detection"]
+    assert (outliers["consecutive_5xx"], outliers["max_ejection_percent"]) == (4, 50)
+    assert outliers["base_ejection_time"] == "2s"
+    assert "retry_policy" not in actions["model/once"]
+    assert "reset" in actions["model/ip"]["retry_policy"]["retry_on"].split(",")
+
+
+def test_what_an_envoy_cannot_do_is_told() -> None:
+    document = {
+        **EVERYTHING,
+        "identity": {"trusted": True},
+        "urgency": {"groups": {"batch": -5}},
+        "routing": {"decisions": [{"name": "a", "fallbacks": ["ip"], "urgency": 3}]},
+    }
+    told = [line.partition(":")[0] for line in not_done(RouterSettings.model_validate(document))]
+    assert told == [
+        "models.careful.fallbacks",
+        "models.careful.timeouts.first_token_s",
+        "models.careful.hedge.share",
+        "models.careful.queue.timeout_s",
+        "urgency",
+        "routing.decisions[0].fallbacks",
+        "routing.decisions[0].urgency",
+    ]
+    assert not list(not_done(RouterSettings()))
 
 
 @pytest.mark.parametrize("words", [["debug"], ["debug", "skip"], ["a", "ab"], []])

@@ -6,6 +6,7 @@ import asyncio
 
 from wayside.cli.app import App
 from wayside.extproc import serve_behind_envoy
+from wayside.extproc.envoy_resilience import not_done
 from wayside.runtime.composers import longest_s
 from wayside.settings import RouterSettings
 from wayside.vocab.errors import ConfigError
@@ -24,6 +25,7 @@ class behind_envoy:
             patient(app), app.runtime, app.telemetry, log=app.log
         )
         app.on_reload.append(self._follow)
+        self._tell()
         app.serving = True
         host = f"[{where.address}]" if ":" in where.address else where.address
         url = f"http://{host}:{self._running.port}"
@@ -44,9 +46,15 @@ class behind_envoy:
 
     def _follow(self) -> None:
         """New settings: Envoy's clusters may have changed with them."""
+        self._tell()
         task = asyncio.create_task(self._replace())
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)
+
+    def _tell(self) -> None:
+        """Say which settings Envoy does not follow."""
+        for what in not_done(self._app.settings):
+            self._app.log("not done by Envoy", level="warning", what=what)
 
     async def _replace(self) -> None:
         try:

@@ -15,6 +15,7 @@ from wayside.cli.config import notes
 from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.serve import management, taken
 from wayside.extproc import serve_extproc
+from wayside.extproc.envoy_resilience import not_done
 from wayside.runtime.composers import longest_s
 from wayside.settings.address import parse_address
 
@@ -68,6 +69,8 @@ def command(
 async def serve(loaded: Loaded, update: dict[str, object]) -> None:
     """Serve until SIGTERM or SIGINT."""
     app = App(loaded, update=update, needs_endpoints=False)
+    for what in not_done(app.settings):
+        app.log("not done by Envoy", level="warning", what=what)
     where = app.settings.extproc
     stop = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):

@@ -16,6 +16,13 @@ from typing import Any, Final, Literal
 
 import yaml
 
+from wayside.extproc.envoy_resilience import (
+    breakers,
+    no_breakers,
+    outliers,
+    route_action,
+    seconds,
+)
 from wayside.settings import EndpointSettings, ModelSettings, RouterSettings
 from wayside.vocab.headers import CONTROLS, INTERNAL_NAMES, INTERNAL_PREFIXES, SELECTED_MODEL
 
@@ -114,9 +121,9 @@ def _listener(
         normalize_path=True,
         server_header_transformation="PASS_THROUGH",
         max_request_headers_kb=min(8192, max(1, math.ceil(limits.max_header_bytes / 1024))),
-        request_headers_timeout=_seconds(limits.header_timeout_s),
-        request_timeout=_seconds(limits.header_timeout_s + limits.body_timeout_s),
-        common_http_protocol_options={"idle_timeout": _seconds(limits.idle_timeout_s)},
+        request_headers_timeout=seconds(limits.header_timeout_s),
+        request_timeout=seconds(limits.header_timeout_s + limits.body_timeout_s),
+        common_http_protocol_options={"idle_timeout": seconds(limits.idle_timeout_s)},
         http2_protocol_options={
             "max_concurrent_streams": 256,
             "initial_stream_window_size": 1 << 20,
@@ -167,7 +174,7 @@ def ext_proc_filter(
         grpc_service={"envoy_grpc": {"cluster_name": cluster}, "timeout": "0s"},
         failure_mode_allow=settings.envoy.failure_mode == "open",
         status_on_error={"code": "ServiceUnavailable"},
-        message_timeout=_seconds(settings.extproc.message_timeout_s),
+        message_timeout=seconds(settings.extproc.message_timeout_s),
         processing_mode=mode,
         # Anything but host, :authority, :scheme, :method and x-envoy-*: those are Envoy's.
         allow_mode_override=True,  # an answer's body is asked for only where filters watch it
@@ -279,7 +286,6 @@ def _names(name: str, model: ModelSettings, models: Mapping[str, ModelSettings])
 
 
 def _route(name: str, model: ModelSettings, headers: Mapping[str, str]) -> Node:
-    timeouts = model.timeouts
     return {
         "match": {
             "prefix": "/",
@@ -290,19 +296,7 @@ def _route(name: str, model: ModelSettings, headers: Mapping[str, str]) -> Node:
         "route": {
             "cluster": cluster_name(name),
             "auto_host_rewrite": True,
-            "timeout": "0s",  # a stream may take as long as it goes on
-            "idle_timeout": _seconds(max(timeouts.first_byte_s, timeouts.idle_s)),
-            "retry_policy": {
-                "retry_on": "connect-failure,refused-stream",
-                "num_retries": 2,
-                "retry_host_predicate": [
-                    _typed(
-                        "envoy.retry_host_predicates.previous_hosts",
-                        "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
-                    )
-                ],
-                "host_selection_retry_max_attempts": 3,
-            },
+            **route_action(model, _typed),
         },
     }
 
@@ -349,7 +343,7 @@ def _extproc_cluster(sockets: Iterable[str]) -> Node:
             "cluster_name": "wayside_extproc",
             "endpoints": [{"lb_endpoints": endpoints}],
         },
-        "circuit_breakers": _no_breakers(),
+        "circuit_breakers": no_breakers(),
         "typed_extension_protocol_options": _protocol(
             {
                 "http2_protocol_options": {
@@ -368,20 +362,20 @@ def _cluster(name: str, model: ModelSettings, settings: RouterSettings) -> Node:
     found: Node = {
         "name": cluster_name(name),
         "type": "STRICT_DNS" if by_name else "STATIC",
-        "connect_timeout": _seconds(model.timeouts.connect_s),
+        "connect_timeout": seconds(model.timeouts.connect_s),
         "lb_policy": "LEAST_REQUEST",
         "load_assignment": {
             "cluster_name": cluster_name(name),
             "endpoints": [{"lb_endpoints": [_endpoint(e, model, heaviest) for e in endpoints]}],
         },
-        "circuit_breakers": _no_breakers(),
+        "circuit_breakers": breakers(model),
         "typed_extension_protocol_options": _protocol({"http_protocol_options": {}}),
     }
     if by_name:
         # A name that does not resolve yet must not keep the other models from being served.
         found |= {"dns_lookup_family": "ALL", "wait_for_warm_on_init": False}
     if len(endpoints) > 1:
-        found["outlier_detection"] = _OUTLIERS
+        found["outlier_detection"] = outliers(model, len(endpoints))
     found |= _transport(endpoints, model)
     return found
 
@@ -459,26 +453,6 @@ def _system_ca_file() -> str:
     return _CA_FILES[0]
 
 
-# Only failures to connect put an endpoint aside, and not for long: a model server that answers
-# 500 to one prompt may well answer the next.
-_OUTLIERS: Final[Node] = {
-    "split_external_local_origin_errors": True,
-    "consecutive_local_origin_failure": 3,
-    "enforcing_consecutive_5xx": 0,
-    "enforcing_consecutive_gateway_failure": 0,
-    "enforcing_success_rate": 0,
-    "enforcing_local_origin_success_rate": 0,
-    "base_ejection_time": "5s",
-    "max_ejection_percent": 100,
-}
-
-
-def _no_breakers() -> Node:
-    # Envoy's default of 1,024 requests per cluster is below what one model server streams.
-    most = {f"max_{what}": 1_000_000 for what in ("connections", "pending_requests", "requests")}
-    return {"thresholds": [most]}
-
-
 def _protocol(explicit: Node) -> Node:
     kind = "extensions.upstreams.http.v3.HttpProtocolOptions"
     options = {"@type": _TYPE + kind, "explicit_http_config": explicit}
@@ -494,10 +468,6 @@ def _typed(name: str, kind: str, **config: Any) -> Node:
 
 def _tcp(host: str, port: int) -> Node:
     return {"socket_address": {"address": host, "port_value": port}}
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.9f}".rstrip("0").rstrip(".") + "s"
 
 
 def _headers(pairs: Mapping[str, str], action: str = "OVERWRITE_IF_EXISTS_OR_ADD") -> list[Node]:
