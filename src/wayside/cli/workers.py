@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from wayside.cli.cache_front import cache_front
 from wayside.gateway.api import MAX_BODY_BYTES
 from wayside.settings import RouterSettings
 from wayside.telemetry import Log
@@ -104,7 +105,12 @@ class Workers:
 
 
 def fetch(
-    path: Path, method: str, target: str, body: bytes = b"", content_type: str = ""
+    path: Path,
+    method: str,
+    target: str,
+    body: bytes = b"",
+    content_type: str = "",
+    more: Mapping[str, str] | None = None,
 ) -> tuple[int, str, bytes]:
     """One HTTP request over a Unix socket: status, content type, body."""
     connection = http.client.HTTPConnection("worker", timeout=ASK_S)
@@ -113,7 +119,7 @@ def fetch(
     with sock:
         sock.connect(str(path))
         connection.sock = sock
-        headers = {"content-type": content_type} if content_type else {}
+        headers = {**({"content-type": content_type} if content_type else {}), **(more or {})}
         connection.request(method, target, body or None, headers)
         response = connection.getresponse()
         return response.status, response.getheader("content-type", ""), response.read()
@@ -197,8 +203,17 @@ def front(workers: Workers) -> Starlette:
             return Response(message, status_code=503, media_type="application/json")
         return Response(text, status_code=status, media_type=answered)
 
+    async def cache(request: Request) -> Response:
+        def ask(
+            i: int, method: str, target: str, body: bytes, headers: Mapping[str, str]
+        ) -> tuple[int, str, bytes]:
+            return fetch(workers.sockets[i], method, target, body, more=headers)
+
+        return await cache_front(request, len(workers.sockets), ask)
+
     return Starlette(
         routes=[
+            Route("/api/v1/response-cache/{what}", cache, methods=["GET", "POST"]),
             Route("/metrics", metrics),
             Route("/ready", ready),
             Route("/startup-status", ready),

@@ -101,7 +101,7 @@ def place_of(url: str) -> Place:
 class RedisStore(Store):
     """In a Redis or Valkey server: shared by all processes, there after a restart."""
 
-    capabilities: frozenset[Capability] = frozenset({"cache", "documents", "search"})
+    capabilities: frozenset[Capability] = frozenset({"cache", "documents", "search", "index"})
     shared = True
 
     def __init__(self, rule: RedisSettings, tools: Tools) -> None:
