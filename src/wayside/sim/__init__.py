@@ -10,7 +10,7 @@ metrics move, breaks on request, and remembers what it was sent. None of them ru
 """
 
 from .faults import Fault
-from .recording import Recorded, Stats
+from .recording import Recorded, Stats, Took
 from .replica import Replica
 from .serve import Sim, run, serve_sim
 from .settings import (
@@ -44,6 +44,7 @@ __all__ = [
     "Stats",
     "StatusRate",
     "TlsFiles",
+    "Took",
     "count_tokens",
     "parse_settings",
     "run",

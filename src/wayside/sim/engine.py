@@ -131,8 +131,8 @@ class Engine:
         self._changed()
         return sequence
 
-    def leave(self, sequence: Sequence, ending: str) -> None:
-        """Free the slot; `ending` is one of ENDINGS."""
+    def leave(self, sequence: Sequence, ending: str) -> int:
+        """Free the slot; `ending` is one of ENDINGS. Says how many tokens were generated."""
         now = self._clock()
         self._running.discard(sequence)
         whole = ending != "abort"
@@ -142,6 +142,7 @@ class Engine:
         self._observe(sequence, now, made)
         self._wake()
         self._changed()
+        return made
 
     def kv_usage(self) -> float:
         """Share of the cache's blocks that running sequences hold, 0..1."""

@@ -2,7 +2,7 @@
 
 import base64
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 MAX_REMEMBERED_BYTES = 64 * 1024 * 1024
 
@@ -34,6 +34,23 @@ class Recorded:
             "body_base64": base64.b64encode(self.body).decode(),
             "sni": self.sni,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """Tokens of one answer, as this server counts them: what a bill would say."""
+
+    request_id: str
+    """The `x-request-id` it was sent; empty without one."""
+    model: str
+    prompt: int
+    completion: int
+    """Generated until the answer was over, or given up: told or not."""
+    told: int
+    """Those whose events were written to the client."""
+    cached: int
+    ending: str
+    """`stop`, `length` or `abort`."""
 
 
 class Recording:
@@ -102,3 +119,33 @@ class Tally:
             connections=self.connections,
             statuses=dict(self.statuses),
         )
+
+
+MAX_TAKEN = 10_000
+
+
+class Ledger:
+    """What the last `MAX_TAKEN` answers took, and the sum of all."""
+
+    def __init__(self) -> None:
+        self.answers: deque[Took] = deque(maxlen=MAX_TAKEN)
+        self.prompt = self.completion = self.told = 0
+
+    def add(self, took: Took) -> None:
+        self.answers.append(took)
+        self.prompt += took.prompt
+        self.completion += took.completion
+        self.told += took.told
+
+    def clear(self) -> None:
+        self.answers.clear()
+        self.prompt = self.completion = self.told = 0
+
+    def as_json(self) -> dict[str, object]:
+        """For GET /_sim/usage."""
+        return {
+            "prompt": self.prompt,
+            "completion": self.completion,
+            "told": self.told,
+            "answers": [asdict(took) for took in self.answers],
+        }

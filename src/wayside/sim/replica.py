@@ -5,6 +5,7 @@ file and opens no socket; `serve.py` puts it on the network.
 """
 
 import asyncio
+import itertools
 import json
 import random
 from collections import deque
@@ -19,12 +20,13 @@ from .ask import Ask, read_body, read_chat, read_completion, read_embedding
 from .engine import FAMILIES, Engine, Sequence, Work
 from .faults import HEADER, NO_FAULT, Fault, parse_fault, roll_fault
 from .metrics import render_family
-from .recording import Recorded, Recording, Stats, Tally
+from .recording import Ledger, Recorded, Recording, Stats, Tally, Took
 from .refusal import Refusal, openai_error, phrase, vllm_error
 from .settings import SimModel, SimServer, parse_fault_rates
 from .shapes import (
     Style,
     Usage,
+    brings_token,
     chat_body,
     chat_events,
     completion_body,
@@ -37,6 +39,8 @@ from .wire import Headers, Reply, Request
 
 VLLM_VERSION = "0.10.2"
 """The version of vLLM whose behaviour is copied."""
+
+_PAGES = tuple(f"/_sim/{name}" for name in ("requests", "stats", "usage", "faults", "health"))
 
 _Route = Callable[[Request, Reply, Fault], Awaitable[None]]
 
@@ -57,6 +61,7 @@ class Replica:
         self.healthy = True
         self.recording = Recording(settings.keep)
         self.tally = Tally()
+        self.ledger = Ledger()
         self.sni_seen: deque[str | None] = deque(maxlen=max(settings.keep, 1))
         self._clock = clock
         self._today = today
@@ -256,6 +261,7 @@ class Replica:
             ending = "stop" if fault.cut is None else "abort"
         finally:
             engine.leave(sequence, ending)
+            self._took(request, sequence, model, ending, 0, 0)
 
     async def _generate(
         self, request: Request, reply: Reply, fault: Fault, ask: Ask, *, chat: bool | None
@@ -279,15 +285,17 @@ class Replica:
             reply.start(200, headers)
         sequence = await engine.enter(work)
         ending = "abort"
+        events: list[list[bytes]] = []
+        written = _Written()
         try:
             usage = Usage(prompt_tokens, work.completion_tokens, sequence.cached_tokens)
             style = self._style(request, model)
             if ask.stream and chat is None:
                 events = messages.messages_events(choices[0], usage, style.model)
-                await self._play(reply, events, sequence, headers, fault)
+                await self._play(reply, events, sequence, headers, fault, written)
             elif ask.stream:
                 events = (chat_events if chat else completion_events)(ask, choices, usage, style)
-                await self._play(reply, events, sequence, headers, fault)
+                await self._play(reply, events, sequence, headers, fault, written)
             else:
                 await self._sleep_until(sequence.last_at)
                 if chat is None:
@@ -297,7 +305,34 @@ class Replica:
                 await self._send(reply, body, headers, fault)
             ending = "abort" if fault.cut else _ending(choices)
         finally:
-            engine.leave(sequence, ending)
+            made = engine.leave(sequence, ending)
+            told = made
+            if ending == "abort":
+                sent = itertools.islice(itertools.chain(*events), written.events)
+                told = sum(brings_token(event) for event in sent)
+            self._took(request, sequence, model, ending, made, told)
+
+    def _took(
+        self,
+        request: Request,
+        sequence: Sequence,
+        model: SimModel,
+        ending: str,
+        made: int,
+        told: int,
+    ) -> None:
+        """Enter an answer in the ledger."""
+        self.ledger.add(
+            Took(
+                request_id=request.fields.get("x-request-id", ""),
+                model=model.name,
+                prompt=sequence.work.prompt_tokens,
+                completion=made,
+                told=told,
+                cached=sequence.cached_tokens,
+                ending=ending,
+            )
+        )
 
     async def _play(
         self,
@@ -306,6 +341,7 @@ class Replica:
         sequence: Sequence,
         headers: Headers,
         fault: Fault,
+        written: "_Written",
     ) -> None:
         """Write each step's events when they are due; all that are due go in one write."""
         if not self.is_provider and not reply.started:
@@ -317,7 +353,7 @@ class Replica:
             due = sequence.due(number) + late
             if due > self._clock():
                 if ready:
-                    reply.write(ready)
+                    written.write(reply, ready)
                     ready = []
                     await reply.drain()
                 await self._sleep_until(due)
@@ -325,17 +361,17 @@ class Replica:
                 reply.start(200, headers)
             for event in events:
                 if fault.cut and sent == cut_after:
-                    reply.write(ready)
+                    written.write(reply, ready)
                     await reply.cut(fault.cut.how)
                     return
                 if sent == fault.stall_after:
-                    reply.write(ready)
+                    written.write(reply, ready)
                     ready = []
                     late += fault.stall_s
                     await asyncio.sleep(fault.stall_s)
                 ready.append(event)
                 sent += 1
-        reply.write(ready)
+        written.write(reply, ready)
         if fault.cut:  # the stream was shorter than asked for: cut it where it would end
             await reply.cut(fault.cut.how)
             return
@@ -483,6 +519,11 @@ class Replica:
                 return {"requests": []}
             case "GET", "/_sim/stats":
                 return self._stats_json()
+            case "GET", "/_sim/usage":
+                return self.ledger.as_json()
+            case "DELETE", "/_sim/usage":
+                self.ledger.clear()
+                return self.ledger.as_json()
             case "PUT", "/_sim/faults":
                 self.faults = parse_fault_rates(read_body(request.body))
                 return {"set": True}
@@ -490,7 +531,7 @@ class Replica:
                 self.healthy = read_body(request.body).get("healthy") is True
                 return {"healthy": self.healthy}
             case _:
-                raise Refusal(404, "use /_sim/requests, /_sim/stats, /_sim/faults, /_sim/health")
+                raise Refusal(404, f"use {', '.join(_PAGES)}")
 
     def _stats_json(self) -> dict[str, object]:
         stats = self.stats
@@ -519,6 +560,17 @@ class Replica:
             for watcher in watchers:
                 if not watcher.done():
                     watcher.set_result(None)
+
+
+class _Written:
+    """How many events of a stream went out."""
+
+    def __init__(self) -> None:
+        self.events = 0
+
+    def write(self, reply: Reply, pieces: list[bytes]) -> None:
+        reply.write(pieces)
+        self.events += len(pieces)
 
 
 def _ending(choices: tuple[Choice, ...]) -> str:

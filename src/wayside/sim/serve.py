@@ -9,7 +9,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
-from .recording import Recorded, Stats
+from .recording import Recorded, Stats, Took
 from .replica import Replica
 from .settings import FaultRates, SimModel, SimServer, SimSettings
 from .wire import Connection, Limits
@@ -57,6 +57,11 @@ class Sim:
         return self.replica.stats
 
     @property
+    def took(self) -> tuple[Took, ...]:
+        """What the last answers took, oldest first."""
+        return tuple(self.replica.ledger.answers)
+
+    @property
     def sni_seen(self) -> tuple[str | None, ...]:
         """The server name each TLS handshake asked for, oldest first."""
         return tuple(self.replica.sni_seen)
@@ -80,8 +85,9 @@ class Sim:
         self.replica.healthy = healthy
 
     def clear(self) -> None:
-        """Forget the recorded requests; the counters stay."""
+        """Forget the recorded requests and what they took; the counters stay."""
         self.replica.recording.clear()
+        self.replica.ledger.clear()
 
     async def until(self, true: Callable[[Stats], bool], timeout_s: float = 5.0) -> Stats:
         """Wait until the stats make `true` true; raises TimeoutError."""

@@ -5,6 +5,7 @@ ids, in the name they echo, and in a few fields that only one of them has; `Styl
 """
 
 import json
+import re
 import secrets
 import string
 from dataclasses import dataclass
@@ -160,6 +161,16 @@ def embedding_body(ask: EmbeddingAsk, dimensions: int, model: str) -> bytes:
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
     return json.dumps(body).encode()
+
+
+def brings_token(event: bytes) -> bool:
+    """Whether a streamed event has a piece of the answer, and so one token of it."""
+    return _PIECE.search(event) is not None
+
+
+_PIECE = re.compile(
+    rb'"(?:content|text|arguments|partial_json)": "(?!")|"delta": \{"type": "\w+_delta"'
+)
 
 
 class _Events:
