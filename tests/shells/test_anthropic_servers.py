@@ -127,6 +127,24 @@ async def test_a_tool_is_called_and_its_result_given_back(streams: bool) -> None
         assert said[2]["content"][0]["tool_use_id"] == call.id
 
 
+@pytest.mark.asyncio
+async def test_a_response_is_answered() -> None:
+    """OpenAI's Responses API in front of Anthropic's: both translations, one after the other."""
+    async with routed("gateway", "anthropic") as (router, sim), openai_client(router) as asking:
+        said = await asking.responses.create(model="auto", input="What is seven times eight?")
+        assert said.output_text == ANSWER
+        async with asking.responses.stream(
+            model="auto", input="And nine?", previous_response_id=said.id
+        ) as stream:
+            pieces = [e.delta async for e in stream if e.type == "response.output_text.delta"]
+        assert "".join(pieces) == ANSWER
+        assert [turn["role"] for turn in sent(sim)[-1]["messages"]] == [
+            "user",
+            "assistant",
+            "user",
+        ]
+
+
 ERRORS: list[tuple[int, type[openai.APIStatusError], str]] = [
     (400, openai.BadRequestError, "invalid_request_error"),
     (401, openai.AuthenticationError, "invalid_request_error"),

@@ -53,7 +53,7 @@ def from_chat(chat: dict[str, Any]) -> tuple[dict[str, Any], tuple[Loss, ...]]:
         losses.append(Loss("info", f"default_{MAX_TOKENS}", "max_tokens"))
     said["max_tokens"] = limit
     _stops(chat.get("stop"), said, losses)
-    _turns(chat.get("messages") or [], said, losses, native=isinstance(native, dict))
+    _turns(_list(chat, "messages"), said, losses, native=isinstance(native, dict))
     _tools(chat, said, losses)
     _format(chat.get("response_format"), said, losses)
     user = chat.get("metadata")
@@ -70,8 +70,17 @@ def from_chat(chat: dict[str, Any]) -> tuple[dict[str, Any], tuple[Loss, ...]]:
 def _refuse(chat: dict[str, Any]) -> None:
     if chat.get("n") not in (None, 1):
         raise _cannot("n", "more than one answer at once")
-    if "audio" in (chat.get("modalities") or ()):
+    if "audio" in _list(chat, "modalities"):
         raise _cannot("modalities", "spoken answers")
+
+
+def _list(chat: dict[str, Any], name: str) -> list[Any]:
+    found = chat.get(name)
+    if found is None:
+        return []
+    if not isinstance(found, list):
+        raise RequestError(f"Invalid value for '{name}': expected a list.", param=name)
+    return found
 
 
 def _cannot(param: str, what: str) -> RequestError:
@@ -142,7 +151,7 @@ def _of_assistant(
         signed = {"thinking": thought, "signature": turn["signature"]}
         blocks.append({"type": "thinking", **signed})
     kept = turn.get("anthropic_blocks")
-    blocks += [block for block in kept if isinstance(block, dict)] if kept else []
+    blocks += [b for b in kept if isinstance(b, dict)] if isinstance(kept, list) else []
     blocks += _blocks(turn.get("content"), where, losses)
     if isinstance(turn.get("refusal"), str):
         blocks += _blocks(turn["refusal"], where, losses)
@@ -263,7 +272,7 @@ def _cached(holder: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tools(chat: dict[str, Any], said: dict[str, Any], losses: list[Loss]) -> None:
-    given = [*(chat.get("tools") or ()), *(chat.get("functions") or ())]
+    given = [*_list(chat, "tools"), *_list(chat, "functions")]
     native = isinstance(chat.get(EXTRA), dict)
     tools = [told for tool in given if (told := _tool(tool, losses, native)) is not None]
     if not tools:
@@ -319,7 +328,7 @@ def _format(wanted: Any, said: dict[str, Any], losses: list[Loss]) -> None:
 
 def _thinking(chat: dict[str, Any], said: dict[str, Any], losses: list[Loss]) -> None:
     """How hard to think: what was decided here goes before what the client said."""
-    effort, asked = chat.get("reasoning_effort"), chat.get("thinking")
+    effort, asked = str(chat.get("reasoning_effort")), chat.get("thinking")
     kind = asked.get("type") if isinstance(asked, dict) else None
     if kind == "disabled" or effort == "none":
         said["thinking"] = {"type": "disabled"}
@@ -327,7 +336,7 @@ def _thinking(chat: dict[str, Any], said: dict[str, Any], losses: list[Loss]) ->
         said["thinking"] = asked
     elif kind == "enabled" or (effort in BUDGETS and not said.get("thinking")):
         budget = asked.get("budget_tokens") if isinstance(asked, dict) else None
-        wanted = budget if isinstance(budget, int) else BUDGETS.get(str(effort), BUDGETS["medium"])
+        wanted = budget if isinstance(budget, int) else BUDGETS.get(effort, BUDGETS["medium"])
         room = said["max_tokens"] - 1 if budget else said["max_tokens"] // 2
         if (said.get("tool_choice") or {}).get("type") in ("any", "tool"):
             losses.append(Loss("warning", "tool_is_forced", "reasoning_effort"))
