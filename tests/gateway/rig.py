@@ -19,6 +19,7 @@ from wayside.settings.model import (
     TimeoutSettings,
     TlsSettings,
 )
+from wayside.telemetry import Meter
 from wayside.vocab.outcome import Forward, Outcome, Record, Reply, Request, Target, Tried
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -34,6 +35,7 @@ class StubExchange:
     tries: list[Tried] = field(default_factory=list)
     first: int = 0
     ends: list[tuple[int, str, bytes]] = field(default_factory=list)
+    meter: Meter | None = None
 
     def routed(self, record: Record) -> None:
         self.record = record
@@ -55,8 +57,12 @@ class StubExchange:
     def first_byte(self, status: int) -> None:
         self.first = status
 
-    def ended(self, *, status: int, reason: str = "", tail: bytes = b"") -> None:
-        self.ends.append((status, reason, tail))
+    def measure(self, *, stream: bool, leads: bool, sent: int) -> Meter:
+        self.meter = Meter(stream=stream, leads=leads, asked=sent)
+        return self.meter
+
+    def ended(self, *, status: int, reason: str = "") -> None:
+        self.ends.append((status, reason, b"" if self.meter is None else self.meter.end))
 
 
 class StubTelemetry:

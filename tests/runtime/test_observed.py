@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from wayside.runtime.observed import MAX_AGE_S, SAMPLES, STALE_S, Observed, percentiles
-from wayside.telemetry import Exchange, Telemetry, Usage
+from wayside.telemetry import Exchange, Telemetry, Tokens
 from wayside.vocab.observed import Observe, Seen, delays
 from wayside.vocab.outcome import Record, Tried
 
@@ -50,7 +50,9 @@ class Plane:
         self.clock.now += rest
         for attempt in tries:
             exchange.tried(attempt)
-        exchange.ended(status=status, reason=reason, tail=tail)
+        if tail:
+            exchange.measure(stream=stream).feed(tail)
+        exchange.ended(status=status, reason=reason)
 
     def seen(self, *models: str, at: tuple[float, ...] = (50.0,)) -> tuple[Seen, ...]:
         self.clock.now += 2 * STALE_S
@@ -100,6 +102,19 @@ def test_a_whole_answer_spreads_all_its_time_over_its_tokens(plane: Plane) -> No
     )
     (seen,) = plane.seen("a")
     assert seen.tpot_s == pytest.approx((0.25,))
+
+
+def test_a_stream_without_usage_is_counted_by_its_events(plane: Plane) -> None:
+    # one says the role, ten bring a token each, one ends it, and [DONE]
+    events = b"".join([b'data: {"choices":[]}\n\n'] * 12)
+    plane.request("a", first=0.2, rest=0.9, tail=events)
+    (seen,) = plane.seen("a")
+    assert seen.tpot_s == pytest.approx((0.1,)) and seen.cache_hit is None
+
+
+def test_a_guess_at_a_whole_answer_is_no_sample(plane: Plane) -> None:
+    plane.request("a", first=1.0, rest=0.0, stream=False, tail=b'{"choices":[]}')
+    assert plane.seen("a")[0].tpot_s == (None,)
 
 
 def test_streams_and_whole_answers_are_told_apart(plane: Plane) -> None:
@@ -258,14 +273,16 @@ def test_nothing_is_watched_unless_somebody_asks() -> None:
 
 
 def test_usage_is_read_once_for_everybody(plane: Plane) -> None:
-    found: list[Usage | None] = []
+    found: list[Tokens | None] = []
 
     class Other:
         def began(self, exchange: Exchange) -> None: ...
 
-        def ended(self, exchange: Exchange, status: int, reason: str, usage: Usage | None) -> None:
+        def ended(
+            self, exchange: Exchange, status: int, reason: str, usage: Tokens | None
+        ) -> None:
             found.append(usage)
 
     plane.telemetry.watchers += (Other(),)
     plane.request("a", tail=usage(3, 4))
-    assert found[0] is not None and found[0].completion_tokens == 4
+    assert found[0] is not None and found[0].completion == 4

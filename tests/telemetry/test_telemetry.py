@@ -29,6 +29,7 @@ USAGE = (
     b'{"usage":{"prompt_tokens":1000,"completion_tokens":200,'
     b'"prompt_tokens_details":{"cached_tokens":400},"cache_creation_input_tokens":100}}'
 )
+KINDS = ("prompt", "cached", "cache_write", "completion")
 PRICE = Price("USD", prompt=1.0, completion=10.0, cached=0.1, written=2.0)
 
 
@@ -71,7 +72,8 @@ def test_a_routed_request_is_one_line() -> None:
     found.first_byte(200)
     bench.time += 1.5
     found.first_byte(200)
-    found.ended(status=200, tail=USAGE)
+    found.measure(stream=False).feed(USAGE)
+    found.ended(status=200)
     (line,) = bench.lines()
     assert line.pop("ts").endswith("Z")
     assert line == {
@@ -92,6 +94,8 @@ def test_a_routed_request_is_one_line() -> None:
         "signals": ["domain:math"],
         "prompt_tokens": 1000,
         "completion_tokens": 200,
+        "cached_tokens": 400,
+        "cache_write_tokens": 100,
     }
 
 
@@ -121,7 +125,9 @@ def test_why_it_failed_is_said_by_the_shell_or_else_by_the_core() -> None:
 
 def test_nothing_of_the_prompt_is_in_a_line() -> None:
     bench = Bench()
-    bench.exchange(ROUTED).ended(status=200, tail=b'{"content":"SECRET"}' + USAGE)
+    found = bench.exchange(ROUTED)
+    found.measure(stream=False).feed(b'{"content":"SECRET"}' + USAGE)
+    found.ended(status=200)
     bench.telemetry.flush()
     assert "SECRET" not in bench.stream.getvalue()
     assert "SECRET" not in bench.telemetry.metrics.text().decode()
@@ -131,12 +137,14 @@ def test_a_request_ends_once() -> None:
     bench = Bench()
     found = bench.exchange(ROUTED)
     assert bench.telemetry.in_flight == 1
-    found.ended(status=200, tail=USAGE)
-    found.ended(status=500, reason="late", tail=USAGE)
+    found.measure(stream=False).feed(USAGE)
+    found.ended(status=200)
+    found.ended(status=500, reason="late")
     assert bench.telemetry.in_flight == 0
     assert len(bench.lines()) == 1
     samples = bench.samples()
-    assert samples["wayside_tokens_total{model=big,type=prompt}"] == 1000
+    tokens = {t: samples[f"wayside_tokens_total{{model=big,type={t}}}"] for t in KINDS}
+    assert tokens == {"prompt": 500, "cached": 400, "cache_write": 100, "completion": 200}
     assert samples["wayside_requests_total{decision=sums,model=big,shell=gateway,status=200}"] == 1
 
 
@@ -166,14 +174,15 @@ def test_requests_without_an_id_get_different_ones() -> None:
         # a server that counts more cached than there were is not paid for it
         ({"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 999}}, 10 * 0.1),
         ({"prompt_tokens": 10, "cache_creation_input_tokens": 999}, 10 * 2.0),
-        ({"completion_tokens": None, "prompt_tokens_details": None}, 0.0),
-        ({}, 0.0),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, 0.0),
     ],
 )
 def test_cost_is_tokens_by_their_price(usage: dict[str, Any], cost: float) -> None:
     bench = Bench()
     bench.telemetry.prices = {"big": PRICE}
-    bench.exchange(DIRECT).ended(status=200, tail=json.dumps({"usage": usage}).encode())
+    found = bench.exchange(DIRECT)
+    found.measure(stream=False).feed(json.dumps({"usage": usage}).encode())
+    found.ended(status=200)
     (line,) = bench.lines()
     assert line["cost"] == pytest.approx(cost / 1e6)
     assert bench.samples()["wayside_cost_total{currency=USD,model=big}"] == pytest.approx(
@@ -184,7 +193,9 @@ def test_cost_is_tokens_by_their_price(usage: dict[str, Any], cost: float) -> No
 def test_a_model_without_a_price_has_no_cost() -> None:
     bench = Bench()
     bench.telemetry.prices = {"other": PRICE}
-    bench.exchange(DIRECT).ended(status=200, tail=USAGE)
+    found = bench.exchange(DIRECT)
+    found.measure(stream=False).feed(USAGE)
+    found.ended(status=200)
     assert "cost" not in bench.lines()[0]
     assert not any("cost_total" in name for name in bench.samples())
 
@@ -196,7 +207,8 @@ def test_compatible_names_show_the_same_numbers() -> None:
         found = bench.exchange(ROUTED)
         bench.time += 0.02
         found.first_byte()
-        found.ended(status=200, tail=USAGE)
+        found.measure(stream=False).feed(USAGE)
+        found.ended(status=200)
     bench.exchange(DIRECT).ended(status=503)
     samples = bench.samples()
     for ours, theirs, value in (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wayside.telemetry import Usage, usage_of
+from wayside.vocab.usage import Tokens, tokens_in
 
 ANSWER = {
     "id": "chatcmpl-1",
@@ -24,29 +24,29 @@ ANSWER = {
 }
 
 
-def counts(usage: Usage | None) -> tuple[int | None, int | None, int] | None:
-    return usage and (usage.prompt_tokens, usage.completion_tokens, usage.cached)
+def counts(usage: Tokens | None) -> tuple[int | None, int | None, int] | None:
+    return usage and (usage.prompt, usage.completion, usage.cached)
 
 
 @pytest.mark.parametrize("indent", [None, 1, 4])
 def test_counts_are_read_however_the_json_is_laid_out(indent: int | None) -> None:
-    assert counts(usage_of(json.dumps(ANSWER, indent=indent).encode())) == (12, 2, 8)
+    assert counts(tokens_in(json.dumps(ANSWER, indent=indent).encode())) == (12, 2, 8)
     tight = json.dumps(ANSWER, separators=(",", ":")).encode()
-    assert counts(usage_of(tight)) == (12, 2, 8)
+    assert counts(tokens_in(tight)) == (12, 2, 8)
 
 
 def test_a_tail_that_begins_anywhere_is_read_right_or_not_at_all() -> None:
     raw = json.dumps(ANSWER).encode()
     begins = raw.index(b'"usage"')
     for cut in range(len(raw)):
-        assert counts(usage_of(raw[cut:])) == ((12, 2, 8) if cut <= begins else None)
+        assert counts(tokens_in(raw[cut:])) == ((12, 2, 8) if cut <= begins else None)
 
 
 def test_a_tail_that_ends_early_is_not_guessed_at() -> None:
     raw = json.dumps(ANSWER).encode()
     closes = raw.index(b', "system_fingerprint"')
     for cut in range(len(raw)):
-        assert counts(usage_of(raw[:cut])) == ((12, 2, 8) if cut >= closes else None)
+        assert counts(tokens_in(raw[:cut])) == ((12, 2, 8) if cut >= closes else None)
 
 
 def test_the_last_count_of_a_stream_is_the_one() -> None:
@@ -55,7 +55,7 @@ def test_the_last_count_of_a_stream_is_the_one() -> None:
         b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":9}}\n\n'
         b"data: [DONE]\n\n"
     )
-    assert counts(usage_of(stream)) == (5, 9, 0)
+    assert counts(tokens_in(stream)) == (5, 9, 0)
 
 
 def test_chunks_without_a_count_are_passed_over() -> None:
@@ -64,8 +64,8 @@ def test_chunks_without_a_count_are_passed_over() -> None:
         b'data: {"usage":{"prompt_tokens":5,"completion_tokens":9}}\n\n'
         b'data: {"usage":null}\n\ndata: [DONE]\n\n'
     )
-    assert counts(usage_of(stream)) == (5, 9, 0)
-    assert usage_of(b'data: {"usage":null}\n\n' * 50) is None
+    assert counts(tokens_in(stream)) == (5, 9, 0)
+    assert tokens_in(b'data: {"usage":null}\n\n' * 50) is None
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_chunks_without_a_count_are_passed_over() -> None:
     ],
 )
 def test_what_is_no_count_is_none(tail: bytes) -> None:
-    assert usage_of(tail) is None
+    assert tokens_in(tail) is None
 
 
 @given(
@@ -100,8 +100,10 @@ def test_text_of_an_answer_cannot_pass_for_a_count(before: str, hostile: str) ->
         "usage": {"prompt_tokens": 1, "completion_tokens": 2},
         "choices": [{"message": {"content": before + hostile, "tool_calls": [hostile]}}],
     }
-    assert counts(usage_of(json.dumps(answer).encode())) == (1, 2, 0)
-    assert counts(usage_of(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))) == (
+    assert counts(tokens_in(json.dumps(answer).encode())) == (1, 2, 0)
+    assert counts(
+        tokens_in(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
+    ) == (
         1,
         2,
         0,
@@ -110,5 +112,5 @@ def test_text_of_an_answer_cannot_pass_for_a_count(before: str, hostile: str) ->
 
 @given(st.binary(max_size=300))
 def test_no_bytes_at_all_are_an_error(tail: bytes) -> None:
-    usage_of(b'"usage":{' + tail)
-    usage_of(tail)
+    tokens_in(b'"usage":{' + tail)
+    tokens_in(tail)

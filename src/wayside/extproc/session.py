@@ -452,7 +452,8 @@ class Session:
         if authority is not None:
             headers["host"] = authority
         try:
-            outcome = self.door.runtime.handle(Request(method, path, headers, body))
+            asked = Request(method, path, headers, body, metered=False)
+            outcome = self.door.runtime.handle(asked)
         except Exception as error:  # noqa: BLE001  a bug must cost one request, not the server
             return self.resume(error)
         if isinstance(outcome, (Forward, Reply)):

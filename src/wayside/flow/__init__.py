@@ -49,6 +49,7 @@ from wayside.vocab.outcome import (
 )
 from wayside.vocab.prompt import NOTHING, Prompt
 from wayside.vocab.taught import Taught
+from wayside.vocab.usage import tokens_told
 from wayside.vocab.verdict import SignalRef, Verdict, Verdicts
 
 MODELS_PATH = "/v1/models"
@@ -226,6 +227,7 @@ def _pass_through(served: Served, request: Request, body: Body) -> Forward:
         report=report,
         record=record,
         tap=tap,
+        trim=sent.trim,
     )
     if served.fallbacks is None:
         return forward
@@ -404,6 +406,12 @@ def _early(
     decision = choice.match.decision.name if choice.match else ""
     said = report.early(early.path, choice.recipe.name, decision, choice.algorithm)
     record = _record(choice, body, prompt, model="", path=early.path)
+    if early.path == "cache" and early.completion is not None:
+        record = msgspec.structs.replace(
+            record,
+            saved=tokens_told(early.completion.get("usage")),
+            saved_model=choice.option.served.target.name,
+        )
     if request.headers.get(DEBUG) == "true":
         said = (*said, *report.debug(record))
     said = (*said, *early.report, *protocols.request_id(body.protocol, request))
@@ -507,6 +515,7 @@ def _send(
         target=served.target,
         path=sent.path,
         tap=tap,
+        trim=sent.trim,
         body=sent.body,
         changed=sent.body is not request.body,
         set_headers=headers,
@@ -617,7 +626,9 @@ def _count(policy: Policy, request: Request, path: str) -> Outcome:
         raise unknown_model(body.model)
     if served is None or served.target.protocol != "anthropic" or policy.guard is not None:
         return messages.counted(body)
-    return _pass_through(served, request, body)
+    counting = _pass_through(served, request, body)
+    free = msgspec.structs.replace(counting.record, billed=False)
+    return msgspec.structs.replace(counting, record=free)
 
 
 def _other_path(policy: Policy, request: Request, path: str) -> Outcome | Flow[Outcome]:

@@ -23,8 +23,9 @@ from wayside.dialects import (
 )
 from wayside.dialects.anthropic_messages import MessagesBody, MessagesServer, check_key
 from wayside.dialects.stage import Loss, ServerStage, Stage, warnings_header
+from wayside.dialects.trim import ask, asked
 from wayside.vocab.errors import RequestError
-from wayside.vocab.outcome import HeaderPairs, Request, ServerProtocol, Target
+from wayside.vocab.outcome import HeaderPairs, Request, ServerProtocol, Target, Trim
 
 BODIES: Mapping[str, type[Body]] = {
     openai_chat.PATH: openai_chat.ChatBody,
@@ -84,6 +85,8 @@ class Departure(NamedTuple):
     headers: HeaderPairs = ()
     removed: tuple[str, ...] = ()
     report: HeaderPairs = ()
+    trim: Trim = ""
+    """Usage that the server was asked for, and the client did not ask for."""
 
 
 def depart(
@@ -96,6 +99,9 @@ def depart(
         raw = request.body if model == body.model else body.renamed(model)
         path = upstream_path(target, request.path)
         if body.protocol == "openai":
+            if body.stream and request.metered:
+                raw, trim = asked(raw, target.usage)
+                return Departure(raw, path, trim=trim)
             return Departure(raw, path)
         upstream, client = _stages(body, target, None) if watched else (None, None)
         return Departure(raw, path, True, upstream, client, _headers(request, target, watched))
@@ -105,9 +111,12 @@ def depart(
         only_openai(edit)
     losses: tuple[Loss, ...]
     if target.protocol == "openai":
+        trim = ""
+        if body.stream:
+            trim = _ask_for_usage(edit, target, same=same, metered=request.metered)
         raw, losses = body.plain(edit)
         if same:
-            return Departure(raw, upstream_path(target, request.path))
+            return Departure(raw, upstream_path(target, request.path), trim=trim)
         path = openai_chat.PATH
     else:
         if not body.translates:
@@ -133,6 +142,18 @@ def depart(
         removed=() if target.protocol == "anthropic" else ("anthropic-version", "anthropic-beta"),
         report=() if same else _report(body, target, losses, request),
     )
+
+
+def _ask_for_usage(edit: Edit, target: Target, *, same: bool, metered: bool) -> Trim:
+    """In a chat that streams. Clients of another API get their counts from the stage that tells
+    them the answer, which takes those of each event, too."""
+    if same:
+        return ask(edit, target.usage) if metered else ""
+    if target.usage == "asked":
+        edit.drop("stream_options")
+    elif target.usage == "each":
+        edit.set_inside("stream_options", "continuous_usage_stats", True)
+    return ""
 
 
 def only_openai(edit: Edit) -> None:

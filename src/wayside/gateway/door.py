@@ -22,7 +22,7 @@ from wayside.gateway.chunks import BadChunk, Chunks
 from wayside.gateway.errand import Errand
 from wayside.gateway.failures import FAILURES
 from wayside.gateway.head import ALLOWED, CHUNKED, RequestHead, ResponseHead, read_request
-from wayside.gateway.passage import AS_IS, TAIL, Passage
+from wayside.gateway.passage import Passage
 from wayside.gateway.ports import Exchange
 from wayside.gateway.replies import (
     ERROR_REPORT,
@@ -51,7 +51,6 @@ LINGER_BYTES = 1 << 20
 IDLE, HEAD, BODY, CHUNKS, BUSY, LINGER, CLOSING = range(7)
 
 _BARE = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\0")
-_CHUNK_BETWEEN = re.compile(rb"\r\n[0-9A-Fa-f]+(?:;[^\r\n]*)?\r\n")
 
 
 class Door(asyncio.Protocol):
@@ -331,8 +330,9 @@ class Door(asyncio.Protocol):
     def _take_tap(self, forward: Forward) -> None:
         head = self.head
         self._tap = forward.tap
-        # Chunks would be in the filters' way.
-        self.wants_plain = forward.tap is not None or (head is not None and head.old)
+        # Chunks would be in the way of filters.
+        watched = forward.tap is not None or forward.trim
+        self.wants_plain = bool(watched) or (head is not None and head.old)
 
     def rerouted(self, forward: Forward) -> None:
         """Another model is asked in the place of the one that was chosen."""
@@ -463,15 +463,9 @@ class Door(asyncio.Protocol):
         self.exchange = None
         if self._tap is not None:
             self.server.runtime.after(self._tap.settle())
-        tail = b""
-        passage = self.passage
-        if passage is not None:
-            tail = passage.lead + passage.tail[-TAIL:]
-            if tail and passage.framing == AS_IS and b"\r\n" in tail:
-                tail = _CHUNK_BETWEEN.sub(b"", tail)
         self.head = None
         self._forget()
-        exchange.ended(status=status, reason=reason, tail=tail)
+        exchange.ended(status=status, reason=reason)
 
     def give_up(self, status: int, reason: str) -> None:
         """Stop whatever is under way for a client that is gone."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wayside.dialects.trim import Trimmer
 from wayside.flow.protocols import shell_broken
 from wayside.flow.report import merged
 from wayside.gateway.attempt import NEVER, Attempt
 from wayside.gateway.head import CHUNKED, ResponseHead, compressed
+from wayside.gateway.ports import Meter
 from wayside.gateway.replies import content_type_line, encode_pairs
 from wayside.gateway.upstream import Upstream
 from wayside.gateway.watch import Watch
@@ -20,10 +22,6 @@ from wayside.vocab.outcome import Ended, Forward, HeaderPairs, Tap
 if TYPE_CHECKING:
     from wayside.gateway.door import Door
 
-TAIL = 4096
-"""Bytes of a response's end kept for its usage."""
-LEAD = 2048
-"""Bytes of a response's beginning kept where its API counts the input there."""
 LINE_MAX = 1 << 20
 """Bytes of a stream without a line's end before it is broken off."""
 
@@ -41,20 +39,22 @@ class Passage:
         "_idle_s",
         "_leads",
         "_line",
+        "_meter",
         "_open",
         "_report",
         "_said",
+        "_sent",
         "_stream",
         "_tap",
+        "_trim",
+        "_trimmer",
         "_until",
         "_upstream",
         "_waits",
         "_watch",
         "_watched",
         "framing",
-        "lead",
         "status",
-        "tail",
         "wants_plain",
     )
 
@@ -81,10 +81,12 @@ class Passage:
         self.wants_plain = door.wants_plain
         self.framing = AS_IS
         self.status = 0
-        self.tail = b""
-        self.lead = b""
-        """The body's first bytes, where its API counts the input there."""
         self._leads = forward.target.protocol == "anthropic"
+        self._sent = len(forward.body)
+        self._meter: Meter | None = None
+        self._trim = forward.trim
+        self._trimmer: Trimmer | None = None
+        """Of a stream whose usage the client did not ask for."""
 
     def begin(self, head: ResponseHead, first: bytes) -> None:
         """The head is here, and the body's first bytes."""
@@ -98,6 +100,13 @@ class Passage:
                 self._upstream.pause()
         self._said = head.status
         self._stream = head.stream
+        self._meter = meter = exchange.measure(
+            stream=head.stream, leads=self._leads, sent=self._sent
+        )
+        if self._trim and head.stream and head.length < 0:
+            self._trimmer = Trimmer(self._trim)
+        if first:
+            meter.feed(first)
         exchange.first_byte(head.status)
         if tap is not None and self._begin_watch(tap, head):
             self._respond_watched(head, first)
@@ -114,24 +123,19 @@ class Passage:
                 self.framing = TO_CLOSE
             else:
                 parts.append(b"transfer-encoding: chunked\r\n")
-                if head.length != CHUNKED:
+                if head.length != CHUNKED or self._trim:
                     self.framing = RECHUNKED
         if request.close or door.server.draining:
             request.close = True
             parts.append(b"connection: close\r\n")
         parts.append(b"x-request-id: %b\r\n\r\n" % exchange.request_id.encode("latin-1"))
+        if first and self._trimmer is not None:
+            first = self._trimmer.feed(first)
         if first:
-            self.tail = first
-            self._lead(first)
             parts.append(
                 b"%x\r\n%b\r\n" % (len(first), first) if self.framing == RECHUNKED else first
             )
         door.transport.write(b"".join(parts))
-
-    def _lead(self, data: bytes) -> None:
-        if self._leads:
-            self.lead += data[: LEAD - len(self.lead)]
-            self._leads = len(self.lead) < LEAD
 
     def _wait(self) -> None:
         """Set the deadline for what comes next."""
@@ -152,16 +156,17 @@ class Passage:
         if self._stream and not self._has_lines(data):
             self._broken("upstream_line_too_long")
             return
-        self.tail = data if len(data) >= TAIL else self.tail[-TAIL:] + data
-        if self._leads:
-            self._lead(data)
+        assert self._meter is not None
+        self._meter.feed(data)
         if self._watch is not None:
             self._watch.push(data)
             self._spare()
             return
-        if self.framing == RECHUNKED:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        self._door.transport.write(data)
+        if self._trimmer is not None:
+            data = self._trimmer.feed(data)
+            if not data:
+                return
+        self._write(data)
 
     def _has_lines(self, data: bytes) -> bool:
         """Whether a stream's lines end now and then. The CRLF around chunks is no line's end,
@@ -183,6 +188,9 @@ class Passage:
         if self._watch is not None:
             self._watch.end()
             return
+        rest = b"" if self._trimmer is None else self._trimmer.rest()
+        if rest:
+            self._write(rest)
         if self.framing == RECHUNKED:
             self._door.transport.write(b"0\r\n\r\n")
         self._door.finish(self.status)
@@ -246,8 +254,6 @@ class Passage:
             self.framing = TO_CLOSE if self._is_old else RECHUNKED
             self._write_watched_head(head, self._report, length=None)
         if first:
-            self.tail = first
-            self._lead(first)
             watch.push(first)
 
     def _write_watched_head(
@@ -276,10 +282,16 @@ class Passage:
         door.transport.write(b"".join(parts))
 
     def _released(self, data: bytes) -> None:
+        if self._trimmer is not None:
+            data = self._trimmer.feed(data)
+        if data:
+            self._write(data)
+        self._spare()
+
+    def _write(self, data: bytes) -> None:
         if self.framing == RECHUNKED:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self._door.transport.write(data)
-        self._spare()
 
     def _spare(self) -> None:
         """Spare the model the rest of an answer that a filter has ended."""
@@ -298,6 +310,9 @@ class Passage:
         if head is None:
             if ended.body:
                 self._released(ended.body)
+            rest = b"" if self._trimmer is None else self._trimmer.rest()
+            if rest:
+                self._write(rest)
             if self.framing == RECHUNKED:
                 door.transport.write(b"0\r\n\r\n")
             door.finish(self.status, ended.reason)
@@ -361,7 +376,8 @@ class Passage:
         ends with its connection (HTTP/1.0) needs a reset to say so.
         """
         door = self._door
-        boundary = boundary and self._at_event_boundary()
+        # Chunks of our own end with every write.
+        boundary = (boundary or self._trimmer is not None) and self._at_event_boundary()
         path, headers = door.asked()
         door.end(self.status, reason)
         if self.framing == TO_CLOSE:
@@ -376,7 +392,9 @@ class Passage:
         """Whether the client's event stream can take one more event, in a chunk of its own."""
         if not self._stream or self.framing == TO_CLOSE:
             return False
-        tail = self.tail
+        if self._trimmer is not None:
+            return True  # it passes on whole events only
+        tail = b"" if self._meter is None else self._meter.tail
         if self.framing == AS_IS:
             tail = tail[:-2]  # the CRLF that ends a chunk
         return tail.endswith((b"\n\n", b"\r\n\r\n"))

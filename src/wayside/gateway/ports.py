@@ -25,6 +25,14 @@ class Runtime(Protocol):
         ...
 
 
+class Meter(Protocol):
+    """Counts what an answer took as its body goes by; ``tail`` are its last bytes."""
+
+    tail: bytes
+
+    def feed(self, data: bytes) -> None: ...
+
+
 class Exchange(Protocol):
     """One request's log line and metrics; :meth:`ended` is called exactly once."""
 
@@ -47,7 +55,11 @@ class Exchange(Protocol):
 
     def first_byte(self, status: int) -> None: ...
 
-    def ended(self, *, status: int, reason: str = "", tail: bytes = b"") -> None: ...
+    def measure(self, *, stream: bool, leads: bool, sent: int) -> Meter:
+        """An answer begins; its body goes to the meter."""
+        ...
+
+    def ended(self, *, status: int, reason: str = "") -> None: ...
 
 
 class Telemetry(Protocol):

@@ -19,7 +19,7 @@ from wayside.flow import Policy
 from wayside.flow.judging import Judged, Routing, Table, added, lesson
 from wayside.runtime.shelf import Shelf
 from wayside.settings import LearningSettings
-from wayside.telemetry import Exchange, Usage
+from wayside.telemetry import Exchange, Tokens
 from wayside.vocab.ask import Flow, ask
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.observed import Standing, Standings
@@ -117,7 +117,7 @@ class Learned:
     def began(self, exchange: Exchange) -> None:
         """Nothing is known yet of what will have answered."""
 
-    def ended(self, exchange: Exchange, status: int, reason: str, usage: Usage | None) -> None:
+    def ended(self, exchange: Exchange, status: int, reason: str, usage: Tokens | None) -> None:
         """A request is over: from here on it may be judged."""
         record = exchange.record
         if not self.judged or not record.decision or not record.model:

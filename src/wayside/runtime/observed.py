@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from wayside.telemetry import Exchange, Usage
+from wayside.telemetry import Exchange, Tokens
 from wayside.vocab.ask import Ask
 from wayside.vocab.observed import Observe, Seen
 from wayside.vocab.outcome import Tried
@@ -89,10 +89,10 @@ class Observed:
     """Collects samples as requests end (a watcher of
     :class:`~wayside.telemetry.Telemetry`), and answers :class:`Observe`.
 
-    Times count from the decision. Those per token need the number of tokens that the model's
-    server reports. The shell behind Envoy is shown the head of an answer, which may come long
-    before the first token, and not its body: there is the time of the whole answer, and none per
-    token.
+    Times count from the decision. Those per token need the number of tokens: what the model's
+    server reports or, of a stream, its events. The shell behind Envoy is shown the head of an
+    answer, which may come long before the first token, and not its body: there is the time of the
+    whole answer, and none per token.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -119,7 +119,7 @@ class Observed:
             exchange.watched = model
             self._model(model).in_flight += 1
 
-    def ended(self, exchange: Exchange, status: int, reason: str, usage: Usage | None) -> None:
+    def ended(self, exchange: Exchange, status: int, reason: str, usage: Tokens | None) -> None:
         """A request is over."""
         model = exchange.watched
         self._leave(exchange)
@@ -138,7 +138,7 @@ class Observed:
             self._answered(self._model(model), now, exchange, usage)
 
     def _answered(
-        self, seen: Watched, now: float, exchange: Exchange, usage: Usage | None
+        self, seen: Watched, now: float, exchange: Exchange, usage: Tokens | None
     ) -> None:
         """All of a good answer has come."""
         whole, first = now - exchange.asked_at, exchange.first - exchange.asked_at
@@ -150,13 +150,13 @@ class Observed:
         seen.latency_s = decayed(seen.latency_s, whole, WEIGHT)
         if usage is None:
             return
-        tokens = usage.completion_tokens or 0
+        tokens = usage.completion
         if streamed and tokens > 1:
             seen.per_token.add(now, (whole - first) / (tokens - 1))
-        elif not streamed and tokens:
+        elif not streamed and tokens and not usage.estimated:
             seen.per_token.add(now, whole / tokens)
-        if usage.prompt_tokens:
-            hit = min(1.0, usage.cached / usage.prompt_tokens)
+        if usage.prompt and not usage.estimated:
+            hit = min(1.0, usage.cached / usage.prompt)
             seen.cache_hit = decayed(seen.cache_hit, hit, WEIGHT)
 
     def _leave(self, exchange: Exchange) -> None:

@@ -31,4 +31,5 @@ def target_of(
         query=query,
         strict=known.strict,
         user_key=users,
+        usage=model.usage,
     )

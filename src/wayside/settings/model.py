@@ -323,6 +323,11 @@ class ModelSettings(ProviderSettings):
     """Second attempts beside slow ones; none when absent."""
     queue: QueueSettings = QueueSettings()
     """How many requests it takes at once, and how others wait."""
+    usage: Literal["end", "each", "asked"] = "end"
+    """When its servers are asked how many tokens a stream took: at its end (`include_usage`, for
+    clients that do not ask as well, who do not get it), with each event too (vLLM's
+    `continuous_usage_stats`, so that a stream that breaks off is counted), or only where the
+    client asked, for servers that refuse `stream_options`."""
     fallbacks: tuple[Name, ...] = ()
     """Models that answer in its place, in this order, when it gives no answer; also for clients
     that name it. Never once an answer has begun."""

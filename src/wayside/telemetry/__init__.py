@@ -6,117 +6,29 @@ import itertools
 import os
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Protocol
-
-import msgspec
+from typing import Any, Protocol
 
 from wayside.telemetry import calls
+from wayside.telemetry.accounts import Accounts, Price
 from wayside.telemetry.attempts import Attempts, told
 from wayside.telemetry.log import Log
+from wayside.telemetry.meter import Meter, prompt_guess
 from wayside.telemetry.metrics import MICRO, Metrics
-from wayside.vocab.calls import Tokens
 from wayside.vocab.outcome import Record, Tried
+from wayside.vocab.usage import Tokens
 
-__all__ = ["Exchange", "Log", "Metrics", "Price", "Telemetry", "Usage", "Watcher", "usage_of"]
+__all__ = [
+    "Exchange",
+    "Log",
+    "Meter",
+    "Metrics",
+    "Price",
+    "Telemetry",
+    "Tokens",
+    "Watcher",
+]
 
 _NOTHING = Record(path="error")
-
-
-class Price(msgspec.Struct, frozen=True):
-    """Per million tokens, in ``currency``: input, output, cached input, input put in the cache."""
-
-    currency: str
-    prompt: float
-    completion: float
-    cached: float
-    written: float
-
-
-_Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
-"""A model server may write any number; one that is no count must not reach the metrics."""
-
-
-class _Details(msgspec.Struct, gc=False):
-    cached_tokens: _Count | None = None
-
-
-class Usage(msgspec.Struct, gc=False):
-    """Tokens as the model's server counted them; ``prompt_tokens`` includes cached ones.
-
-    The Messages API has other names, and leaves what was cached out of its ``input_tokens``.
-    """
-
-    prompt_tokens: _Count | None = None
-    completion_tokens: _Count | None = None
-    prompt_tokens_details: _Details | None = None
-    cache_creation_input_tokens: _Count | None = None
-    """Anthropic's count of input written to its cache, part of ``prompt_tokens``."""
-    input_tokens: _Count | None = None
-    cache_read_input_tokens: _Count | None = None
-    output_tokens: _Count | None = None
-
-    @property
-    def cached(self) -> int:
-        return (self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0
-
-
-_usage = msgspec.json.Decoder(Usage)
-
-
-def usage_of(tail: bytes) -> Usage | None:
-    """The last ``"usage": {...}`` in the final bytes of a response, without parsing the rest.
-
-    Text in an answer cannot pass for it: quotes inside a JSON string are escaped. A stream of the
-    Messages API counts its input in its first event, and repeats it in its last only if it likes:
-    ``tail`` begins with that event there.
-    """
-    found = _last_usage(tail)
-    if found is None or found.output_tokens is None:
-        return found
-    at = tail.find(b'"usage":')
-    start = tail.find(b"{", at)
-    return _of_messages(found, (_usage_at(tail, start) if start >= 0 else None) or found)
-
-
-def _of_messages(last: Usage, first: Usage) -> Usage:
-    """In OpenAI's counts: what the end does not say again stands as the beginning said it."""
-
-    def count(name: str) -> int:
-        said = getattr(last, name)
-        return (getattr(first, name) if said is None else said) or 0
-
-    cached, written = count("cache_read_input_tokens"), count("cache_creation_input_tokens")
-    return Usage(
-        prompt_tokens=count("input_tokens") + cached + written,
-        completion_tokens=last.output_tokens,
-        prompt_tokens_details=_Details(cached_tokens=cached),
-        cache_creation_input_tokens=written,
-    )
-
-
-def _last_usage(tail: bytes) -> Usage | None:
-    at = tail.rfind(b'"usage":')
-    while at >= 0:
-        start = tail.find(b"{", at + 8)
-        if start >= 0 and not tail[at + 8 : start].strip():
-            return _usage_at(tail, start)
-        at = tail.rfind(b'"usage":', 0, at)  # this one was null, as in a chunk of a stream
-    return None
-
-
-def _usage_at(tail: bytes, start: int) -> Usage | None:
-    end = start
-    for _ in range(6):  # nested *_details objects close before the usage object does
-        end = tail.find(b"}", end) + 1
-        if not end:
-            return None
-        try:
-            return _usage.decode(tail[start:end])
-        except (msgspec.ValidationError, UnicodeDecodeError, RecursionError):
-            return None
-        except msgspec.DecodeError:
-            continue
-    return None
 
 
 class Exchange:
@@ -128,6 +40,7 @@ class Exchange:
         "asked_at",
         "endpoint",
         "first",
+        "meter",
         "record",
         "request_id",
         "routed_at",
@@ -148,6 +61,8 @@ class Exchange:
         self.routed_at = self.asked_at = self.first = 0.0
         self.watched = ""
         """The model that a watcher counts this request for."""
+        self.meter: Meter | None = None
+        """Of the answer that goes to the client, where the shell sees one."""
 
     def routed(self, record: Record) -> None:
         """The core has decided; the time until here is what routing cost."""
@@ -173,18 +88,25 @@ class Exchange:
         if attempt.outcome == "ok":
             self.endpoint = attempt.endpoint
 
+    def measure(self, *, stream: bool, leads: bool = False, sent: int = 0) -> Meter:
+        """An answer begins; what is returned is fed its body. ``sent`` is the size of the request
+        that was answered, ``leads``: its API counts the input at the beginning."""
+        asked = prompt_guess(self.record.tokens, sent)
+        self.meter = meter = Meter(stream=stream, leads=leads, asked=asked)
+        return meter
+
     def first_byte(self, status: int = 0) -> None:
         if not self.first:
             self.first = self._telemetry.now()
 
-    def ended(self, *, status: int, reason: str = "", tail: bytes = b"") -> None:
+    def ended(self, *, status: int, reason: str = "") -> None:
         """The last byte is out, or nothing more will come: ``reason`` says why not.
 
-        ``tail`` are the response's last bytes, read for ``usage``. Later calls do nothing.
+        Later calls do nothing.
         """
         if not self._done:
             self._done = True
-            self._telemetry.finish(self, status, reason, tail)
+            self._telemetry.finish(self, status, reason)
 
 
 class Watcher(Protocol):
@@ -194,7 +116,9 @@ class Watcher(Protocol):
         """It is decided where the request goes. May be told again, when that changes."""
         ...
 
-    def ended(self, exchange: Exchange, status: int, reason: str, usage: Usage | None) -> None: ...
+    def ended(
+        self, exchange: Exchange, status: int, reason: str, usage: Tokens | None
+    ) -> None: ...
 
 
 class Telemetry:
@@ -205,7 +129,6 @@ class Telemetry:
         self.access = access
         self.metrics = m = Metrics()
         self.now = time.monotonic
-        self.prices: Mapping[str, Price] = {}
         self.watchers: tuple[Watcher, ...] = ()
         self._prefix = "req_" + os.urandom(6).hex()
         self._count = itertools.count(1)
@@ -216,10 +139,7 @@ class Telemetry:
         self._errors = m.counter(
             "wayside_request_errors_total", "Requests that did not succeed.", "model", "reason"
         )
-        self._tokens = m.counter(
-            "wayside_tokens_total", "Tokens, as model servers count them.", "model", "type"
-        )
-        self._cost = m.counter("wayside_cost_total", "Cost of tokens.", "model", "currency")
+        self.accounts = Accounts(m)
         self._signals = m.counter(
             "wayside_signal_matches_total", "Signals that matched.", "kind", "name"
         )
@@ -282,12 +202,21 @@ class Telemetry:
             {"model": "model"},
         )
 
+    @property
+    def prices(self) -> Mapping[str, Price]:
+        """By model."""
+        return self.accounts.prices
+
+    @prices.setter
+    def prices(self, prices: Mapping[str, Price]) -> None:
+        self.accounts.prices = prices
+
     def begin(self, *, shell: str, request_id: str | None = None) -> Exchange:
         """A request has been read. Without an id of its own it gets one."""
         self.in_flight += 1
         return Exchange(self, shell, request_id or f"{self._prefix}{next(self._count):06x}")
 
-    def finish(self, exchange: Exchange, status: int, reason: str, tail: bytes) -> None:
+    def finish(self, exchange: Exchange, status: int, reason: str) -> None:
         now = self.now()
         self.in_flight -= 1
         record = exchange.record
@@ -317,51 +246,24 @@ class Telemetry:
             elif verdict.unknown:
                 self._unknown.add(ref)
                 unknown.append(f"{ref.kind}:{ref.name}: {verdict.because}")
-        usage = usage_of(tail) if tail else None
+        usage = self.accounts.usage(exchange.meter, record, status, reason)
         for watcher in self.watchers:
             watcher.ended(exchange, status, reason, usage)
-        cost = self._account(model, usage) if usage is not None else None
+        account = self.accounts.settle(record, usage, exchange.tries, status)
         if self.access is not None:
-            line = self._line(exchange, status, reason, total, routing, matched, usage, cost)
+            line = self._line(exchange, status, reason, total, routing, matched)
+            line |= account
             if unknown:
                 line["unknown"] = unknown
             if record.calls:
-                calls.tell(line, record.calls, self._priced)
+                calls.tell(line, record.calls, self.accounts.priced)
             self.access.write("request", "info", line)
 
     def called(self, model: str, outcome: str, tokens: Tokens | None) -> None:
         """A model was asked from inside a request; counted at once, for its client may leave."""
         self._calls.add((model, outcome))
         if tokens is not None:
-            self._tokens.add((model, "prompt"), tokens.prompt)
-            self._tokens.add((model, "completion"), tokens.completion)
-            cost = self._priced(model, tokens)
-            if cost is not None:
-                self._cost.add((model, self.prices[model].currency), cost)
-
-    def _priced(self, model: str, tokens: Tokens) -> float | None:
-        price = self.prices.get(model)
-        if price is None:
-            return None
-        return tokens.cost(price.prompt, price.completion, price.cached, price.written)
-
-    def _account(self, model: str, usage: Usage) -> float | None:
-        prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
-        self._tokens.add((model, "prompt"), prompt)
-        self._tokens.add((model, "completion"), completion)
-        price = self.prices.get(model)
-        if price is None:
-            return None
-        cached = min(usage.cached, prompt)
-        written = min(usage.cache_creation_input_tokens or 0, prompt - cached)
-        cost = (
-            (prompt - cached - written) * price.prompt
-            + cached * price.cached
-            + written * price.written
-            + completion * price.completion
-        ) / 1e6
-        self._cost.add((model, price.currency), cost)
-        return cost
+            self.accounts.served(model, tokens)
 
     def _line(
         self,
@@ -371,8 +273,6 @@ class Telemetry:
         total: float,
         routing: float,
         matched: list[str],
-        usage: Usage | None,
-        cost: float | None,
     ) -> dict[str, Any]:
         record = exchange.record
         line: dict[str, Any] = {
@@ -405,11 +305,6 @@ class Telemetry:
                 line["session"] = record.session
         if record.stream:
             line["stream"] = True
-        if usage is not None:
-            line["prompt_tokens"] = usage.prompt_tokens
-            line["completion_tokens"] = usage.completion_tokens
-        if cost is not None:
-            line["cost"] = round(cost, 9)
         if reason or record.reason:
             line["reason"] = reason or record.reason
         return line

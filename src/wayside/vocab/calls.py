@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from wayside.vocab.ask import Ask, Failure, Flow
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.outcome import HeaderPairs
+from wayside.vocab.usage import Tokens as Tokens
+from wayside.vocab.usage import tokens_of as tokens_of
 
 
 class Lane:
@@ -58,62 +60,6 @@ class Complete(msgspec.Struct, Ask[Completed], frozen=True):
     def __repr__(self) -> str:
         """Without the prompt, and without the keys among the headers."""
         return f"Complete({self.model!r}, purpose={self.purpose!r})"
-
-
-_Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
-
-
-class _Details(msgspec.Struct, gc=False):
-    cached_tokens: _Count | None = None
-
-
-class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: _Count | None = None
-    completion_tokens: _Count | None = None
-    prompt_tokens_details: _Details | None = None
-    cache_creation_input_tokens: _Count | None = None
-
-
-class _Whole(msgspec.Struct, gc=False):
-    usage: _Usage | None = None
-
-
-_whole = msgspec.json.Decoder(_Whole)
-
-
-class Tokens(msgspec.Struct, frozen=True, gc=False):
-    """What an answer took, as its server counted. ``cached`` and ``written`` (put in the
-    provider's cache) are parts of ``prompt``."""
-
-    prompt: int = 0
-    completion: int = 0
-    cached: int = 0
-    written: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.prompt + self.completion
-
-    def cost(self, prompt: float, completion: float, cached: float, written: float) -> float:
-        """At these prices per million."""
-        rest = self.prompt - self.cached - self.written
-        paid = rest * prompt + self.cached * cached + self.written * written
-        return (paid + self.completion * completion) / 1e6
-
-
-def tokens_of(body: bytes) -> Tokens | None:
-    """The ``usage`` of a whole answer; ``None`` where it says none that can be believed."""
-    try:
-        usage = _whole.decode(body).usage
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if usage is None or usage.prompt_tokens is None:
-        return None
-    prompt = usage.prompt_tokens
-    details = usage.prompt_tokens_details
-    cached = min((details and details.cached_tokens) or 0, prompt)
-    written = min(usage.cache_creation_input_tokens or 0, prompt - cached)
-    return Tokens(prompt, usage.completion_tokens or 0, cached, written)
 
 
 class Composed(msgspec.Struct, frozen=True, kw_only=True):

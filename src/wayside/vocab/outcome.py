@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 from wayside.vocab.ask import Flow
+from wayside.vocab.usage import Tokens
 from wayside.vocab.verdict import SignalRef, Verdict
 
 HeaderPairs = tuple[tuple[str, str], ...]
@@ -24,10 +25,17 @@ class Request(msgspec.Struct, frozen=True):
     path: str
     headers: Mapping[str, str]
     body: bytes = b""
+    metered: bool = True
+    """Whether the shell sees the answer, and so may ask for its usage and take that out again."""
 
 
 ServerProtocol = Literal["openai", "anthropic"]
 """The APIs that models' servers speak."""
+
+
+Usage = Literal["end", "each", "asked"]
+"""When a server is asked for the usage of a stream: for its end, for each event, or only where
+the client asks for it."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +47,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     unless ``keeps_authorization``. ``protocol`` is the API that its servers speak, and ``query``
     goes behind every path there (``?api-version=...``, or empty). ``strict`` servers refuse fields
     that OpenAI's API does not have. ``user_key`` says how a client's own key for the provider
-    comes and goes, where it may.
+    comes and goes, where it may. ``usage`` is what its servers are asked to say of streams.
     """
 
     name: str
@@ -51,6 +59,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     query: str = ""
     strict: bool = False
     user_key: UserKey | None = None
+    usage: Usage = "end"
 
 
 class UserKey(NamedTuple):
@@ -121,6 +130,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the conversation: new, stay, tool_loop, switch, left; empty without one."""
     owner: str = ""
     """A digest of who asked, where outcomes of the request may be told."""
+    billed: bool = True
+    """Whether its answer takes tokens; counting the tokens of a prompt takes none."""
+    saved: Tokens | None = None
+    """What the answer took when it was made, where it came from the cache instead."""
+    saved_model: str = ""
+    """The model that was spared."""
     calls: tuple[Call, ...] = ()
     """Requests to models that the algorithm made itself."""
     fallback_from: str = ""
@@ -129,6 +144,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Why it did not: failure, overload or context_length."""
     verdicts: Mapping[SignalRef, Verdict] = {}
 
+
+Trim = Literal["", "end", "each", "all"]
+"""Usage of a stream that only we asked for, which the client does not get: the event at the end,
+the counts of each event before that, or both."""
 
 Taken = Literal["pass", "whole", "stream"]
 """How an answer's body is taken: not at all, all of it before anything goes on, or as it comes."""
@@ -222,6 +241,8 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True):
     report: HeaderPairs = ()
     record: Record
     tap: Tap | None = None
+    trim: Trim = ""
+    """What of a stream the shell takes out, after the tap."""
     fallback: Fallback | None = None
     """Who may answer instead, as long as nothing of an answer went to the client."""
     urgency: int = 0

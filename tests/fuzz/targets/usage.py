@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 
 from tests.fuzz.targets import check
-from wayside.telemetry import Price, Telemetry, usage_of
+from wayside.telemetry import Price, Telemetry
 from wayside.telemetry.log import Log
 from wayside.vocab.outcome import Record
+from wayside.vocab.usage import MAX_TOKENS, tokens_in
 
 WORDS = (
     b'"usage":',
@@ -38,10 +39,12 @@ _RECORD = Record(requested="m", model="m")
 
 
 def run(data: bytes) -> None:
-    found = usage_of(data)
+    found = tokens_in(data)
     if found is not None:
-        for count in (found.prompt_tokens, found.completion_tokens, found.cached):
-            check(count is None or 0 <= count < 1 << 63, "a count of tokens that is none", count)
+        for name, count in found.kinds():
+            check(0 <= count <= 2 * MAX_TOKENS, f"a count of {name} tokens that is none", count)
+        check(sum(n for _, n in found.kinds()) == found.total, "kinds do not add up", found)
     exchange = _telemetry.begin(shell="gateway")
     exchange.routed(_RECORD)
-    exchange.ended(status=200, tail=data[-4096:])
+    exchange.measure(stream=data[:1] == b"d", leads=data[1:2] == b"a").feed(data)
+    exchange.ended(status=200)

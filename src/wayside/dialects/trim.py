@@ -1,0 +1,121 @@
+"""The usage of a stream: asking for it where the client did not, and taking it out again.
+
+A stream of OpenAI's API counts its tokens only where it is asked to
+(``stream_options.include_usage``), in one more event without choices; vLLM also in each event
+(``continuous_usage_stats``). Nothing here decodes events: quotes inside a JSON string are escaped,
+so the bytes ``"usage":`` are a key wherever they stand.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from wayside.dialects import Edit
+from wayside.vocab.outcome import Trim, Usage
+
+HELD_MAX: Final = 1 << 20
+"""Bytes of an event held for its end; a longer one goes on as it is."""
+
+_KEY: Final = b'"usage":'
+_MARKS: Final = (b"\n\n", b"\r\n\r\n")
+_END: Final = b'{"include_usage":true}'
+_EACH: Final = b'{"include_usage":true,"continuous_usage_stats":true}'
+_NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
+_OBJECT: Final = rb'\{(?:[^{}"]|"(?:[^"\\]|\\.)*"|\{(?:[^{}"]|"(?:[^"\\]|\\.)*")*\})*\}'
+_FIELD = re.compile(rb',\s*"usage":\s*' + _OBJECT + rb'|"usage":\s*' + _OBJECT + rb"\s*,")
+
+
+def asked(raw: bytes, usage: Usage) -> tuple[bytes, Trim]:
+    """A streaming request's bytes, with its usage asked for; and what the client did not."""
+    if usage == "asked":
+        return raw, ""
+    if b'"stream_options"' not in raw:
+        body = raw.rstrip(b" \t\r\n")
+        if body.endswith(b"}"):  # an object, which has a model at least
+            each = usage == "each"
+            said = b'%b,"stream_options":%b}' % (body[:-1], _EACH if each else _END)
+            return said, "all" if each else "end"
+    edit = Edit(raw)
+    trim = ask(edit, usage)
+    return (edit.encode(), trim) if trim else (raw, "")
+
+
+def ask(edit: Edit, usage: Usage) -> Trim:
+    """The same, of a request that is being edited."""
+    if usage == "asked":
+        return ""
+    options = edit.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        return ""  # its server will say what is wrong with it
+    wants = options or {}
+    end = wants.get("include_usage") is not True
+    each = usage == "each" and wants.get("continuous_usage_stats") is not True
+    if end:
+        edit.set_inside("stream_options", "include_usage", True)
+    if each:
+        edit.set_inside("stream_options", "continuous_usage_stats", True)
+    if end and each:
+        return "all"
+    return "end" if end else "each" if each else ""
+
+
+class Trimmer:
+    """Takes the usage that only we asked for out of one stream of events, without its framing.
+
+    What is passed on ends where an event ends.
+    """
+
+    __slots__ = ("_each", "_end", "_held")
+
+    def __init__(self, trim: Trim) -> None:
+        self._end, self._each = trim in ("end", "all"), trim in ("each", "all")
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """What of the stream may go on now that ``data`` has come."""
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        if not data.endswith(b"\n\n"):
+            end = _event_start(data, 0, len(data))
+            if len(data) - end > HELD_MAX:
+                end = len(data)
+            self._held = data[end:]
+            data = data[:end]
+        if _KEY in data:
+            return self._without(data)
+        return data
+
+    def rest(self) -> bytes:
+        """What is held of an event when the stream has ended without ending it."""
+        data, self._held = self._held, b""
+        return data
+
+    def _without(self, data: bytes) -> bytes:
+        at = 0
+        out: list[bytes] = []
+        while (key := data.find(_KEY, at)) >= 0:
+            begins, ends = _event_start(data, at, key), _event_end(data, key)
+            out.append(data[at:begins])
+            event = data[begins:ends]
+            alone = _NO_CHOICES.search(event) is not None
+            if alone and self._end and data[key + 8 : key + 14].lstrip()[:1] == b"{":
+                event = b""
+            elif self._each and not alone:
+                event = _FIELD.sub(b"", event)
+            out.append(event)
+            at = ends
+        out.append(data[at:])
+        return b"".join(out)
+
+
+def _event_start(data: bytes, low: int, at: int) -> int:
+    """Where the event at ``at`` begins, not before ``low``."""
+    found = [(data.rfind(mark, low, at), len(mark)) for mark in _MARKS]
+    return max([start + size for start, size in found if start >= 0], default=low)
+
+
+def _event_end(data: bytes, at: int) -> int:
+    found = [(data.find(mark, at), len(mark)) for mark in _MARKS]
+    return min([start + size for start, size in found if start >= 0], default=len(data))
