@@ -39,7 +39,7 @@ EVERYTHING: dict[str, Any] = {
         "careful": {
             "endpoints": ["10.0.0.1:80", {"url": "10.0.0.2:80", "max_in_flight": 4}],
             "timeouts": {"first_byte_s": 20, "first_token_s": 5, "total_s": 60},
-            "retries": {"attempts": 4, "on": ["connect", "429", "503"], "budget": 0.1},
+            "retries": {"attempts": 4, "retry_on": ["connect", "429", "503"], "budget": 0.1},
             "breaker": {"failures": 3, "errors": 4, "error_share": 0.5, "pause_s": 2},
             "hedge": {"after_s": 0.5},
             "queue": {"max_in_flight": 8, "max_queue": 16, "timeout_s": 3},

@@ -63,7 +63,7 @@ async def test_what_fails_before_an_answer_begins_is_sent_to_another_server(
     serve: Handler, trouble: Trouble
 ) -> None:
     async with upstream(serve) as one, upstream(answering(OK)) as two:
-        policy = RetrySettings(on=(trouble,))
+        policy = RetrySettings(retry_on=(trouble,))
         async with plane(one.port, two.port, timeouts=QUICK, retries=policy) as p:
             _head, body = head_and_body(await talk(p.port, post()))
             assert body == b'{"ok":true}'
@@ -82,8 +82,8 @@ async def test_what_fails_before_an_answer_begins_is_sent_to_another_server(
 )
 async def test_it_is_not_where_settings_do_not_say_so(serve: Handler, trouble: Trouble) -> None:
     async with upstream(serve) as one, upstream(answering(OK)) as two:
-        others = tuple(t for t in RetrySettings().on if t != trouble)
-        policy = RetrySettings(on=others)
+        others = tuple(t for t in RetrySettings().retry_on if t != trouble)
+        policy = RetrySettings(retry_on=others)
         async with plane(one.port, two.port, timeouts=QUICK, retries=policy) as p:
             assert status_of(await talk(p.port, post())) >= 400
             assert two.connections == 0

@@ -275,7 +275,7 @@ async def test_no_response_is_an_error_that_says_why(
 
 
 async def test_a_request_that_reached_a_server_is_not_sent_to_another_unless_asked() -> None:
-    connects = RetrySettings(on=("connect",))
+    connects = RetrySettings(retry_on=("connect",))
     async with (
         upstream(breaking(rst=True)) as one,
         upstream(answering(OK)) as two,

@@ -44,8 +44,8 @@ def _retry_policy(model: ModelSettings, typed: Typed) -> Node | None:
     hedged = hedge is not None and hedge.after_s is not None
     if retries.attempts == 1 and not hedged:
         return None
-    statuses = [int(t) for t in retries.on if t.isdigit()]
-    words = [_RETRY_ON[t] for t in retries.on if t in _RETRY_ON]
+    statuses = [int(t) for t in retries.retry_on if t.isdigit()]
+    words = [_RETRY_ON[t] for t in retries.retry_on if t in _RETRY_ON]
     if statuses:
         words.append("retriable-status-codes")
     if hedged:

@@ -250,7 +250,7 @@ class Errand:
         if other is None and pause is None:
             if too_long:
                 reason = "context_length"
-            elif trouble not in policy.on:
+            elif trouble not in policy.retry_on:
                 return False
             following = self._following(reason)
             if following is None:
@@ -308,7 +308,7 @@ class Errand:
         pool = self._pool
         assert pool is not None
         policy = pool.settings.retries
-        if trouble not in policy.on or self._count >= policy.attempts or now >= self.until:
+        if trouble not in policy.retry_on or self._count >= policy.attempts or now >= self.until:
             return None
         if self._leaves_it(pool, now):
             return None

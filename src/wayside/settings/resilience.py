@@ -71,7 +71,7 @@ class RetrySettings(Settings):
 
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     """How often a request is sent to this model at most; 1: once, never again."""
-    on: tuple[Trouble, ...] = (
+    retry_on: tuple[Trouble, ...] = (
         "connect",
         "reset",
         "timeout",
@@ -99,7 +99,7 @@ class RetrySettings(Settings):
     """A server that answers 429 or 503 with `Retry-After` is left alone for so long as it says,
     but not for longer than this. Also the most that clients are told."""
 
-    @field_validator("on")
+    @field_validator("retry_on")
     @classmethod
     def _once_each(cls, value: tuple[Trouble, ...]) -> tuple[Trouble, ...]:
         return tuple(dict.fromkeys(value))
