@@ -1,4 +1,4 @@
-"""The Redis store runs on uvloop, which carries production, and on plain asyncio."""
+"""The Redis store's own tests run on uvloop, which carries production, and on plain asyncio."""
 
 from __future__ import annotations
 
@@ -14,4 +14,6 @@ def pytest_asyncio_loop_factories(
     config: object, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     plain = {"asyncio": asyncio.SelectorEventLoop}
-    return {"uvloop": uvloop.new_event_loop, **plain} if "redis" in item.path.name else plain
+    if item.path.name not in ("test_redis.py", "test_redis_faults.py"):
+        return plain
+    return {"uvloop": uvloop.new_event_loop, **plain}
