@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Coroutine
+from itertools import cycle
 from typing import Any
 
 import yaml
@@ -19,7 +20,10 @@ from wayside.gateway.replies import encode_pairs
 from wayside.runtime import Runtime, compile_policy
 from wayside.settings import RouterSettings
 from wayside.settings.load import parse
+from wayside.stores import Stores
+from wayside.vocab.ask import Failure
 from wayside.vocab.outcome import Forward, Reply, Request
+from wayside.vocab.pictures import Draw
 
 WORDS = (
     b'{"model":"auto","messages":[',
@@ -35,6 +39,11 @@ WORDS = (
     b'"prompt":["a","b"]',
     b'"model":"big"',
     b'"model":"think-b"',
+    b'"max_tokens":9',
+    b'"input":[{"type":"message","role":"user","content":',
+    b'{"type":"tool_use","id":"a","name":"f","input":{}}',
+    b'{"type":"tool_result","tool_use_id":"a","content":[]}',
+    b'"previous_response_id":"resp_1"',
     b"\\u0061",
     b"\\ud800",
     b"1e999",
@@ -51,6 +60,8 @@ PATHS = (
     "/v1/models/%ff",
     "/v1/nothing",
 )
+TRANSLATED = ("/v1/messages", "/v1/responses")
+"""Clients of other APIs: what goes upstream is not what came."""
 HEADERS: tuple[dict[str, str], ...] = (
     {},
     {"x-vsr-debug": "true"},
@@ -133,7 +144,9 @@ routing:
       when: {all: [domain:rest, {not: structure:bytes}, structure:sentences]}
       models: [big]
 """
-TOUCHED = frozenset({"model", "messages", "chat_template_kwargs", "reasoning_effort", "thinking"})
+TOUCHED = frozenset({
+    "model", "messages", "chat_template_kwargs", "reasoning_effort", "thinking", "stream_options",
+})  # fmt: skip
 
 
 def everything() -> dict[str, Any]:
@@ -154,11 +167,13 @@ def everything() -> dict[str, Any]:
             "models": ["m"],
             "plugins": {plugin: examples["plugin", plugin]},
         }
-        for plugin, signal, other in zip(plugins, signals, signals[len(plugins) :], strict=False)
+        for plugin, signal, other in zip(plugins, cycle(signals), cycle(signals[1:]), strict=False)
     ]
     decisions += [{"name": signal, "when": f"{signal}:it", "models": ["m"]} for signal in signals]
     return {
         "models": {"m": {"endpoints": ["http://a:1"]}},
+        "engines": {"pictures": {"openai_images": {"base_url": "http://p:1/v1", "model": "p"}}},
+        "stores": {"docs": {"memory": {}}},
         "identity": {"trusted": True},
         "guard_recipe": "default",
         "routing": {
@@ -171,11 +186,17 @@ def everything() -> dict[str, Any]:
 
 def _runtime(document: dict[str, Any]) -> Runtime:
     policy = compile_policy(RouterSettings.model_validate(document), created=1)
-    return Runtime(policy, _engines.answerers(), lambda: _dice[0])
+    answerers = {**_engines.answerers(), **_stores.answerers(), Draw: _nothing}
+    return Runtime(policy, answerers, lambda: _dice[0])
+
+
+def _nothing(question: Draw) -> Failure:
+    return Failure("nobody draws here")
 
 
 _dice = [0.0]
 _engines = Engines()
+_stores = Stores({"docs": {"memory": {}}})
 _run = _runtime(parse(POLICY, {}))
 _all = _runtime(everything())
 
@@ -184,6 +205,8 @@ def run(data: bytes) -> None:
     if len(data) < 2:
         return
     path = PATHS[data[0] % len(PATHS)]
+    if data[0] >= 0xF0:
+        path = TRANSLATED[data[0] % len(TRANSLATED)]
     headers = HEADERS[data[1] % len(HEADERS)]
     method = "GET" if data[1] >= 0xF0 else "POST"
     _dice[0] = (data[1] >> 4 & 3) / 4
@@ -192,7 +215,9 @@ def run(data: bytes) -> None:
     _survives(_all.handle(request))
     outcome = _run.handle(request)
     check(not isinstance(outcome, Awaitable), "built-in engines never have to be waited for")
-    if isinstance(outcome, Reply):
+    if path in TRANSLATED:
+        _survives(outcome)
+    elif isinstance(outcome, Reply):
         _proper_reply(outcome)
     elif isinstance(outcome, Forward):
         encode_pairs(outcome.set_headers)
