@@ -44,14 +44,20 @@ class MemoryApi:
         user = (("user_id", "Whose memories; must be given."),)
         limit = (("limit", f"At most so many, up to {MAX_LIMIT}."),)
         one, every = "/v1/memory/{id}", "/v1/memory"
+        refused = (
+            (400, "No user is named, or the limit is no such number."),
+            (404, "No decision has the plugin memory, or there is no such memory."),
+            (503, "The store does not answer."),
+        )
         return [
             Endpoint("GET", every, self._list, "What is remembered of a user, the newest first.",
-                     answer=Memories, query=(*user, *limit)),
+                     answer=Memories, query=(*user, *limit), refusals=refused),
             Endpoint("DELETE", every, self._forget, "Forget all of a user.",
-                     answer=Deleted, query=user),
-            Endpoint("GET", one, self._one, "One memory.", answer=Told, query=user),
+                     answer=Deleted, query=user, refusals=refused),
+            Endpoint("GET", one, self._one, "One memory.",
+                     answer=Told, query=user, refusals=refused),
             Endpoint("DELETE", one, self._forget_one, "Forget one memory.",
-                     answer=Deleted, query=user),
+                     answer=Deleted, query=user, refusals=refused),
         ]  # fmt: skip
 
     async def _list(self, http: HttpRequest) -> Response:

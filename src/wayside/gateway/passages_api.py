@@ -70,14 +70,19 @@ class PassagesApi:
             ("collection", "As the plugin's `collection`; `documents` where absent."),
         )
         limit = (("limit", f"At most so many, up to {MAX_LIMIT}."),)
+        refused = (
+            (400, "Nothing a collection can be asked."),
+            (503, "The store does not answer."),
+        )
         key = (("key", "Only the passage with this key."),)
         example = {"passages": [{"key": "p1", "text": "Travel is paid by train."}]}
         return [
             Endpoint("POST", _PATH, self._post, "Take passages in.", body=PassagesRequest,
-                     answer=Taken, example=example),
+                     answer=Taken, example=example, refusals=refused),
             Endpoint("GET", _PATH, self._get, "What a collection holds, the newest first.",
-                     answer=Shown, query=(*where, *limit)),
-            Endpoint("DELETE", _PATH, self._delete, "Forget passages.", query=(*where, *key)),
+                     answer=Shown, query=(*where, *limit), refusals=refused),
+            Endpoint("DELETE", _PATH, self._delete, "Forget passages.", query=(*where, *key),
+                     refusals=refused),
         ]  # fmt: skip
 
     async def _post(self, http: HttpRequest) -> Response:

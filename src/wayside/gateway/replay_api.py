@@ -85,7 +85,12 @@ class ReplayApi:
 
         def get(path: str, handler: Any, summary: str, **more: Any) -> Endpoint:
             also = path.replace("/v1/router_replay", "/api/v1/observability/replays")
-            return Endpoint("GET", path, handler, summary, also=also, **more)
+            refused = (
+                (400, "A parameter that is missing, or no such number."),
+                (404, "There is no such record."),
+                (503, "The store does not answer."),
+            )
+            return Endpoint("GET", path, handler, summary, also=also, refusals=refused, **more)
 
         root = "/v1/router_replay"
         return [
