@@ -271,6 +271,25 @@ async def test_a_wrong_password_is_said_and_a_corrected_one_taken(
     assert "right" not in repr(shared.lines) and "wrong" not in repr(shared.lines)
 
 
+async def test_a_user_without_the_rights_and_a_cluster_are_told_at_once(
+    serve: Serve, rig: Callable[..., Rig]
+) -> None:
+    server = serve("--user", "joe", "on", ">right", "~other:*", "+@all").start()
+    shared = rig(server.url, username="joe", password={"file": "/run/secrets/redis"})
+    shared.password.value = "right"
+    await fails(shared.recall())
+    await shared.until(False)
+    await asyncio.sleep(0.1)
+    assert "NOPERM" in shared.store.standing().why
+    cluster = serve("--cluster-enabled", "yes").start()
+    alone = rig(cluster.url)
+    await fails(alone.recall())
+    await asyncio.sleep(0.1)
+    assert "slot" in alone.store.standing().why.lower()
+    assert not alone.store.standing().ok
+    await costs_nothing(alone)
+
+
 @both
 async def test_a_full_server_is_read_and_said_to_keep_nothing(
     serve: Serve, rig: Callable[..., Rig], search: bool

@@ -28,6 +28,7 @@ that must be the one that needs room."""
 RECALL = """
 local epoch = redis.call('GET', KEYS[1])
 if not epoch then
+  if ARGV[2] == '' then return {''} end
   local set = redis.pcall('SET', KEYS[1], ARGV[2])
   if type(set) == 'table' and set.err then return set end
   epoch = ARGV[2]
@@ -146,6 +147,10 @@ class Keys:
 
     def epoch(self) -> str:
         return f"{self.prefix}:epoch"
+
+    def trial(self, number: int) -> str:
+        """A key that is never there."""
+        return f"{self.prefix}:trial:{number}"
 
     def answers(self, epoch: str = "") -> str:
         """What the keys of answers begin with, of one epoch or of all."""

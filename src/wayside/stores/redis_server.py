@@ -6,12 +6,14 @@ from typing import Any
 
 from wayside.stores.base import Standing, Tools
 from wayside.stores.link import Command, Link, Refusal, Wire
-from wayside.stores.redis_scripts import SCRIPTS, Keys
+from wayside.stores.redis_scripts import RECALL, SCRIPTS, Keys
 from wayside.stores.redis_search import ProcessSearch, ServerSearch
 from wayside.vocab.errors import AskFailed
 
 _AWAY = ("NOSCRIPT", "LOADING", "MASTERDOWN", "NOAUTH", "CLUSTERDOWN")
 """Refusals of a server that is of no use to anybody for now."""
+_NEVER = ("CROSSSLOT", "MOVED", "CLUSTERDOWN", "NOPERM")
+"""Refusals by a cluster, or to a user without the rights: no request will fare better."""
 _KEEPS_NOTHING = ("OOM", "READONLY", "MISCONF", "NOPERM", "NOREPLICAS")
 """Refusals of writing by a server that can still be read."""
 
@@ -91,6 +93,10 @@ class Server:
         for reply in loaded:
             if isinstance(reply, Refusal):
                 raise reply
+        names = (self.keys.epoch(), *(self.keys.trial(i) for i in range(2)))
+        (trial,) = await wire.ask([("EVALSHA", SCRIPTS[RECALL], 3, *names, "", "", "", 0, "v")])
+        if isinstance(trial, Refusal) and trial.code in _NEVER:
+            raise trial
         self.version = _version(info)
         if isinstance(indexes, list) and self._search:
             self.finder = ServerSearch(self.keys, {name.decode() for name in indexes})
