@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wayside.dialects import JUDGED, check_once
+from wayside.dialects import check_once
+from wayside.flow import BODIES
 from wayside.vocab.errors import RequestError
+
+JUDGED = tuple(sorted({name for body in BODIES.values() for name in body.judged}))
+"""What any API says."""
+
+
+def test_every_api_says_what_is_read_once() -> None:
+    assert set(JUDGED) == {"input", "instructions", "messages", "model", "prompt", "system"}
+    assert all(body.judged[0] == "model" for body in BODIES.values())
 
 
 @pytest.mark.parametrize(

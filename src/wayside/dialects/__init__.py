@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -95,8 +96,9 @@ def check_keys(keys: Iterable[str], known: frozenset[str], inside: str = "") -> 
             )
 
 
-JUDGED = ("model", "messages", "input", "prompt", "system")
-"""Fields that say where a request goes and what it says."""
+@lru_cache(64)
+def _quoted(names: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple([b'"%b"' % name.encode() for name in names])
 
 
 def check_once(raw: bytes, names: tuple[str, ...] = ("model",)) -> None:
@@ -105,8 +107,7 @@ def check_once(raw: bytes, names: tuple[str, ...] = ("model",)) -> None:
 
     Raises :class:`RequestError`. ``raw`` is an object of JSON.
     """
-    for name in names:
-        literal = b'"%b"' % name.encode()
+    for literal in _quoted(names):
         at = raw.find(literal)
         if at >= 0 and raw.rfind(literal) != at:  # each stops where it finds one: half a count
             break
@@ -147,6 +148,9 @@ class Body(Protocol):
     stream: bool
 
     def __init__(self, raw: bytes) -> None: ...
+
+    judged: tuple[str, ...]
+    """Its fields that say where a request goes and what it says: each is written once."""
 
     @property
     def needs_model(self) -> str:

@@ -52,6 +52,7 @@ class MessagesBody:
 
     __slots__ = ("_chat", "_raw", "model", "request_id", "stream")
     protocol: ClientProtocol = "anthropic"
+    judged: tuple[str, ...] = ("model", "messages", "system")
     translates = True
 
     def __init__(self, raw: bytes) -> None:

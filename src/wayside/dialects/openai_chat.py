@@ -94,6 +94,7 @@ class ChatBody(OpenAIBody):
     """Decodes ``model`` and ``stream`` at once, the conversation only when it is to be read."""
 
     __slots__ = ("_raw", "_request", "model", "stream")
+    judged: tuple[str, ...] = ("model", "messages")
     translates = True
 
     def __init__(self, raw: bytes) -> None:

@@ -46,6 +46,7 @@ class CompletionBody(OpenAIBody):
     sent to a model that is named, but not judged."""
 
     __slots__ = ("_raw", "_request", "model", "stream")
+    judged: tuple[str, ...] = ("model", "prompt")
 
     def __init__(self, raw: bytes) -> None:
         try:

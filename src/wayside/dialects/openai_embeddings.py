@@ -36,6 +36,7 @@ class EmbeddingBody(OpenAIBody):
     """Vectors of different models do not compare, so ``auto`` is refused."""
 
     __slots__ = ("_input", "_raw", "model", "stream")
+    judged: tuple[str, ...] = ("model", "input")
 
     def __init__(self, raw: bytes) -> None:
         try:

@@ -66,6 +66,7 @@ class ResponsesBody(OpenAIBody):
         "stream",
     )
     protocol: ClientProtocol = "responses"
+    judged: tuple[str, ...] = ("model", "input", "instructions")
     translates = True
 
     def __init__(self, raw: bytes) -> None:

@@ -46,7 +46,26 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
             said, _ = decode(_decoder, self.body)
         except UNREADABLE:
             return None
-        return said if isinstance(said, dict) and said.get("choices") else None
+        return said if shaped(said) else None
+
+
+def shaped(said: Any) -> bool:
+    """Whether it is built as a completion is: so that nobody who keeps one, or tells it again,
+    meets a list where the API has an object."""
+    choices = said.get("choices") if isinstance(said, dict) else None
+    return isinstance(choices, list) and bool(choices) and all(map(_shaped, choices))
+
+
+def _shaped(choice: Any) -> bool:
+    if not isinstance(choice, dict):
+        return False
+    turn = choice.get("message")
+    if turn is None:
+        return isinstance(choice.get("text"), str)
+    calls = turn.get("tool_calls") if isinstance(turn, dict) else ()
+    return calls is None or (
+        isinstance(calls, list) and all([isinstance(call, dict) for call in calls])
+    )
 
 
 def assembled(stream: bytes) -> dict[str, Any] | None:
@@ -54,6 +73,7 @@ def assembled(stream: bytes) -> dict[str, Any] | None:
     every choice says why it ended."""
     whole: dict[str, Any] | None = None
     choices: dict[int, dict[str, Any]] = {}
+    texts: _Texts = []
     done = False
     for block in stream.replace(b"\r\n", b"\n").split(b"\n\n"):
         data = b"\n".join(
@@ -75,49 +95,72 @@ def assembled(stream: bytes) -> dict[str, Any] | None:
         if isinstance(said.get("usage"), dict):
             whole["usage"] = said["usage"]
         for choice in said.get("choices") or ():
-            if not isinstance(choice, dict):
+            index = choice.get("index", 0) if isinstance(choice, dict) else None
+            if not isinstance(index, int):
                 return None
-            _add(choices.setdefault(choice.get("index", 0), {}), choice)
+            _add(choices.setdefault(index, {}), choice, texts)
     if whole is None or not done or not choices:
         return None
     if not all(choice.get("finish_reason") for choice in choices.values()):
         return None
     whole["object"] = str(whole.get("object", "chat.completion")).removesuffix(".chunk")
+    for holder, key in texts:
+        if isinstance(holder[key], _Pieces):
+            holder[key] = "".join(holder[key])
     whole["choices"] = [choices[index] for index in sorted(choices)]
-    return whole
+    return whole if shaped(whole) else None
 
 
-def _add(whole: dict[str, Any], piece: dict[str, Any]) -> None:
+class _Pieces(list[str]):
+    """A text that is still being put together; it would take the square of its length to add to
+    it piece by piece."""
+
+
+_Texts = list[tuple[dict[str, Any], str]]
+"""Where the pieces are: holders and keys."""
+
+
+def _go_on(held: dict[str, Any], key: str, piece: str, texts: _Texts) -> None:
+    """Add to the text at ``key``, which anything else makes way for."""
+    before = held.get(key)
+    if isinstance(before, _Pieces):
+        before.append(piece)
+    else:
+        held[key] = _Pieces([before, piece] if isinstance(before, str) else [piece])
+        texts.append((held, key))
+
+
+def _add(whole: dict[str, Any], piece: dict[str, Any], texts: _Texts) -> None:
     """Add one event's piece of a choice to what came before."""
     whole["index"] = piece.get("index", 0)
     if piece.get("finish_reason"):
         whole["finish_reason"] = piece["finish_reason"]
     if isinstance(piece.get("text"), str):
-        whole["text"] = whole.get("text", "") + piece["text"]
+        _go_on(whole, "text", piece["text"], texts)
     logprobs = piece.get("logprobs")
     if isinstance(logprobs, dict):
         held = whole.setdefault("logprobs", {})
         for key, value in logprobs.items():
             if isinstance(value, list):
-                held[key] = [*(held.get(key) or []), *value]
+                held.setdefault(key, []).extend(value)
     delta = piece.get("delta")
     if not isinstance(delta, dict):
         return
     turn = whole.setdefault("message", {"role": "assistant", "content": None})
     for key, value in delta.items():
         if key == "tool_calls":
-            for call in value or ():
+            for call in value if isinstance(value, list) else ():
                 if isinstance(call, dict):
-                    _add_call(turn.setdefault("tool_calls", []), call)
+                    _add_call(turn.setdefault("tool_calls", []), call, texts)
         elif isinstance(value, str) and key in _TEXTS:
-            turn[key] = (turn.get(key) or "") + value
+            _go_on(turn, key, value, texts)
         elif key == "function_call" and isinstance(value, dict):
-            _add_strings(turn.setdefault("function_call", {}), value)
+            _add_strings(turn, "function_call", value, texts)
         elif value is not None:
             turn[key] = value
 
 
-def _add_call(calls: list[dict[str, Any]], piece: dict[str, Any]) -> None:
+def _add_call(calls: list[dict[str, Any]], piece: dict[str, Any], texts: _Texts) -> None:
     at = piece.get("index", len(calls))
     if not isinstance(at, int) or not 0 <= at <= len(calls):
         at = len(calls)
@@ -128,15 +171,19 @@ def _add_call(calls: list[dict[str, Any]], piece: dict[str, Any]) -> None:
         if key == "index":
             continue
         if isinstance(value, dict):
-            _add_strings(call.setdefault(key, {}), value)
+            _add_strings(call, key, value, texts)
         elif value is not None:
             call[key] = value
 
 
-def _add_strings(held: dict[str, Any], piece: dict[str, Any]) -> None:
+def _add_strings(holder: dict[str, Any], name: str, piece: dict[str, Any], texts: _Texts) -> None:
+    """Add an object whose strings come in pieces, but for the name."""
+    held = holder.get(name)
+    if not isinstance(held, dict):
+        held = holder[name] = {}
     for key, value in piece.items():
-        if isinstance(value, str) and isinstance(held.get(key), str) and key != "name":
-            held[key] += value
+        if isinstance(value, str) and key != "name":
+            _go_on(held, key, value, texts)
         elif value is not None:
             held[key] = value
 

@@ -16,7 +16,7 @@ import msgspec
 
 from wayside.decisions import Decider, Decision, Match
 from wayside.decisions.projections import NONE, Projections
-from wayside.dialects import JUDGED, Body, check_headers, check_once
+from wayside.dialects import Body, check_headers, check_once
 from wayside.dialects.answers import JSON, STREAM
 from wayside.dialects.openai_responses import PATH as RESPONSES_PATH
 from wayside.dialects.openai_responses import ResponsesBody
@@ -193,13 +193,13 @@ def _placed(policy: Policy, request: Request, body: Body, dice: float) -> Outcom
     if recipe is not None:
         if body.needs_model:
             raise RequestError(body.needs_model, param="model")
-        check_once(request.body, JUDGED)
+        check_once(request.body, body.judged)
         return route(recipe, request, body, dice)
     served = policy.concrete.get(body.model)
     if served is None:
         raise unknown_model(body.model)
     if policy.guard is not None:
-        check_once(request.body, JUDGED)
+        check_once(request.body, body.judged)
         return guarded(policy.guard, served, request, body, dice)
     return _pass_through(served, request, body)
 
