@@ -18,6 +18,7 @@ from wayside.gateway import attempt as attempt_module
 from wayside.gateway.door import Door
 from wayside.gateway.upstream import Upstream
 from wayside.settings.model import EndpointSettings, LimitSettings, ModelSettings
+from wayside.telemetry import Meter
 from wayside.vocab.outcome import Forward, Outcome, Record, Reply, Request, Target, Tried
 
 TURNS = 5_000
@@ -235,7 +236,11 @@ class Exchange:
         check(not self.ends, "a first byte after its end")
         self.began = True
 
-    def ended(self, *, status: int, reason: str = "", tail: bytes = b"") -> None:
+    def measure(self, *, stream: bool, leads: bool, sent: int) -> Meter:
+        check(not self.ends, "an answer begins after its end")
+        return Meter(stream=stream, leads=leads, asked=sent)
+
+    def ended(self, *, status: int, reason: str = "") -> None:
         self.ends.append((status, reason))
 
 

@@ -10,27 +10,27 @@ class Window:
     the sliding one still covers (the sliding-window counter of rate limiters).
     """
 
-    __slots__ = ("_before", "_count", "_seconds", "_start")
+    __slots__ = ("before", "count", "seconds", "start")
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._start = self._before = self._count = 0.0
+        self.seconds = seconds
+        self.start = self.before = self.count = 0.0
 
     def add(self, now: float) -> None:
-        if now - self._start >= self._seconds:
-            self._turn(now)
-        self._count += 1
+        if now - self.start >= self.seconds:
+            self.turn(now)
+        self.count += 1
 
     def total(self, now: float) -> float:
-        if now - self._start >= self._seconds:
-            self._turn(now)
-        return self._count + self._before * (1 - (now - self._start) / self._seconds)
+        if now - self.start >= self.seconds:
+            self.turn(now)
+        return self.count + self.before * (1 - (now - self.start) / self.seconds)
 
-    def _turn(self, now: float) -> None:
-        passed = int((now - self._start) / self._seconds)
-        self._before = self._count if passed == 1 else 0.0
-        self._count = 0.0
-        self._start += passed * self._seconds
+    def turn(self, now: float) -> None:
+        passed = int((now - self.start) / self.seconds)
+        self.before = self.count if passed == 1 else 0.0
+        self.count = 0.0
+        self.start += passed * self.seconds
 
 
 class Budget:
@@ -45,7 +45,10 @@ class Budget:
 
     def request(self, now: float) -> None:
         """A request came."""
-        self._requests.add(now)
+        window = self._requests
+        if now - window.start >= window.seconds:
+            window.turn(now)
+        window.count += 1
 
     def spend(self, now: float) -> bool:
         """Take one extra attempt, if there is one left."""

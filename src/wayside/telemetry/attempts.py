@@ -46,6 +46,9 @@ class Attempts:
 
     def count(self, tries: Sequence[Tried], record: Record, reason: str) -> None:
         """One request has ended."""
+        if len(tries) == 1 and tries[0].outcome == "ok" and not record.fallback_from:
+            self._attempts.add((tries[0].model, "ok"))
+            return
         for tried in tries:
             self._attempts.add((tried.model, tried.outcome))
             if tried.kind == "retry":

@@ -195,7 +195,7 @@ class Tap(Protocol):
         ...
 
 
-class Tried(msgspec.Struct, frozen=True, kw_only=True):
+class Tried(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One attempt at an answer, when it was over.
 
     ``outcome`` is ``ok``, ``status_503`` and the like for an error that the server answered with,
