@@ -202,3 +202,4 @@ class MemoryStore(Store):
 
     def close(self) -> None:
         self.leases.clear()
+        self.room.clear()

@@ -131,6 +131,7 @@ class RedisStore(Store):
     def close(self) -> None:
         self.answers.close()
         self.server.link.close()
+        self.server.finder.close()
 
     def standing(self) -> Standing:
         return self.server.standing()

@@ -56,6 +56,9 @@ class ServerSearch:
     def nbytes(self) -> int:
         return 0
 
+    def close(self) -> None:
+        """There is nothing in this process."""
+
     def creation(self, what: str, prefix: str, width: int) -> list[Command]:
         """What makes the index, where it is not there yet."""
         name = self._keys.index(what, width)
@@ -125,8 +128,14 @@ class ProcessSearch:
         return found
 
     def clear(self, what: str) -> None:
-        """Forget everything of one sort, at once however much there is."""
-        self._rooms.pop(what, None)
+        """Forget everything of one sort."""
+        room = self._rooms.pop(what, None)
+        if room is not None:
+            room.clear()
+
+    def close(self) -> None:
+        for what in list(self._rooms):
+            self.clear(what)
 
     def near(
         self, what: str, tag: str, vector: Vector, most: int, threshold: float, *names: str

@@ -97,11 +97,13 @@ class Server:
         (trial,) = await wire.ask([("EVALSHA", SCRIPTS[RECALL], 3, *names, "", "", "", 0, "v")])
         if isinstance(trial, Refusal) and trial.code in _NEVER:
             raise trial
-        self.version = _version(info)
+        self.version, before = _version(info), self.finder
         if isinstance(indexes, list) and self._search:
             self.finder = ServerSearch(self.keys, {name.decode() for name in indexes})
         elif isinstance(self.finder, ServerSearch):
             self.finder = ProcessSearch(self.keys, self._index_bytes)
+        if before is not self.finder:
+            before.close()
 
     def _changed(self, up: bool, why: str) -> None:
         tell, name, where = self._tools.report, self._tools.name, str(self.link.place)

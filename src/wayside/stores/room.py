@@ -9,13 +9,14 @@ from __future__ import annotations
 import heapq
 import sys
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from wayside.stores.vectors import Vectors
 
-ITEM_BYTES = 520
+ITEM_BYTES = 430
 """Of an item beside its texts and its vector: its fields and its places in four tables."""
 SPACE_BYTES = 500
 SWEPT = 64
@@ -25,26 +26,34 @@ TICK_S = 10
 _NEVER = float("inf")
 
 
-class Item:
-    """Something kept. ``until`` and ``kept_at`` are in Unix seconds."""
+SpaceName = tuple[str, str]
+"""What sort of thing, and whose."""
 
-    __slots__ = ("kept_at", "key", "metadata", "size", "space", "text", "until", "value")
 
-    def __init__(
-        self,
-        space: Space,
-        key: str,
-        value: bytes,
-        text: str,
-        kept_at: float,
-        until: float,
-        metadata: Any,
-    ) -> None:
-        self.space, self.key, self.value, self.text = space, key, value, text
-        self.kept_at, self.until, self.metadata = kept_at, until, metadata
-        self.size = ITEM_BYTES + sys.getsizeof(value) + sys.getsizeof(key) + sys.getsizeof(text)
-        if metadata:
-            self.size += weight(metadata)
+class Item(msgspec.Struct, eq=False, gc=False):
+    """Something kept in ``space``. ``until`` and ``kept_at`` are in Unix seconds.
+
+    The garbage collector does not look at it, since a million of them would hold up every request
+    while it did. Nor is there one table of all of them, which would stop everything for as long
+    as it grows: they are a chain, that :meth:`Room.clear` takes apart.
+    """
+
+    space: SpaceName
+    key: str
+    value: bytes
+    text: str
+    kept_at: float
+    until: float
+    metadata: Any
+    size: int = 0
+    older: Item | None = None
+    newer: Item | None = None
+
+    def __post_init__(self) -> None:
+        strings = sys.getsizeof(self.key) + sys.getsizeof(self.text)
+        self.size = ITEM_BYTES + sys.getsizeof(self.value) + strings
+        if self.metadata:
+            self.size += weight(self.metadata)
 
 
 class Space:
@@ -52,7 +61,7 @@ class Space:
 
     __slots__ = ("items", "name", "vectors", "weighed")
 
-    def __init__(self, name: tuple[str, str]) -> None:
+    def __init__(self, name: SpaceName) -> None:
         self.name = name
         self.items: dict[str, Item] = {}
         self.vectors: Vectors[Item] | None = None
@@ -69,22 +78,28 @@ class Room:
         self.evicted = 0
         self.counts: dict[str, int] = {}
         """Items of each sort, the first part of a space's name."""
-        self.spaces: dict[tuple[str, str], Space] = {}
-        self._used: OrderedDict[Item, None] = OrderedDict()
+        self.spaces: dict[SpaceName, Space] = {}
+        self._end = end = Item(("", ""), "", b"", "", 0.0, 0.0, None)
+        """Both ends of the chain: after it the longest unused, before it the last used."""
+        end.older = end.newer = end
+        self._count = 0
         self._due: dict[int, set[Item]] = {}
         self._ticks: list[int] = []
         self.clock = time.time
 
     def __len__(self) -> int:
-        return len(self._used)
+        return self._count
 
     def __iter__(self) -> Iterator[Item]:
         """Every item, the longest unused first."""
-        return iter(self._used)
+        item = self._end.newer
+        while item is not None and item is not self._end:
+            yield item
+            item = item.newer
 
     def put(
         self,
-        space: tuple[str, str],
+        space: SpaceName,
         key: str,
         value: bytes,
         *,
@@ -100,14 +115,15 @@ class Room:
         if key in held.items:
             self.drop(held.items[key])
         until = _NEVER if ttl_s is None else now + ttl_s
-        item = Item(held, key, value, text, now, until, metadata)
+        item = Item(held.name, key, value, text, now, until, metadata)
         if until <= now or item.size + SPACE_BYTES + 8 * len(vector or ()) > self.most:
             return
         if not held.items:
             self.spaces[space] = held
             self.size += SPACE_BYTES + sys.getsizeof(space[1])
         held.items[key] = item
-        self._used[item] = None
+        self._link(item)
+        self._count += 1
         self.counts[space[0]] = self.counts.get(space[0], 0) + 1
         self.size += item.size
         if until != _NEVER:
@@ -119,9 +135,9 @@ class Room:
             self._weigh(held)
         while self.size > self.most:
             self.evicted += 1
-            self.drop(next(iter(self._used)))
+            self.drop(next(iter(self)))
 
-    def get(self, space: tuple[str, str], key: str) -> Item | None:
+    def get(self, space: SpaceName, key: str) -> Item | None:
         """What is kept there, which is then the last to go."""
         held = self.spaces.get(space)
         item = held.items.get(key) if held else None
@@ -130,11 +146,11 @@ class Room:
         if item.until <= self.clock():
             self.drop(item)
             return None
-        self._used.move_to_end(item)
+        self._touch(item)
         return item
 
     def near(
-        self, space: tuple[str, str], vector: Sequence[float], most: int, threshold: float
+        self, space: SpaceName, vector: Sequence[float], most: int, threshold: float
     ) -> list[tuple[Item, float]]:
         """What of this space is nearest by meaning, with its cosine, best first."""
         now = self.clock()
@@ -147,19 +163,19 @@ class Room:
             expired = [item for item, _ in found if item.until <= now]
             if not expired:
                 for item, _ in reversed(found):
-                    self._used.move_to_end(item)
+                    self._touch(item)
                 return found
             for item in expired:  # each round forgets some, so this ends
                 self.drop(item)
 
-    def newest(self, space: tuple[str, str]) -> Iterator[Item]:
+    def newest(self, space: SpaceName) -> Iterator[Item]:
         """Everything of a space, the last put first."""
         now = self.clock()
         held = self.spaces.get(space)
         if held is not None:
             yield from (item for item in reversed(held.items.values()) if item.until > now)
 
-    def keep(self, space: tuple[str, str], most: int) -> None:
+    def keep(self, space: SpaceName, most: int) -> None:
         """Let the oldest of a space go while it holds more than ``most``."""
         held = self.spaces.get(space)
         while held is not None and len(held.items) > most:
@@ -167,12 +183,13 @@ class Room:
 
     def drop(self, item: Item) -> bool:
         """Forget an item; whether it was still here."""
-        held = item.space
-        if held.items.get(item.key) is not item:
+        held = self.spaces.get(item.space)
+        if held is None or held.items.get(item.key) is not item:
             return False
         del held.items[item.key]
-        del self._used[item]
-        self.counts[held.name[0]] -= 1
+        _unlink(item)
+        self._count -= 1
+        self.counts[item.space[0]] -= 1
         self.size -= item.size
         if item.until != _NEVER:
             tick = int(item.until // TICK_S)
@@ -183,10 +200,33 @@ class Room:
             held.vectors.remove(item)
             self._weigh(held)
         if not held.items:
-            del self.spaces[held.name]
-            self.size -= SPACE_BYTES + sys.getsizeof(held.name[1]) + held.weighed
+            del self.spaces[item.space]
+            self.size -= SPACE_BYTES + sys.getsizeof(item.space[1]) + held.weighed
             held.weighed, held.vectors = 0, None
         return True
+
+    def clear(self) -> None:
+        """Forget everything; without it a chain is never let go."""
+        for item in list(self):
+            item.older = item.newer = None
+        self._end.older = self._end.newer = self._end
+        self._count = self.size = 0
+        self._ticks.clear()
+        for table in (self.counts, self.spaces, self._due):
+            table.clear()
+
+    def _touch(self, item: Item) -> None:
+        """It is the last used."""
+        if item.newer is not self._end:
+            _unlink(item)
+            self._link(item)
+
+    def _link(self, item: Item) -> None:
+        end = self._end
+        last = end.older
+        assert last is not None
+        item.older, item.newer = last, end
+        last.newer = end.older = item
 
     def _weigh(self, held: Space) -> None:
         weight = held.vectors.nbytes if held.vectors else 0
@@ -212,8 +252,15 @@ class Room:
                 if not left:
                     return
                 left -= 1
-                self.drop(next(iter(due)))
+                self.drop(due.pop())
             heapq.heappop(self._ticks)
+
+
+def _unlink(item: Item) -> None:
+    older, newer = item.older, item.newer
+    assert older is not None and newer is not None
+    older.newer, newer.older = newer, older
+    item.older = item.newer = None
 
 
 def weight(value: Any) -> int:
