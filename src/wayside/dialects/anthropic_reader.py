@@ -91,7 +91,7 @@ class Reader:
             {
                 **self._of(said, "chat.completion"),
                 "choices": [choice],
-                "usage": usage_of(said.get("usage") or {}),
+                "usage": usage_of(said.get("usage")),
             }
         )
 
@@ -261,9 +261,10 @@ class Reader:
         return {**(self._head or {}), "choices": [choice]}
 
 
-def usage_of(usage: dict[str, Any]) -> dict[str, Any]:
+def usage_of(usage: Any) -> dict[str, Any]:
     """OpenAI's counts for Anthropic's: theirs of the input leave out what was cached, ours do
-    not."""
+    not. What is no object counts nothing."""
+    usage = usage if isinstance(usage, dict) else {}
     fresh, output = _count_of(usage, "input_tokens"), _count_of(usage, "output_tokens")
     cached = _count_of(usage, "cache_read_input_tokens")
     written = _count_of(usage, "cache_creation_input_tokens")

@@ -35,9 +35,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     path: str = ""
     model: str = ""
+    _read: list[dict[str, Any] | None] = msgspec.field(default_factory=list)
 
     def completion(self) -> dict[str, Any] | None:
-        """The whole completion, or ``None`` where there is none to be read."""
+        """The whole completion, or ``None`` where there is none to be read; put together once,
+        for all who ask, so that nobody changes it."""
+        if not self._read:
+            self._read.append(self._completion())
+        return self._read[0]
+
+    def _completion(self) -> dict[str, Any] | None:
         if not self.complete or self.status != 200:
             return None
         if self.content_type.partition(";")[0].strip().lower() == STREAM:
@@ -94,7 +101,10 @@ def assembled(stream: bytes) -> dict[str, Any] | None:
             whole = {key: value for key, value in said.items() if key not in ("choices", "usage")}
         if isinstance(said.get("usage"), dict):
             whole["usage"] = said["usage"]
-        for choice in said.get("choices") or ():
+        listed = said.get("choices") or ()
+        if not isinstance(listed, list | tuple):
+            return None
+        for choice in listed:
             index = choice.get("index", 0) if isinstance(choice, dict) else None
             if not isinstance(index, int):
                 return None

@@ -474,11 +474,18 @@ UNANSWERED = Answer()
 
 
 def tell(witnesses: Sequence[Witness], answer: Answer) -> Flow[None]:
-    """Tell each how the request ended."""
+    """Tell each how the request ended. What one raises is raised when the others have been told:
+    somebody may be waiting for what they keep."""
+    faults: list[Exception] = []
     for witness in witnesses:
-        asking = witness.ended(answer)
-        if asking is not None:
-            yield from asking
+        try:
+            asking = witness.ended(answer)
+            if asking is not None:
+                yield from asking
+        except Exception as fault:  # noqa: BLE001 - raised below
+            faults.append(fault)
+    if faults:
+        raise faults[0]
 
 
 def _data(raw: bytes) -> bytes | None:

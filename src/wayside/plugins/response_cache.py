@@ -24,6 +24,7 @@ from wayside.catalog import catalog
 from wayside.dialects import UNREADABLE, Edit
 from wayside.dialects.fingerprint import Fingerprint, digest, fingerprint
 from wayside.dialects.keeping import kept
+from wayside.dialects.whole import shaped
 from wayside.plugins import Answer, Draft
 from wayside.settings import EngineName, EngineOf, Settings, StoreName, StoreOf
 from wayside.vocab.ask import Embed, Flow, Now, Vector, ask
@@ -336,7 +337,7 @@ def _completion(body: bytes) -> dict[str, Any] | None:
         said = msgspec.json.decode(body)
     except UNREADABLE:
         return None
-    return said if isinstance(said, dict) and said.get("choices") else None
+    return said if shaped(said) else None
 
 
 def _shaping(prompt: Prompt) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ import msgspec
 from wayside.dialects import UNREADABLE, Edit, decode
 from wayside.dialects.openai_chat import PATH
 from wayside.dialects.stage import Unreadable
+from wayside.dialects.whole import shaped
 from wayside.fleet import DialError, Dice, Fleet, Pool, Replica, dial
 from wayside.flow import Policy, Served
 from wayside.flow.protocols import SERVERS, only_openai, upstream_path
@@ -316,9 +317,12 @@ def _told(server: Any, raw: bytes) -> bytes:
 def _readable(model: str, raw: bytes) -> bytes:
     """The answer as every reader of JSON takes it (half surrogates mended)."""
     try:
-        return decode(_decoder, raw)[1]
+        said, raw = decode(_decoder, raw)
     except UNREADABLE as error:
         raise AskFailed(f"{model} answered something that is not JSON") from error
+    if not shaped(said):
+        raise AskFailed(f"{model} answered something that is no completion")
+    return raw
 
 
 def _judge(pool: Pool, replica: Replica, answer: Answer, now: float) -> None:
