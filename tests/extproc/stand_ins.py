@@ -12,6 +12,7 @@ from typing import Any
 
 from wayside.extproc.session import Door
 from wayside.extproc.wire import BUFFERED
+from wayside.telemetry import Meter
 from wayside.vocab.outcome import Forward, Outcome, Record, Reply, Request, Target
 
 
@@ -29,6 +30,9 @@ class Spoken:
 
     def first_byte(self, status: int) -> None:
         self.first_byte_status = status
+
+    def measure(self, *, stream: bool, leads: bool, sent: int) -> Meter:
+        return Meter(stream=stream, leads=leads, asked=sent)
 
     def ended(self, *, status: int, reason: str = "") -> None:
         self.ends.append((status, reason))

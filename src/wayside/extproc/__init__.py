@@ -56,6 +56,7 @@ async def serve_extproc(
         max_body_bytes=limits.max_body_bytes,
         assumed=_MODES[assumed_body_mode],
         log=log or _log_of(telemetry),
+        count_usage=where.count_usage,
     )
     if where.server == "grpcio":
         reference = GrpcioServer(door)

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from wayside.extproc import wire
+from wayside.extproc.metered import Asked, Meter, Metered, is_stream
 from wayside.flow.protocols import shell_error
 from wayside.flow.report import failed, merged
 from wayside.vocab.ask import Flow
@@ -40,6 +41,7 @@ class Exchange(Protocol):
 
     def routed(self, record: Record) -> None: ...
     def first_byte(self, status: int) -> None: ...
+    def measure(self, *, stream: bool, leads: bool, sent: int) -> Meter: ...
     def ended(self, *, status: int, reason: str = "") -> None: ...
 
 
@@ -72,6 +74,7 @@ class Door:
 
     ``assumed`` is the request body mode of an Envoy that does not say (before 1.34): BUFFERED,
     STREAMED or FULL_DUPLEX_STREAMED. ``held`` counts body bytes waiting in all sessions.
+    ``count_usage``: answers are to be shown, so that what they took is known.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Door:
         assumed: int = wire.BUFFERED,
         max_held_bytes: int | None = None,
         log: Say = silence,
+        count_usage: bool = True,
     ) -> None:
         self.runtime, self.telemetry = runtime, telemetry
         self.max_body_bytes = max_body_bytes
@@ -93,12 +97,28 @@ class Door:
         self.sees_responses = False
         """Whether this Envoy shows us response headers, so that their absence means something."""
         self.sees_bodies = False
-        """Whether this Envoy has ever shown us the body of an answer that is watched."""
+        """Whether this Envoy has ever shown us the body of an answer."""
         self.unseen = 0
         """Watched whole answers whose body it never showed."""
+        self._count_usage = count_usage
+        self._uncounted = 0
         self._ordinary: set[str] = set()
         self._mutations: dict[Any, bytes] = {}
         self._reports: dict[Any, wire.Message] = {}
+
+    @property
+    def counts(self) -> bool:
+        """Whether answers are counted: not by an Envoy that was asked often and never shows any,
+        of which no server should be asked for usage that nobody would take out again."""
+        return self._count_usage and (self.sees_bodies or self._uncounted < _TRIES)
+
+    def uncounted(self) -> None:
+        """An answer was to be shown, and was not."""
+        if self.sees_bodies or self._uncounted >= _TRIES:
+            return
+        self._uncounted += 1
+        if self._uncounted == _TRIES:
+            self.log("usage not counted", level="warning", why=_UNCOUNTED)
 
     def internal(self, headers: Mapping[str, str]) -> tuple[str, ...]:
         """Those names among ``headers`` that only we may set."""
@@ -147,6 +167,7 @@ class Session:
     """One stream of ProcessingRequests. Feed it in order; send what it returns; then close it."""
 
     __slots__ = (
+        "_asked",
         "_chunks",
         "_decided",
         "_exchange",
@@ -154,6 +175,7 @@ class Session:
         "_headers",
         "_internal",
         "_last",
+        "_metered",
         "_path",
         "_protocol",
         "_report",
@@ -180,6 +202,9 @@ class Session:
         self._tap: Tap | None = None
         self._settling: Tap | None = None
         self._taken: Taken = "pass"
+        self._asked: Asked | None = None
+        self._metered: Metered | None = None
+        """The answer, where it is counted."""
         self._headers: dict[str, str] | None = None
         self._internal: tuple[str, ...] = ()
         self._path = ""
@@ -215,6 +240,8 @@ class Session:
                 return self._request_trailers()
             if self._tap is not None and phase == wire.RESPONSE_BODY:
                 return self._response_body(self._tap, data, start, end)
+            if self._metered is not None and phase == wire.RESPONSE_BODY:
+                return self._metered_body(self._metered, data, start, end)
             if self._taken != "pass" and phase == wire.RESPONSE_TRAILERS and self._tap is not None:
                 return self._await(self._tap.finish(), self._filtered_before_trailers)
         # Bodies and trailers of responses, and all of a request that never was shown to us.
@@ -237,6 +264,11 @@ class Session:
             # long that clients leave before it: they must not be able to lock others out.
             self.door.unseen += self._taken == "whole"
             self.door.log("answer not watched", level="error", why=_UNWATCHED)
+        metered = self._metered
+        if metered is not None and not metered.shown:
+            self.door.uncounted()
+        if metered is not None and metered.broken and not self._failed:
+            self._failed = "answer_unfinished"
         self.done = True
         self._release()
         settling, self._settling = self._settling, None
@@ -343,9 +375,53 @@ class Session:
         override = b""
         if self._tap is not None:
             return self._begin_watch(self._tap, data, start, end, internal)
+        if self._asked is not None and 200 <= self._status < 300:
+            return self._begin_count(self._asked, data, start, end, internal)
         if self._protocol.response_body not in (wire.NONE, wire.FULL_DUPLEX_STREAMED):
             override = wire.mode_override(request_body=self._protocol.request_body)
         return [self.door.report(self._report, internal, override)]
+
+    # --- an answer that is counted -------------------------------------------------------------
+
+    def _begin_count(
+        self, asked: Asked, data: bytes, start: int, end: int, internal: tuple[str, ...]
+    ) -> Replies:
+        """Ask Envoy for the body of an answer, piece by piece, to see what it took."""
+        headers, bodiless = wire.read_headers(data, start, end)
+        protocol = self._protocol
+        wanted = wire.NONE if bodiless else wire.STREAMED
+        if not bodiless:
+            self._measure(asked, headers)
+        override = b""
+        if protocol.response_body not in (wire.FULL_DUPLEX_STREAMED, wanted):
+            override = wire.mode_override(request_body=protocol.request_body, response_body=wanted)
+            self._protocol = protocol._replace(response_body=wanted)
+        return [self.door.report(self._report, internal, override)]
+
+    def _measure(self, asked: Asked, headers: Mapping[str, str]) -> None:
+        if self._exchange is None:
+            return
+        stream = is_stream(headers)
+        meter = self._exchange.measure(stream=stream, leads=asked.leads, sent=asked.sent)
+        # A length that was announced stands, and so does every byte.
+        trims = stream and "content-length" not in headers
+        self._metered = Metered(meter, asked.trim if trims else "")
+
+    def _metered_body(self, metered: Metered, data: bytes, start: int, end: int) -> Replies:
+        self.door.sees_bodies = True
+        body, last = wire.read_body(data, start, end)
+        metered.came(body, last=last)
+        if self._protocol.response_body == wire.FULL_DUPLEX_STREAMED:
+            body = metered.goes(body, last=last)
+            return wire.stream_answers(wire.RESPONSE_BODY, body, last=last)
+        if not metered.trims:
+            return [_KEEP_PIECE]
+        goes = metered.goes(body, last=last)
+        if goes == body:
+            return [_KEEP_PIECE]
+        if not goes:
+            return [_CLEAR_PIECE]
+        return [wire.body_answer(b"", goes, wire.RESPONSE_BODY)]
 
     # --- an answer that filters watch ----------------------------------------------------------
 
@@ -359,10 +435,14 @@ class Session:
         if taken == "pass":
             self._tap = None
             asked = wire.NONE
+            if self._asked is not None and 200 <= self._status < 300:
+                return self._begin_count(self._asked, data, start, end, internal)
         elif headers.get("content-encoding", "identity").strip().lower() != "identity":
             return self._refuse(502, "the answer is compressed and cannot be checked", "unchecked")
         else:
             asked = wire.BUFFERED if taken == "whole" else wire.STREAMED
+            if self._asked is not None:
+                self._measure(self._asked, headers)
         self._taken = taken
         override = b""
         if protocol.response_body not in (wire.FULL_DUPLEX_STREAMED, asked):
@@ -378,6 +458,8 @@ class Session:
         self.door.sees_bodies = True
         body, last = wire.read_body(data, start, end)
         last = last or self._protocol.response_body == wire.BUFFERED
+        if self._metered is not None:
+            self._metered.came(body, last=last)
         return self._await(self._pass_through(tap, body, last), self._filtered)
 
     def _pass_through(self, tap: Tap, body: bytes, last: bool) -> Flow[tuple[Ended, bool]]:
@@ -403,6 +485,9 @@ class Session:
     def _filtered(self, found: tuple[Ended, bool]) -> Replies:
         ended, last = found
         whole = self._taken == "whole"
+        if not whole and self._metered is not None and self._metered.trims:
+            goes = self._metered.goes(ended.body, last=last)
+            ended = msgspec.structs.replace(ended, body=goes)
         if last:
             self._taken = "pass"  # nothing is left to be taken
         if ended.reason:
@@ -452,7 +537,7 @@ class Session:
         if authority is not None:
             headers["host"] = authority
         try:
-            asked = Request(method, path, headers, body, metered=False)
+            asked = Request(method, path, headers, body, metered=self.door.counts)
             outcome = self.door.runtime.handle(asked)
         except Exception as error:  # noqa: BLE001  a bug must cost one request, not the server
             return self.resume(error)
@@ -473,6 +558,8 @@ class Session:
             return self._refuse(503, _UNWATCHED, "configuration_error")
         self._report = outcome.report
         self._tap = self._settling = outcome.tap
+        if self.door.counts:
+            self._asked = Asked(outcome)
         path = "" if outcome.path == self._path else outcome.path
         door = self.door
         replies = self._forward(outcome, path, door)
@@ -565,6 +652,13 @@ def _may_be_internal(data: bytes) -> bool:
 _PATIENCE: Final = 3
 """Watched whole answers that may end without a body, as a client that leaves can make them,
 before requests whose answers are to be watched are refused."""
+_TRIES: Final = 16
+"""Answers that an Envoy may not show, as clients that leave can make them, before it is taken for
+one that shows none."""
+_UNCOUNTED: Final = (
+    "Envoy does not show answers, so tokens and cost are not counted: set allow_mode_override to "
+    "true on its ext_proc filter, or extproc.count_usage to false"
+)
 _UNWATCHED: Final = (
     "Envoy does not show the answers that guards must watch: set allow_mode_override to true on "
     "its ext_proc filter"
@@ -588,5 +682,7 @@ _CONTINUE_BUFFERED: Final = wire.answer(
     wire.REQUEST_HEADERS, b"", wire.mode_override(request_body=wire.BUFFERED)
 )
 _CLEAR_CHUNK: Final = wire.answer(wire.REQUEST_BODY, wire.CLEAR_BODY)
+_KEEP_PIECE: Final = wire.answer(wire.RESPONSE_BODY, b"")
+_CLEAR_PIECE: Final = wire.answer(wire.RESPONSE_BODY, wire.CLEAR_BODY)
 _KEEP_CHUNK: Final = wire.answer(wire.REQUEST_BODY, b"")
 _REQUEST_TRAILERS: Final = wire.trailers_answer(wire.REQUEST_TRAILERS)

@@ -519,6 +519,9 @@ class ExtProcSettings(Settings):
     """A socket path; takes the place of address and port."""
     server: Literal["framed", "grpcio"] = "framed"
     """Our own HTTP/2 framing (fast), or the reference grpcio server."""
+    count_usage: bool = True
+    """Have Envoy show us answers, so that tokens and cost are counted: one message more for each
+    piece of an answer. False: only answers that guards watch are counted."""
     message_timeout_s: PositiveFloat = 5.0
     """What the generated Envoy allows per message."""
 

@@ -13,6 +13,8 @@ LEAD: Final = 2048
 """Bytes of its beginning, where its API counts the input there."""
 KEPT: Final = 1024
 """Bytes kept of a usage that was said before the end."""
+LAST: Final = 128
+"""Bytes in which the last event of a stream stands."""
 BYTES_PER_TOKEN: Final = 4
 """Of English prose, less than that of the JSON around it: a guess where nothing else is known."""
 
@@ -59,6 +61,14 @@ class Meter:
     def end(self) -> bytes:
         """The last bytes of the body, without its framing."""
         return _plain(self.lead + self.tail[-TAIL:])
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer says itself that this was all: a stream by its last event."""
+        if not self.stream:
+            return self.told() is not None
+        last = self.tail[-LAST:]
+        return b"[DONE]" in last or b"message_stop" in last
 
     def told(self) -> Tokens | None:
         """What the server says that it took, as far as the answer came."""
