@@ -37,6 +37,11 @@ async def test_one_user_at_a_time() -> None:
         assert (await gone(api, "/v1/memory?user_id=ann"))[1]["deleted"] == 1
         assert (await api.get("/v1/memory?user_id=ann"))[1]["total"] == 0
         assert (await api.get("/v1/memory?user_id=bob"))[1]["total"] == 1
+        made = Index("memory", space_of("bob", "acme"), "d", "acme's bob", (1.0, 0.0), {"at": 1.0})
+        await api.app.runtime.run(ask(made))
+        assert (await api.get("/v1/memory?user_id=bob"))[1]["total"] == 1
+        of_acme = await api.get("/v1/memory?user_id=bob&tenant_id=acme")
+        assert [m["id"] for m in of_acme[1]["memories"]] == ["d"]
 
 
 async def test_what_is_asked_wrongly() -> None:

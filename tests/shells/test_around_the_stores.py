@@ -133,3 +133,22 @@ async def test_an_odd_answer_to_an_algorithm_that_composes_is_no_answer(shell: s
             answer = await found.ask(chat("hi", stream=stream))
             assert answer.status == 502
             assert answer.json["error"]["code"] == "no_answer"
+
+
+def who(user: str, tenant: str = "") -> dict[str, str]:
+    return {"x-authz-user-id": user, "x-authz-tenant-id": tenant}
+
+
+@both
+async def test_two_tenants_may_have_a_user_of_one_name(shell: str) -> None:
+    async with router(shell, {"memory": {"store_turns": True, "threshold": -1}}) as (
+        found,
+        server,
+    ):
+        for asked in (who("ann", "acme"), who("ann", "acme"), who("ann", "other"), who("ann")):
+            answer = await found.ask(chat("where did I leave my keys?"), asked)
+            await found.line(answer)
+            await found.app.runtime.settled()
+            heard = json.dumps(server.heard[-1])
+            first = len(server.heard) != 2
+            assert ("Q: where" not in heard) is first, heard

@@ -41,7 +41,10 @@ class MemoryApi:
         self._runtime = runtime
 
     def endpoints(self) -> list[Endpoint]:
-        user = (("user_id", "Whose memories; must be given."),)
+        user = (
+            ("user_id", "Whose memories; must be given."),
+            ("tenant_id", "The user's tenant, where the proxy in front names tenants."),
+        )
         limit = (("limit", f"At most so many, up to {MAX_LIMIT}."),)
         one, every = "/v1/memory/{id}", "/v1/memory"
         refused = (
@@ -120,7 +123,7 @@ def _space(http: HttpRequest) -> str:
     user = http.query_params.get("user_id", "")
     if not user:
         raise ApiError(400, "MISSING_USER_ID", "user_id: is missing; say whose memories")
-    return space_of(user)
+    return space_of(user, http.query_params.get("tenant_id", ""))
 
 
 def _told(passage: Passage) -> Told:
