@@ -33,25 +33,28 @@ class Pool:
     """One model's replicas. Never empty-handed while it has any: the least bad one is tried.
 
     ``retrying`` and ``hedging`` say how much more may be sent than was asked for; ``line`` is
-    who waits while as much is under way as may be (``in_flight`` attempts).
+    who waits while as much is under way as may be (``in_flight`` attempts). ``capped``: requests
+    may have to wait. ``watches_pace``, ``watches_errors``: how long answers take to begin, and
+    those that went well, are worth a report.
     """
 
     __slots__ = (
         "_bounds",
-        "_capped",
         "_latencies",
         "_patience",
         "_review_at",
         "_rotation",
         "_trials",
         "_waking",
-        "_watches_pace",
+        "capped",
         "hedging",
         "in_flight",
         "line",
         "replicas",
         "retrying",
         "settings",
+        "watches_errors",
+        "watches_pace",
     )
 
     def __init__(self, replicas: Sequence[Replica], settings: ModelSettings | None = None) -> None:
@@ -74,10 +77,11 @@ class Pool:
         self._trials = False
         self._review_at = 0.0
         self._patience: tuple[int, float] = (0, 0.0)
-        self._watches_pace = settings.breaker.slow_factor is not None or (
+        self.watches_pace = settings.breaker.slow_factor is not None or (
             settings.hedge is not None and settings.hedge.percentile is not None
         )
-        self._capped = settings.queue.max_in_flight is not None or any(
+        self.watches_errors = settings.breaker.error_share is not None
+        self.capped = settings.queue.max_in_flight is not None or any(
             r.max_in_flight is not None for r in self.replicas
         )
         self._wake()
@@ -93,7 +97,7 @@ class Pool:
         """The replica for the next attempt; ``None`` when every replica has been tried."""
         if now >= self._review_at:
             self._review(now)
-        if tried or self._trials or self._capped:
+        if tried or self._trials or self.capped:
             return self._pick_among(now, dice, tried)
         rotation = self._rotation
         count = len(rotation)
@@ -166,7 +170,7 @@ class Pool:
     @property
     def full(self) -> bool:
         """Whether one more request would be one too many."""
-        if not self._capped:
+        if not self.capped:
             return False
         most = self.settings.queue.max_in_flight
         if most is not None and self.in_flight >= most:
@@ -216,7 +220,7 @@ class Pool:
 
     def took(self, replica: Replica, seconds: float, now: float) -> None:
         """Report how long an answer took to begin."""
-        if not self._watches_pace:
+        if not self.watches_pace:
             return
         self._latencies.append(seconds)
         factor = self.settings.breaker.slow_factor

@@ -55,10 +55,12 @@ class Replica:
         "_answers",
         "_errors",
         "_paces",
+        "_timeouts",
         "address",
         "breaker",
         "errors",
         "failures",
+        "head_s",
         "host_line",
         "identity",
         "idle",
@@ -71,7 +73,7 @@ class Replica:
         "pauses",
         "retired",
         "secure",
-        "timeouts",
+        "token_s",
         "troubled",
         "weight",
         "why",
@@ -109,6 +111,18 @@ class Replica:
         self.on_trial = False
         self.retired = False
         self.idle: list[Idle] = []
+
+    @property
+    def timeouts(self) -> TimeoutSettings:
+        """``head_s`` and ``token_s`` are what they come to: seconds from a request to the head of
+        its answer and to its first data."""
+        return self._timeouts
+
+    @timeouts.setter
+    def timeouts(self, timeouts: TimeoutSettings) -> None:
+        self._timeouts = timeouts
+        self.token_s = timeouts.until_token_s
+        self.head_s = min(timeouts.first_byte_s, self.token_s)
 
     def take(self, now: float) -> Idle | None:
         """The most recently used idle connection that is still good, if there is one."""

@@ -125,8 +125,7 @@ class Attempt:
         parts.append(b"x-request-id: %b\r\n\r\n" % exchange.request_id.encode("latin-1"))
         self.upstream = upstream
         self.sent_at = now
-        timeouts = self.replica.timeouts
-        self._due(now + min(timeouts.first_byte_s, timeouts.until_token_s))
+        self._due(now + self.replica.head_s)
         if not upstream.alive:  # it closed between its connect and now
             self.upstream_lost(upstream, "upstream_closed")
             return
@@ -157,7 +156,7 @@ class Attempt:
             # Servers send the head of a stream long before its first token: as long as nothing
             # of the answer itself is here, somebody else may still give it.
             self._head = head
-            self._due(self.sent_at + self.replica.timeouts.until_token_s)
+            self._due(self.sent_at + self.replica.token_s)
 
     def relay(self, data: bytes) -> None:
         head, errand = self._head, self.errand

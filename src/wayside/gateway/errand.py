@@ -106,7 +106,7 @@ class Errand:
         pool = self._pool
         assert pool is not None
         dice = self.door.server.dice
-        if pool.full:
+        if pool.capped and pool.full:
             self._queue(pool, now)
             return
         replica = pool.pick(now, dice, self._tried) or pool.pick(now, dice)
@@ -212,10 +212,12 @@ class Errand:
                 return
             cap_retry_after(head, pool.settings.retries.longest_retry_after_s)
         else:
-            pool.took(replica, now - attempt.sent_at, now)
-            replica.answered(now)
-        other = self._second if attempt is self._first else self._first
-        if other is not None:
+            if pool.watches_pace:
+                pool.took(replica, now - attempt.sent_at, now)
+            if pool.watches_errors:
+                replica.answered(now)
+        if self._second is not None and self._first is not None:
+            other = self._second if attempt is self._first else self._first
             self._release(other, "hedge_lost", now)
             other.drop()
         attempt.errand = self._first = None  # so that the request's body can go
@@ -419,10 +421,12 @@ class Errand:
         self._place, self._due = None, NEVER
 
     def _stop_timers(self) -> None:
-        for timer in (self._timer, self._hedge):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._hedge = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._hedge is not None:
+            self._hedge.cancel()
+            self._hedge = None
 
     def _finish(self) -> None:
         self.over = True

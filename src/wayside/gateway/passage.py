@@ -113,8 +113,7 @@ class Passage:
             return
         self.status = head.status
         if head.stream and self._comments(first, head):
-            timeouts = self._attempt.replica.timeouts
-            self._waits = self._attempt.sent_at + timeouts.until_token_s
+            self._waits = self._attempt.sent_at + self._attempt.replica.token_s
         if head.length != len(first):  # else it is over at once
             self._wait()
         parts = [head.status_line, *head.lines, encode_pairs(self._report)]
