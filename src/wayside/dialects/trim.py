@@ -23,7 +23,7 @@ _END: Final = b'{"include_usage":true}'
 _EACH: Final = b'{"include_usage":true,"continuous_usage_stats":true}'
 _NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
 _OBJECT: Final = rb'\{(?:[^{}"]|"(?:[^"\\]|\\.)*"|\{(?:[^{}"]|"(?:[^"\\]|\\.)*")*\})*\}'
-_FIELD = re.compile(rb',\s*"usage":\s*' + _OBJECT + rb'|"usage":\s*' + _OBJECT + rb"\s*,")
+_FIELD = re.compile(rb',\s*"usage":\s*' + _OBJECT + rb'|"usage":\s*' + _OBJECT + rb"\s*,\s*")
 
 
 def asked(raw: bytes, usage: Usage) -> tuple[bytes, Trim]:
