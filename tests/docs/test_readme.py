@@ -25,7 +25,7 @@ import yaml
 
 from tests.docs.pages import ROOT, Block, blocks
 
-PORTS = ("9001", "9002", "8801", "8080")
+PORTS = ("9001", "9002", "9003", "8801", "8080")
 PATIENCE_S = 60.0
 MARKED = re.compile(r"file: |run$|background: ")
 
