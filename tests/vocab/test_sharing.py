@@ -44,3 +44,9 @@ def test_a_key_is_told_by_a_digest_and_within_its_tenant() -> None:
     for headers in ({"authorization": "Bearer j"}, {"x-api-key": "Bearer k"}):
         assert sharers(Prompt(model="m", tenant="acme", headers=headers), "user") != found
     assert sharers(Prompt(model="m", headers=KEY), "user") != found
+
+
+@pytest.mark.parametrize("said", ["", " ", "Bearer", "bearer ", "Basic", "Basic Og=="])
+def test_a_scheme_without_a_key_shows_no_key(said: str) -> None:
+    headers = {"authorization": said}
+    assert sharers(Prompt(model="m", headers=headers), "user") is None

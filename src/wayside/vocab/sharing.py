@@ -9,6 +9,8 @@ from wayside.vocab.headers import CREDENTIALS, USER_KEYS
 from wayside.vocab.prompt import Prompt
 
 Scope = Literal["user", "team", "tenant", "global"]
+_SCHEMES = ("", "bearer", "basic", "basic og==")
+"""The last is an empty name with an empty password."""
 _NARROWING: tuple[Scope, ...] = ("tenant", "team", "user")
 
 
@@ -36,8 +38,13 @@ def sharers(prompt: Prompt, scope: Scope) -> Sharers | None:
     for kind in _NARROWING[_NARROWING.index(scope) :]:
         if names[kind]:
             return Sharers(kind, names[kind])
-    keys = [prompt.headers.get(name, "") for name in (*CREDENTIALS, *sorted(USER_KEYS))]
+    keys = [_shown(prompt.headers.get(name, "")) for name in (*CREDENTIALS, *sorted(USER_KEYS))]
     if not any(keys):
         return None
     key = hashlib.sha256(repr(keys).encode("utf-8", "replace")).hexdigest()
     return Sharers("key", (prompt.tenant, prompt.team, key))
+
+
+def _shown(credential: str) -> str:
+    """A credential, or ``""`` for a scheme without one, as clients send that have no key."""
+    return "" if credential.strip().lower() in _SCHEMES else credential
