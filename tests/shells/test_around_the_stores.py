@@ -152,3 +152,27 @@ async def test_two_tenants_may_have_a_user_of_one_name(shell: str) -> None:
             heard = json.dumps(server.heard[-1])
             first = len(server.heard) != 2
             assert ("Q: where" not in heard) is first, heard
+
+
+@both
+async def test_what_goes_to_another_path_or_version_is_another_question(shell: str) -> None:
+    """A body with messages and a prompt is two requests, by where it goes."""
+    body = {**chat("hi"), "prompt": "hi"}
+    paths = ["/v1/chat/completions", "/v1/completions", "/v1/chat/completions?api-version=2"]
+    async with router(shell, {"response_cache": {}}) as (found, server):
+        for path in paths:
+            await found.line(await found.ask(body, who("ann"), path))
+            await found.app.runtime.settled()
+        assert len(server.heard) == 3
+
+
+@both
+@pytest.mark.parametrize("said", ["Bearer", "bearer ", "Basic Og==", ""])
+async def test_callers_without_a_key_share_nothing(shell: str, said: str) -> None:
+    async with router(shell, {"response_cache": {}}) as (found, server):
+        for _ in range(2):
+            answer = await found.ask(chat("hi"), {"authorization": said})
+            assert answer.headers["x-wayside-cache"] == "off; nobody knows who asks"
+            await found.line(answer)
+            await found.app.runtime.settled()
+        assert len(server.heard) == 2

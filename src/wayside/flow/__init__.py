@@ -280,7 +280,9 @@ def _carry_out(
 ) -> Flow[Outcome]:
     """Plugins, then the request as it goes upstream."""
     plugins = choice.option.plugins
-    draft = Draft(body.edit, choice.verdicts, _route(choice, body) if plugins else NO_ROUTE)
+    draft = Draft(
+        body.edit, choice.verdicts, _route(choice, request, body) if plugins else NO_ROUTE
+    )
     try:
         for plugin in plugins:
             asking = plugin.before(prompt, draft)
@@ -303,9 +305,11 @@ def _carry_out(
     return _send(choice, draft, request, body, prompt)
 
 
-def _route(choice: Choice, body: Body) -> Route:
+def _route(choice: Choice, request: Request, body: Body) -> Route:
     """Where a request goes, as plugins may know it."""
     option, target = choice.option, choice.option.served.target
+    path, mark, query = request.path.partition("?")
+    path = "" if body.translates else path  # all conversations are told alike
     decision = choice.match.decision.name if choice.match else ""
     effort = (option.candidate.reasoning, option.family, option.effort)
     return Route(
@@ -313,7 +317,7 @@ def _route(choice: Choice, body: Body) -> Route:
         decision=decision,
         requested=body.model,
         model=target.name,
-        upstream=f"{target.base_path} {option.served.upstream_name}",
+        upstream=f"{target.base_path} {option.served.upstream_name} {path}{mark}{query}",
         reasoning="" if effort[0] is None else repr((*effort, option.effort_at_top_level)),
         headers=option.served.headers,
         policy=choice.recipe.policies.get(decision, ""),
