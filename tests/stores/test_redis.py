@@ -253,6 +253,16 @@ async def test_an_epoch_that_the_server_lost_is_never_one_that_was(
     assert (await recalled(one, "k")).hits == ()
 
 
+async def test_many_who_ask_at_once_all_notice_a_new_epoch(
+    open_store: Open, server: RedisServer
+) -> None:
+    one = open_store()
+    await remember(one, "k")
+    server.command_line("FLUSHALL")
+    found = await asyncio.gather(*(recalled(one, "k", wait_s=0.0) for _ in range(20)))
+    assert all(each == Recalled() for each in found)
+
+
 # documents
 
 

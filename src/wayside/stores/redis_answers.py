@@ -194,8 +194,9 @@ class Answers:
         """What there is, and who leads: ``ours``, ``theirs`` or ``nobody``. One round trip."""
         width = len(question.vector) if question.vector else 0
         for _ in range(3):  # another epoch than the one we know is begun with again
+            known = self.epoch
             near = self._near(question)
-            call = self._call(RECALL, self.epoch, question.partition, question.key)
+            call = self._call(RECALL, known, question.partition, question.key)
             fresh = os.urandom(8).hex()
             first, *rest = await self._server.link.ask(
                 (*call, fresh, self._me, lease_ms, field(width)), *near.commands
@@ -203,9 +204,10 @@ class Answers:
             if isinstance(first, Refusal):
                 self._server.refused(first)
             epoch = first[0].decode()
-            if epoch == self.epoch:
+            if epoch == known:
                 break
-            self._move_to(epoch)
+            if epoch != self.epoch:  # nobody has moved on while we waited
+                self._move_to(epoch)
         else:
             raise AskFailed(f"{self._server.link.place}: it is being flushed")
         if len(first) > 2:
