@@ -15,9 +15,10 @@ from wayside.dialects import Edit
 from wayside.flow import report
 from wayside.selection import Candidate
 from wayside.vocab.ask import Ask, Failure, Flow, Now, ask
-from wayside.vocab.calls import Complete, Completed, Lane, Tokens, tokens_of
+from wayside.vocab.calls import Complete, Completed, Lane, Tokens
 from wayside.vocab.observed import ModelFacts
 from wayside.vocab.outcome import Call, HeaderPairs
+from wayside.vocab.usage import NOTHING, taken
 
 T = TypeVar("T")
 Batch = tuple[Ask[Any], ...]
@@ -130,7 +131,7 @@ class Ledger:
             why = answer.reason if isinstance(answer, Failure) else "no answer"
             self.calls.append(Call(model=question.model, purpose=question.purpose, reason=why))
             return
-        found = (tokens_of(answer.body) if answer.succeeded else None) or Tokens()
+        found = taken(answer.body, question.body) if answer.succeeded else NOTHING
         self.tokens += found.total
         self.cost += self._cost(question.model, found)
         self.calls.append(
@@ -142,6 +143,7 @@ class Ledger:
                 completion_tokens=found.completion,
                 cached_tokens=found.cached,
                 written_tokens=found.written,
+                estimated=found.estimated,
                 seconds=answer.seconds,
             )
         )

@@ -26,9 +26,10 @@ from wayside.flow import Policy, Served
 from wayside.flow.protocols import SERVERS, only_openai, upstream_path
 from wayside.net.h1 import LINE, Answer, ClosedBeforeAnswer, Connection, TooLarge
 from wayside.vocab.ask import Ask
-from wayside.vocab.calls import Complete, Completed, Lane, Tokens, tokens_of
+from wayside.vocab.calls import Complete, Completed, Lane, Tokens
 from wayside.vocab.errors import AskFailed, RequestError
 from wayside.vocab.headers import is_internal
+from wayside.vocab.usage import taken
 
 MAX_ANSWER: Final = 16 << 20
 """Bytes of an answer; a longer one is no answer."""
@@ -76,7 +77,7 @@ class Calls:
             async with asyncio.timeout(question.timeout_s):
                 answer = await self._in_lane(question)
             outcome = str(answer.status)
-            tokens = tokens_of(answer.body) if answer.succeeded else None
+            tokens = taken(answer.body, question.body) if answer.succeeded else None
             return answer
         except TimeoutError as error:
             raise AskFailed(

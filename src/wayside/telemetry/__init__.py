@@ -12,10 +12,10 @@ from wayside.telemetry import calls
 from wayside.telemetry.accounts import Accounts, Price
 from wayside.telemetry.attempts import Attempts, told
 from wayside.telemetry.log import Log
-from wayside.telemetry.meter import Meter, prompt_guess
+from wayside.telemetry.meter import Meter
 from wayside.telemetry.metrics import MICRO, Metrics
 from wayside.vocab.outcome import Record, Tried
-from wayside.vocab.usage import Tokens
+from wayside.vocab.usage import Tokens, prompt_guess
 
 __all__ = [
     "Exchange",
@@ -150,6 +150,11 @@ class Telemetry:
         self._cached = m.counter(
             "wayside_cache_hits_total", "Answers from the response cache.", "decision"
         )
+        self._missed = m.counter(
+            "wayside_cache_misses_total",
+            "Requests the response cache had no answer for.",
+            "decision",
+        )
         self._replaced = m.counter(
             "wayside_fast_responses_total", "Answers given in a model's place.", "decision"
         )
@@ -182,6 +187,11 @@ class Telemetry:
         m.copy(
             "wayside_cache_hits_total",
             "llm_cache_plugin_hits_total",
+            {"decision": "decision_name"},
+        )
+        m.copy(
+            "wayside_cache_misses_total",
+            "llm_cache_plugin_misses_total",
             {"decision": "decision_name"},
         )
         m.copy(
@@ -236,6 +246,8 @@ class Telemetry:
             self._replaced.add((record.decision,))
         elif record.path == "cache":
             self._cached.add((record.decision,))
+        if record.cache == "miss":
+            self._missed.add((record.decision,))
         self._attempts.count(exchange.tries, record, reason)
         matched = []
         unknown = []

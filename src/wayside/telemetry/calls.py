@@ -18,6 +18,8 @@ def tell(
     line["completion_tokens"] = (line.get("completion_tokens") or 0) + sum(
         c.completion_tokens for c in calls
     )
+    if doubts := next((call.estimated for call in calls if call.estimated), ""):
+        line["usage_estimated"] = doubts
     paid = [cost(call.model, tokens_of_call(call)) for call in calls]
     known = [amount for amount in paid if amount is not None]
     if known:
@@ -36,6 +38,8 @@ def _one(call: Call, cost: Callable[[str, Tokens], float | None]) -> dict[str, A
     if 200 <= call.status < 300:
         said["prompt_tokens"] = call.prompt_tokens
         said["completion_tokens"] = call.completion_tokens
+        if call.estimated:
+            said["usage_estimated"] = call.estimated
         paid = cost(call.model, tokens_of_call(call))
         if paid is not None:
             said["cost"] = round(paid, 9)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from wayside.vocab.usage import NOTHING, Tokens, estimated, tokens_in
+from wayside.vocab.usage import BYTES_PER_TOKEN, NOTHING, Tokens, estimated, tokens_in
 
 TAIL: Final = 4096
 """Bytes of an answer's end in which its usage is looked for."""
@@ -15,8 +15,6 @@ KEPT: Final = 1024
 """Bytes kept of a usage that was said before the end."""
 LAST: Final = 128
 """Bytes in which the last event of a stream stands."""
-BYTES_PER_TOKEN: Final = 4
-"""Of English prose, less than that of the JSON around it: a guess where nothing else is known."""
 
 _CHUNK_BETWEEN = re.compile(rb"\r\n[0-9A-Fa-f]+(?:;[^\r\n]*)?\r\n")
 _BEGINNINGS: Final = 2
@@ -110,8 +108,3 @@ class Meter:
 def _plain(body: bytes) -> bytes:
     """Without the sizes between chunks, where there are any."""
     return _CHUNK_BETWEEN.sub(b"", body) if b"\r\n" in body else body
-
-
-def prompt_guess(counted: int, body_bytes: int) -> int:
-    """Tokens of a prompt: as they were estimated to route it, or by the size of the request."""
-    return counted or -(-body_bytes // BYTES_PER_TOKEN)

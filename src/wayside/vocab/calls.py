@@ -10,7 +10,6 @@ from wayside.vocab.ask import Ask, Failure, Flow
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.outcome import HeaderPairs
 from wayside.vocab.usage import Tokens as Tokens
-from wayside.vocab.usage import tokens_of as tokens_of
 
 
 class Lane:

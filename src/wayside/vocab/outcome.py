@@ -99,6 +99,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     written_tokens: int = 0
     seconds: float = 0.0
     reason: str = ""
+    estimated: str = ""
+    """Why its tokens are not its server's own count."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +128,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What the selection algorithm says of its choice."""
     candidate: str = ""
     """What was to answer: the model, or its adapter."""
+    cache: str = ""
+    """Why a cache did not answer: it had nothing (``miss``), or was not asked (``off``)."""
     session: str = ""
     """What became of the conversation: new, stay, tool_loop, switch, left; empty without one."""
     owner: str = ""

@@ -16,6 +16,9 @@ from wayside.vocab.tokens import estimate_tokens
 MAX_TOKENS: Final = 20_000_000
 """More than any model reads or writes for one request; a larger count is a mistake or a lie."""
 
+BYTES_PER_TOKEN: Final = 4
+"""Of English prose, less than that of the JSON around it: a guess where nothing else is known."""
+
 _BAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -126,6 +129,21 @@ def tokens_told(usage: object) -> Tokens | None:
     """The same of a ``usage`` that was decoded before."""
     said = _salvaged(usage)
     return None if said is None else _tokens(said, said)
+
+
+def taken(body: bytes, request: bytes) -> Tokens:
+    """What a whole answer took: as it says, or by its texts and the size of its ``request``."""
+    found = tokens_of(body)
+    if found is None:
+        return estimated(body, prompt_guess(0, len(request)), "missing")
+    if found.prompt:
+        return found
+    return msgspec.structs.replace(found, prompt=prompt_guess(0, len(request)), estimated="zero")
+
+
+def prompt_guess(counted: int, body_bytes: int) -> int:
+    """Tokens of a prompt: as they were estimated to route it, or by the size of the request."""
+    return counted or -(-body_bytes // BYTES_PER_TOKEN)
 
 
 def estimated(body: bytes, prompt: int, why: str) -> Tokens:
