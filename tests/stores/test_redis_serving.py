@@ -167,6 +167,8 @@ async def test_no_request_is_lost_to_a_redis_that_is_killed_stalled_and_started_
         assert (await ask(session, other, "again"))[1].startswith("hit")
         told = await get(session, f"{one.management}/metrics")
         assert 'wayside_store_degraded{store="shared"} 0.0' in told
+        assert 'wayside_cache_misses_total{decision="all"}' in told
+        assert 'llm_cache_plugin_misses_total{decision_name="all"}' in told
 
     for router in routers:
         states = router.events("store up", "store down")

@@ -493,6 +493,8 @@ def _send(
     edit = draft.edit if draft.edited else None
     sent = depart(body, request, served.target, served.upstream_name, edit, watched=watched)
     record = _record(choice, body, prompt, model=served.target.name, path="upstream")
+    if draft.cache:
+        record = msgspec.structs.replace(record, cache=draft.cache)
     said = (*option.report, ("x-vsr-selected-confidence", f"{record.confidence:.4f}"))
     if request.headers.get(DEBUG) == "true":
         said = (*said, *report.debug(record))

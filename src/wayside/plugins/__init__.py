@@ -126,12 +126,14 @@ class Draft:
     ``edit`` is made on first use, so that a plugin which touches only headers costs no decoding.
     ``verdicts`` are what the signals said, ``route`` is where it goes. Whoever puts something of
     the user's own into the body, or takes it out, sets ``personal``: the answer is for nobody
-    else. ``report`` are headers for the response, if the model is asked.
+    else. ``report`` are headers for the response, if the model is asked; ``cache`` is what a
+    cache that does not answer says of itself: ``miss``, or ``off``.
     """
 
     __slots__ = (
         "_edit",
         "_start",
+        "cache",
         "early",
         "filters",
         "personal",
@@ -150,6 +152,7 @@ class Draft:
         self._edit: Edit | None = None
         self.verdicts, self.route = verdicts, route
         self.personal = False
+        self.cache = ""
         self.report: list[tuple[str, str]] = []
         self.set: dict[str, str] = {}
         self.removed: list[str] = []

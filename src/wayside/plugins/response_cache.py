@@ -351,4 +351,5 @@ def _number(sent: Edit, name: str) -> float | None:
 
 
 def _tell(draft: Draft, *what: str) -> None:
+    draft.cache = what[0]
     draft.report.append((HEADER, "; ".join(what)))

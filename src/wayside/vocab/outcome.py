@@ -130,6 +130,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What was to answer: the model, or its adapter."""
     cache: str = ""
     """Why a cache did not answer: it had nothing (``miss``), or was not asked (``off``)."""
+    cache: str = ""
+    """Why a cache did not answer: it had nothing (``miss``), or was not asked (``off``)."""
     session: str = ""
     """What became of the conversation: new, stay, tool_loop, switch, left; empty without one."""
     owner: str = ""
