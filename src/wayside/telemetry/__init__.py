@@ -155,11 +155,6 @@ class Telemetry:
             "Requests the response cache had no answer for.",
             "decision",
         )
-        self._missed = m.counter(
-            "wayside_cache_misses_total",
-            "Requests the response cache had no answer for.",
-            "decision",
-        )
         self._replaced = m.counter(
             "wayside_fast_responses_total", "Answers given in a model's place.", "decision"
         )
@@ -192,11 +187,6 @@ class Telemetry:
         m.copy(
             "wayside_cache_hits_total",
             "llm_cache_plugin_hits_total",
-            {"decision": "decision_name"},
-        )
-        m.copy(
-            "wayside_cache_misses_total",
-            "llm_cache_plugin_misses_total",
             {"decision": "decision_name"},
         )
         m.copy(
@@ -256,8 +246,6 @@ class Telemetry:
             self._replaced.add((record.decision,))
         elif record.path == "cache":
             self._cached.add((record.decision,))
-        if record.cache == "miss":
-            self._missed.add((record.decision,))
         if record.cache == "miss":
             self._missed.add((record.decision,))
         self._attempts.count(exchange.tries, record, reason)

@@ -130,8 +130,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What was to answer: the model, or its adapter."""
     cache: str = ""
     """Why a cache did not answer: it had nothing (``miss``), or was not asked (``off``)."""
-    cache: str = ""
-    """Why a cache did not answer: it had nothing (``miss``), or was not asked (``off``)."""
     session: str = ""
     """What became of the conversation: new, stay, tool_loop, switch, left; empty without one."""
     owner: str = ""
@@ -216,6 +214,8 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     kind: Literal["first", "retry", "hedge"] = "first"
     status: int = 0
     seconds: float = 0.0
+    sent: int = 0
+    """Bytes of the request's body."""
 
 
 class Fallback(Protocol):
