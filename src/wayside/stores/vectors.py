@@ -4,6 +4,10 @@ Measured (``bench/cache.py``): up to about four thousand vectors one matrix prod
 a walk of an HNSW graph, needs no building and forgets without a trace. Beyond that the product
 grows with the partition while the walk hardly does, so that the rows move into a graph of the
 library usearch, a few at each addition so that no request pays for many.
+
+The matrix keeps single precision: numpy turns half precision back twenty times more slowly than it
+multiplies. The graph keeps halves, which found the same eight nearest of 50,000 as comparing all,
+with cosines within 0.0001; in bytes it found 95 % of them, with cosines off by up to 0.006.
 """
 
 from __future__ import annotations
