@@ -66,9 +66,10 @@ def main() -> None:
         ups = [bring_up(target, root, ports)[0] for target in TARGETS]
         best: dict[tuple[str, str], dict[str, float]] = {}
         try:
-            for _ in range(args.rounds):
+            for number in range(args.rounds):
+                turn = number % len(ups)
                 for cell in CELLS:
-                    for up in ups:
+                    for up in ups[turn:] + ups[:turn]:
                         line = measure(up, cell, root, args.seconds, backend, 0)
                         assert not line["wrong"] + line["lost"] + line["errors"], line
                         key = (cell.name, up.target.name)

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from aiohttp import test_utils, web
 from tests.running import SHELLS, Running, chat, running
 
 from wayside.sim import (
@@ -73,6 +74,7 @@ def document(sims: dict[str, Sim]) -> dict[str, Any]:
             "shaky": at("resets", "steady"),
             "down": at("down", fallbacks=["plain"]),
             "pair": at("stalls", "quick", hedge={"after_s": 0.05, "share": 1}),
+            "hung": at("stalls", upstream_name="pair"),
             "slow": at("slow"),
             "slow-each": at("slow", upstream_name="slow", usage="each"),
             "cuts": at("cuts"),
@@ -427,3 +429,60 @@ async def test_many_at_once_add_up(books: Books) -> None:
     assert sum(line["prompt_tokens"] for line in lines) == sum(t.prompt for t in took)
     assert sum(line["completion_tokens"] for line in lines) == sum(t.completion for t in took)
     assert books.charged() == (sum(t.prompt for t in took), sum(t.completion for t in took))
+
+
+async def test_a_client_that_leaves_before_the_answer_is_charged_nothing(attempts: Books) -> None:
+    """What its server did until then is the provider's to say: told apart, and as a guess."""
+    seen = len(attempts.router.access.lines)
+    body = chat(QUESTION, "hung")
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.2)) as session:
+        with pytest.raises(TimeoutError):
+            await session.post(attempts.router.url + "/v1/chat/completions", json=body)
+    async with asyncio.timeout(5):
+        while len(attempts.router.access.lines) == seen:
+            await asyncio.sleep(0.01)
+    line = attempts.router.access.lines[-1]
+    assert line["status"] == 499 and "prompt_tokens" not in line and "cost" not in line
+    assert attempts.charged() == (0, 0)
+    assert attempts.counted("wayside_unserved_tokens_total") == {
+        ("hung", "cancelled"): line["unserved_tokens"]
+    }
+    assert line["unserved_tokens"] == pytest.approx(len(json.dumps(body)) / 4, abs=3)
+
+
+async def test_calls_without_usage_are_estimated_and_say_so() -> None:
+    """Bug 5 (a call without usage is 0 tokens), of the calls that a flow makes."""
+
+    async def answer(request: web.Request) -> web.Response:
+        turn = {"role": "assistant", "content": "All of these words have to be paid for."}
+        return web.json_response({"choices": [{"index": 0, "message": turn}]})
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", answer)
+    server = test_utils.TestServer(app)
+    async with server:
+        document = {
+            "models": {name: {"endpoints": [str(server.make_url(""))]} for name in ("a", "b")},
+            "routing": {"decisions": [{"name": "all", "models": ["a", "b"], "select": "ratings"}]},
+        }
+        async with running("gateway", document) as router:
+            line = await router.line(await router.ask(chat(QUESTION)))
+    assert line["usage_estimated"] == "missing"
+    assert {call["usage_estimated"] for call in line["calls"]} == {"missing"}
+    assert 2 * 7 <= line["completion_tokens"] <= 2 * 13
+
+
+@pytest.mark.parametrize("shown", [False, True])
+async def test_behind_envoy_counting_can_be_switched_off(shown: bool) -> None:
+    """Then nobody asks for usage either, as nobody would take it out of the stream again."""
+    async with serve_sim([SERVERS["plain"]]) as (sim,):
+        document = {
+            "models": {"vendor/plain-v2": {"endpoints": [sim.url]}},
+            "extproc": {"count_usage": shown},
+        }
+        async with running("envoy", document) as router:
+            answer = await router.ask(chat(QUESTION, "vendor/plain-v2", **STREAM))
+            line = await router.line(answer)
+        assert ("prompt_tokens" in line) is shown
+        assert (b"include_usage" in sim.requests[0].body) is shown
+        assert b'"usage": {' not in answer.body and answer.body.endswith(b"[DONE]\n\n")

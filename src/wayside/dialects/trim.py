@@ -17,13 +17,16 @@ from wayside.vocab.outcome import Trim, Usage
 HELD_MAX: Final = 1 << 20
 """Bytes of an event held for its end; a longer one goes on as it is."""
 
-_KEY: Final = b'"usage":'
 _MARKS: Final = (b"\n\n", b"\r\n\r\n")
 _END: Final = b'{"include_usage":true}'
 _EACH: Final = b'{"include_usage":true,"continuous_usage_stats":true}'
+_SAID = re.compile(rb'"usage":\s*\{')
 _NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
-_OBJECT: Final = rb'\{(?:[^{}"]|"(?:[^"\\]|\\.)*"|\{(?:[^{}"]|"(?:[^"\\]|\\.)*")*\})*\}'
-_FIELD = re.compile(rb',\s*"usage":\s*' + _OBJECT + rb'|"usage":\s*' + _OBJECT + rb"\s*,\s*")
+_OBJECT = re.compile(
+    rb'\{(?:[^{}"]++|"(?:[^"\\]++|\\.)*+"|\{(?:[^{}"]++|"(?:[^"\\]++|\\.)*+")*+\})*+\}', re.DOTALL
+)
+"""With objects inside, but none inside those."""
+_COMMA = re.compile(rb"\s*,\s*")
 
 
 def asked(raw: bytes, usage: Usage) -> tuple[bytes, Trim]:
@@ -83,7 +86,8 @@ class Trimmer:
                 end = len(data)
             self._held = data[end:]
             data = data[:end]
-        if _KEY in data:
+        # OpenAI's own servers say `"usage": null` in every other event: that is left alone.
+        if _SAID.search(data) is not None:
             return self._without(data)
         return data
 
@@ -93,21 +97,47 @@ class Trimmer:
         return data
 
     def _without(self, data: bytes) -> bytes:
+        if _NO_CHOICES.search(data) is None:
+            return _stripped(data) if self._each else data
         at = 0
         out: list[bytes] = []
-        while (key := data.find(_KEY, at)) >= 0:
+        while (said := _SAID.search(data, at)) is not None:
+            key = said.start()
             begins, ends = _event_start(data, at, key), _event_end(data, key)
             out.append(data[at:begins])
             event = data[begins:ends]
             alone = _NO_CHOICES.search(event) is not None
-            if alone and self._end and data[key + 8 : key + 14].lstrip()[:1] == b"{":
+            if alone and self._end:
                 event = b""
             elif self._each and not alone:
-                event = _FIELD.sub(b"", event)
+                event = _stripped(event)
             out.append(event)
             at = ends
         out.append(data[at:])
         return b"".join(out)
+
+
+def _stripped(data: bytes) -> bytes:
+    """Events without their ``usage``, and without the comma that stood beside it."""
+    at = 0
+    out: list[bytes] = []
+    while (said := _SAID.search(data, at)) is not None:
+        value = _OBJECT.match(data, said.end() - 1)
+        begins = said.start()
+        if value is None:
+            out.append(data[at : said.end()])
+            at = said.end()
+            continue
+        before = data[at:begins].rstrip()
+        ends = value.end()
+        if before.endswith(b","):
+            before = before[:-1]
+        elif (comma := _COMMA.match(data, ends)) is not None:
+            ends = comma.end()
+        out.append(before)
+        at = ends
+    out.append(data[at:])
+    return b"".join(out)
 
 
 def _event_start(data: bytes, low: int, at: int) -> int:

@@ -41,6 +41,7 @@ class Attempt:
         "_stale",
         "_told",
         "began",
+        "body_bytes",
         "deadline",
         "errand",
         "kind",
@@ -60,6 +61,7 @@ class Attempt:
         """Whose it is, until it is over or its answer begins; then nothing holds the other."""
         self.pool, self.replica, self.kind = pool, replica, kind
         self.model = errand.forward.target.name
+        self.body_bytes = len(errand.forward.body)
         self.wants_plain = errand.door.wants_plain
         self.began = self.sent_at = now
         self.deadline = NEVER
@@ -230,6 +232,7 @@ class Attempt:
             kind=self.kind,
             status=status,
             seconds=now - self.began,
+            sent=self.body_bytes,
         )
 
 

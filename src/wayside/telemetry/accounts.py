@@ -15,7 +15,7 @@ import msgspec
 from wayside.telemetry.meter import Meter
 from wayside.telemetry.metrics import Metrics
 from wayside.vocab.outcome import Record, Tried
-from wayside.vocab.usage import Tokens
+from wayside.vocab.usage import Tokens, prompt_guess
 
 UNSENT: Final = frozenset(
     {"connect_failed", "connect_timeout", "dns_failed", "tls_failed", "stale_connection"}
@@ -105,7 +105,7 @@ class Accounts:
                 line["cost"] = round(cost, 9)
         elif record.saved is not None:
             line |= self._save(record.saved_model, record.saved)
-        if tries and (len(tries) > 1 or tries[0].outcome != "ok"):
+        if tries and record.billed and (len(tries) > 1 or tries[0].outcome != "ok"):
             line |= self._count_unserved(record, usage, tries, status)
         return line
 
@@ -143,11 +143,14 @@ class Accounts:
     ) -> dict[str, Any]:
         """Attempts that a server may have worked on for nothing. It has read the prompt; how far
         it wrote is not known, so its completion is not guessed at."""
-        prompt = usage.prompt if usage is not None and usage.prompt else record.tokens
+        known = usage.prompt if usage is not None and usage.prompt else record.tokens
         total, cost = 0, 0.0
         priced = False
         for tried in tries:
-            if not _unserved(tried, status, usage) or not prompt:
+            if not _unserved(tried, status, usage):
+                continue
+            prompt = prompt_guess(known, tried.sent)
+            if not prompt:
                 continue
             total += prompt
             self._unserved.add((tried.model, tried.outcome), prompt)
