@@ -118,6 +118,19 @@ def problems(text: str, **options: Any) -> list[str]:
         ),
         (
             MODEL
+            + "routing: {decisions: [{name: d, models: [big], plugins: {semantic-cache: {}}}]}",
+            "routing.decisions[0].plugins.semantic-cache: no plugin 'semantic-cache'; "
+            "did you mean 'response_cache'?",
+        ),
+        (
+            MODEL
+            + "routing: {decisions: [{name: d, models: [big], plugins: "
+            + "{response_cache: {store: shared}}}]}",
+            "routing.decisions[0].plugins.response_cache.store: no store 'shared'; "
+            "add it under `stores: {shared: ...}`, or name one of: memory",
+        ),
+        (
+            MODEL
             + "routing: {decisions: [{name: d, models: [big], plugins: "
             + "{system_prompt: {prompt: x, mod: insert}}}]}",
             "routing.decisions[0].plugins.system_prompt.mod: unknown key; did you mean 'mode'?",
@@ -260,3 +273,14 @@ def test_compiling_twice_gives_policies_that_share_nothing_that_changes() -> Non
     first, second = compiled(A4), compiled(A4)
     assert first.listing == second.listing
     assert first.recipes["default"] is not second.recipes["default"]
+
+
+def test_a_store_that_is_wrong_is_told_once() -> None:
+    text = (
+        MODEL
+        + "stores: {shared: {redis: {url: 'here:6379'}}}\n"
+        + "routing: {decisions: [{name: d, models: [big], plugins: "
+        + "{response_cache: {store: shared}}}]}"
+    )
+    (told,) = problems(text)
+    assert told.startswith("stores.shared.redis.url: ")

@@ -81,6 +81,23 @@ def test_an_unknown_key_gets_the_nearest_one_at_every_depth(text: str, message: 
         ("entrypoints: [{names: [a]}]", "entrypoints[0].recipe: is required; add it"),
         ("listen: 5", "listen: expected a mapping, got 5"),
         ("models: {a: 5}", "models.a: expected a mapping, got 5"),
+        (
+            "models: {a: {hedge: true}}",
+            "models.a.hedge: expected a mapping, got True; keys here: after_s, percentile, share",
+        ),
+        (
+            "routing: {decisions: [{name: d, sticky: false}]}",
+            "routing.decisions[0].sticky: expected a mapping, got False; write {enabled: false}",
+        ),
+        (
+            "routing: {decisions: [{name: d, plugins: [response_cache]}]}",
+            "routing.decisions[0].plugins: expected a mapping, got ['response_cache']; "
+            "write {response_cache: {}}, each name with its settings",
+        ),
+        (
+            "models: {a: {endpoints: 'http://h'}}",
+            "models.a.endpoints: expected a list, got 'http://h'; put it in [ ]",
+        ),
         ("models: {a: {endpoints: {}}}", "models.a.endpoints: expected a list, got {}"),
         (
             "entrypoints: [{names: [], recipe: r}]",
@@ -119,6 +136,13 @@ def test_an_unknown_key_gets_the_nearest_one_at_every_depth(text: str, message: 
 )
 def test_a_problem_says_where_and_what(text: str, message: str) -> None:
     assert any(p.startswith(message) for p in said(text)), said(text)
+
+
+def test_a_choice_that_is_nearly_right_is_named() -> None:
+    near, far = said("models: {a: {provider: opnai}, b: {provider: nobodys}}")
+    assert near.startswith("models.a.provider: input should be 'openai', ")
+    assert near.endswith("got 'opnai'; did you mean 'openai'?")
+    assert far.endswith("got 'nobodys'")
 
 
 def test_everything_wrong_is_said_at_once_and_once() -> None:

@@ -70,6 +70,13 @@ for _package in _FAMILIES:
 DEFAULT_RECIPE = "default"
 MAX_FILE = 16 << 20
 """Bytes of a file that a setting of a plugin names."""
+_ELSEWHERE = {
+    ("plugin", "semantic_cache"): "response_cache",
+    ("plugin", "cache"): "response_cache",
+    ("selector", "rl_driven"): "thompson",
+    ("selector", "round_robin"): "weighted",
+}
+"""What other routers call a kind of ours: people try those names first."""
 _TOP_LEVEL_EFFORT_HOSTS = (".api.openai.com", ".openrouter.ai")
 Signals = dict[str, tuple[Signal, tuple[str, ...]]]
 Keys = Callable[[CredentialSettings, str], Credential]
@@ -237,9 +244,14 @@ class _Compiler:
         """Check the engines and the stores that a rule's settings name."""
         for field, name, capability in stores_named(rule):
             can = self.stores.get(name)
+            if can is None and name in self.settings.stores:
+                continue  # what is wrong with it has been said
             if can is None:
                 able = [n for n, does in self.stores.items() if capability in does]
-                self.wrong(f"no store {name!r}", f"{where}.{field}", suggest(name, able, "stores"))
+                fix = suggest(
+                    name, able, f"add it under `stores: {{{name}: ...}}`, or name one of"
+                )
+                self.wrong(f"no store {name!r}", f"{where}.{field}", fix)
             elif capability not in can:
                 does = " and ".join(sorted(can))
                 at = f"{where}.{field}"
@@ -624,7 +636,8 @@ class _Compiler:
     def kind(self, family: Family, name: str, where: str, what: str) -> Kind | None:
         found = catalog.get(family, name)
         if found is None:
-            self.wrong(f"no {what} {name!r}", where, suggest(name, catalog.names(family), "known"))
+            here = _ELSEWHERE.get((family, name.replace("-", "_")), name)
+            self.wrong(f"no {what} {name!r}", where, suggest(here, catalog.names(family), "known"))
         return found
 
     def validated(self, kind: Kind, rule: Mapping[str, Any], where: str) -> Any:

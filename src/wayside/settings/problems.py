@@ -15,6 +15,8 @@ from wayside.vocab.errors import Problem
 
 _Loc = tuple[int | str, ...]
 _PASSWORD = re.compile(r"//[^/@]*@")
+_FEW_KEYS = 10
+"""Where more keys are known than this, listing them helps nobody."""
 
 
 def problems_from(
@@ -37,13 +39,20 @@ def problems_from(
         elif item["type"] == "missing":
             problem = Problem("is required", at, "add it")
         elif item["type"] in ("model_type", "dict_type"):
-            problem = Problem(f"expected a mapping{shown}", at)
+            fix = _as_mapping(item["input"], _keys_at(model, loc)) if shown else ""
+            problem = Problem(f"expected a mapping{shown}", at, fix)
         elif item["type"] in ("tuple_type", "list_type"):
-            problem = Problem(f"expected a list{shown}", at)
+            single = isinstance(item["input"], str | int | float)
+            problem = Problem(f"expected a list{shown}", at, "put it in [ ]" if single else "")
         elif item["type"] == "too_short":
             problem = Problem("is too short", at, f"give at least {item['ctx']['min_length']}")
         else:
-            problem = Problem(f"{message[:1].lower()}{message[1:]}{shown}", at)
+            near = _near(item) if item["type"] == "literal_error" else ""
+            problem = Problem(
+                f"{message[:1].lower()}{message[1:]}{shown}",
+                at,
+                f"did you mean {near!r}?" if near else "",
+            )
         if str(problem) not in {str(p) for p in found}:
             found.append(problem)
     return found
@@ -56,6 +65,25 @@ def suggest(word: str, known: Iterable[str], what: str = "choices") -> str:
     if near:
         return f"did you mean {near[0]!r}?"
     return f"{what}: {', '.join(known) if known else '(none)'}"
+
+
+def _near(item: Mapping[str, Any]) -> str:
+    """The choice that was probably meant; empty where none is near."""
+    if not isinstance(item["input"], str):
+        return ""
+    choices = re.findall(r"'([^']*)'", item["ctx"]["expected"])
+    return next(iter(difflib.get_close_matches(item["input"], choices, n=1, cutoff=0.6)), "")
+
+
+def _as_mapping(value: Any, keys: set[str]) -> str:
+    """What to write where ``value`` stands in the place of a mapping that takes ``keys``."""
+    if isinstance(value, bool) and "enabled" in keys:
+        return f"write {{enabled: {str(value).lower()}}}"
+    if 0 < len(keys) <= _FEW_KEYS:
+        return f"keys here: {', '.join(sorted(keys))}"
+    if isinstance(value, list) and value and all(isinstance(name, str) for name in value):
+        return f"write {{{_shown(value[0])[1:-1]}: {{}}}}, each name with its settings"
+    return ""
 
 
 def path_text(loc: Iterable[int | str], where: str = "") -> str:
