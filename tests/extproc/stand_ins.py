@@ -24,6 +24,7 @@ class Spoken:
     record: Record | None = None
     first_byte_status: int | None = None
     ends: list[tuple[int, str]] = field(default_factory=list)
+    meter: Meter | None = None
 
     def routed(self, record: Record) -> None:
         self.record = record
@@ -32,7 +33,8 @@ class Spoken:
         self.first_byte_status = status
 
     def measure(self, *, stream: bool, leads: bool, sent: int) -> Meter:
-        return Meter(stream=stream, leads=leads, asked=sent)
+        self.meter = Meter(stream=stream, leads=leads, asked=sent)
+        return self.meter
 
     def ended(self, *, status: int, reason: str = "") -> None:
         self.ends.append((status, reason))
