@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.cli.conftest import Wayside
-from wayside.catalog import catalog
+from wayside.catalog import Family, catalog
 
 ROWS = [("what is 7 times 8?", "math"), ("Why does my Python loop never end?", "computer science")]
 GOOD = "".join(json.dumps({"text": t, "label": label}) + "\n" for t, label in ROWS)
@@ -17,7 +18,7 @@ GOOD = "".join(json.dumps({"text": t, "label": label}) + "\n" for t, label in RO
 def test_everything_that_can_be_plugged_in_is_listed(wayside: Wayside) -> None:
     said = wayside("catalog")
     assert said.status == 0
-    for family in ("signal", "selector", "plugin"):
+    for family in get_args(Family):
         for kind in catalog.family(family):
             assert kind.name in said.out and kind.summary in said.out
 
@@ -33,14 +34,14 @@ def test_one_is_shown_with_its_settings(wayside: Wayside, name: str) -> None:
 
 
 def test_every_kind_can_be_shown(wayside: Wayside) -> None:
-    for family in ("signal", "selector", "plugin"):
+    for family in get_args(Family):
         for kind in catalog.family(family):
             assert wayside("catalog", f"{family}:{kind.name}").status == 0
 
 
 def test_json_holds_the_schemas(wayside: Wayside) -> None:
     found = json.loads(wayside("catalog", "--json").out)
-    assert {k["family"] for k in found} == {"signal", "selector", "plugin", "engine"}
+    assert {k["family"] for k in found} == set(get_args(Family))
     assert all(k["schema"]["type"] == "object" for k in found)
 
 

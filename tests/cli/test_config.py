@@ -209,7 +209,7 @@ def test_the_schema_takes_the_example_and_refuses_a_bad_one(wayside: Wayside) ->
         ("routing.signals.keyword", ["*.keywords", "*.method"]),
         ("routing.signals.keyword.urgent.operator", ['AND or OR or NOR; default "OR"']),
         ("routing.decisions[2].when", ["(Condition)", "all", "gte"]),
-        ("routing.decisions.select", ["static or weighted", 'default "static"']),
+        ("routing.decisions.select", ["or static or", 'default "static"']),
         ("routing.decisions.plugins", ["header_mutation", "system_prompt"]),
         ("recipes.mine.decisions.models", ["list of Candidate", "reasoning"]),
     ],

@@ -110,6 +110,9 @@ def test_the_full_schema_is_valid_and_allows_what_loads() -> None:
         {"models": {"a": {"endpoint": []}}},
         {"routing": {"signals": {"keyword": {"a": {"keyword": ["x"]}}}}},
         {"routing": {"signals": {"nonsense": {}}}},
+        {"stores": {"shared": {"redis": {"ulr": "redis://here"}}}},
+        {"stores": {"shared": {"sqlite": {"path": "a"}, "redis": {"url": "redis://here"}}}},
+        {"engines": {"mine": {"nonsense": {}}}},
         {"routing": {"decisions": [{"name": "d", "select": "nonsense"}]}},
     ],
 )

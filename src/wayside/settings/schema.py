@@ -18,7 +18,7 @@ Schema = dict[str, Any]
 
 
 def full_schema(model: type[BaseModel], catalog: Catalog) -> Schema:
-    """``model``'s schema; the open maps for signals, selectors and plugins become closed ones."""
+    """``model``'s schema; the open maps for every family of kinds become closed ones."""
     schema = model.model_json_schema(by_alias=True)
     defs = schema.setdefault("$defs", {})
     routing = defs["RoutingSettings"]["properties"]
@@ -39,6 +39,10 @@ def full_schema(model: type[BaseModel], catalog: Catalog) -> Schema:
             {**_map_of(defs, catalog, "selector", named=False), "maxProperties": 1},
         ],
     }
+    top: tuple[tuple[str, Family], ...] = (("engines", "engine"), ("stores", "store"))
+    for section, family in top:
+        one = {**_map_of(defs, catalog, family, named=False), "minProperties": 1}
+        schema["properties"][section]["additionalProperties"] = {**one, "maxProperties": 1}
     return {
         "$schema": _URI,
         "title": "wayside",
