@@ -9,8 +9,9 @@ import pytest
 
 from tests.flow.driving import A4, chat, policy, post
 from wayside.runtime import Answerer, Runtime
-from wayside.vocab.ask import Ask, Classify, Language
-from wayside.vocab.errors import AskFailed, RequestError
+from wayside.runtime.pending import Pending
+from wayside.vocab.ask import Ask, Classify, Flow, Language, ask
+from wayside.vocab.errors import Abandoned, AskFailed, RequestError
 from wayside.vocab.outcome import Forward, Outcome, Record, Reply, Request
 from wayside.vocab.verdict import SignalRef
 
@@ -275,3 +276,52 @@ async def test_a_cancelled_request_is_cancelled() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+class Told:
+    """A flow that asks, and keeps how it ended."""
+
+    def __init__(self) -> None:
+        self.ended = ""
+
+    def flow(self) -> Flow[None]:
+        try:
+            yield from ask(Language("x"))
+        except Abandoned:
+            self.ended = "abandoned"
+            raise
+        self.ended = "answered"
+
+
+async def test_a_flow_that_nobody_began_to_wait_for_is_told() -> None:
+    told = Told()
+    pending = Runtime(policy(A4), {Language: lambda question: later(())}).drive(told.flow())
+    assert isinstance(pending, Pending)
+    pending.close()
+    assert told.ended == "abandoned"
+    pending.close()  # and once is enough
+
+
+async def test_a_task_that_is_cancelled_before_its_first_step_tells_its_flow() -> None:
+    told = Told()
+    pending = Runtime(policy(A4), {Language: lambda question: later(())}).drive(told.flow())
+    assert isinstance(pending, Pending)
+
+    async def wait() -> None:
+        await pending
+
+    task = asyncio.ensure_future(wait())
+    task.add_done_callback(lambda _: pending.close())
+    task.cancel()
+    await asyncio.wait({task})
+    await asyncio.sleep(0)
+    assert told.ended == "abandoned"
+
+
+async def test_what_is_waited_for_to_its_end_is_not_told_that_it_was_left() -> None:
+    told = Told()
+    pending = Runtime(policy(A4), {Language: lambda question: later(())}).drive(told.flow())
+    assert isinstance(pending, Pending)
+    await pending
+    pending.close()
+    assert told.ended == "answered"

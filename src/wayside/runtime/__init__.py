@@ -10,6 +10,7 @@ import secrets
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from wayside.flow import Choice, Policy, answer, choose, read_signals, refuse
 from wayside.flow.protocols import BODIES
 from wayside.runtime.compile import compile_policy
 from wayside.runtime.costs import MAX_NS, SLOW_NS, Costs, Meter, least, timed
+from wayside.runtime.pending import Pending
 from wayside.vocab.ask import Ask, Failure, Flow, Now, Unguessable
 from wayside.vocab.errors import Abandoned, RequestError, WaysideError
 from wayside.vocab.outcome import Forward, Outcome, Reply, Request
@@ -29,6 +31,7 @@ __all__ = ["Answerer", "Runtime", "compile_policy"]
 T = TypeVar("T")
 MAX_LATER = 10_000
 """Things under way at once that are done after answers."""
+_UNBEGUN = inspect.CORO_CREATED
 Answerer = Callable[[Any], Any]
 """Answers one ask, at once or with an awaitable. May raise ``OSError`` or ``TimeoutError``."""
 
@@ -73,7 +76,7 @@ class Runtime:
             outcome = self.drive(found)
             if isinstance(outcome, Forward | Reply):
                 return self._followed(outcome)
-            return self._finish(outcome, request)
+            return Pending(self._finish(outcome, request), outcome.close)
         except RequestError as error:
             return refuse(error, request=request)
         except RecursionError:
@@ -104,11 +107,10 @@ class Runtime:
         except Exception:  # noqa: BLE001 - the answer is already with the client
             self.fault(traceback.format_exc())
             return
-        if found is None:
+        if not isinstance(found, Pending):
             return
         if len(self._later) >= MAX_LATER:
-            if inspect.iscoroutine(found):
-                found.close()
+            found.close()
             self.fault("too much is still to be done after answers: something was left undone")
             return
         task = asyncio.ensure_future(found)
@@ -125,18 +127,25 @@ class Runtime:
         if self._later:
             await asyncio.wait(self._later, timeout=patience_s)
 
-    def drive(self, flow: Flow[T]) -> T | Awaitable[T]:
+    def drive(self, flow: Flow[T]) -> T | Pending[T]:
         """Run any flow to its end, at once unless an engine has to be waited for."""
         try:
             batch = next(flow)
             while True:
                 answers = [self._answer(question) for question in batch]
                 if any([hasattr(a, "__await__") for a in answers]):
-                    return self._drive(flow, answers)
+                    return Pending(self._drive(flow, answers), partial(self._left, flow, answers))
                 batch = flow.send(tuple(answers))
         except StopIteration as stop:
             result: T = stop.value
             return result
+
+    def _left(self, flow: Flow[Any], answers: list[Any]) -> None:
+        """Nobody waits for ``answers`` any more."""
+        for pending in answers:
+            if inspect.iscoroutine(pending) and inspect.getcoroutinestate(pending) == _UNBEGUN:
+                pending.close()
+        self.after(_abandoned(flow))
 
     async def run(self, flow: Flow[T]) -> T:
         """Drive any flow to its end."""
@@ -152,7 +161,7 @@ class Runtime:
             try:
                 settled = await _settle_all(answers)
             except asyncio.CancelledError:
-                self.after(_abandoned(flow))
+                self._left(flow, answers)
                 raise
             try:
                 batch = flow.send(tuple(settled))
