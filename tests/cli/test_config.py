@@ -117,6 +117,30 @@ def test_what_looks_forgotten_is_a_hint(wayside: Wayside, here: Path) -> None:
     ]
 
 
+def test_what_serve_will_want_is_a_hint(wayside: Wayside, here: Path) -> None:
+    (here / "wayside.yaml").write_text("""
+models:
+  a: {provider: openai, credential: {file: key.txt}}
+  b: {provider: anthropic}
+  c: {provider: groq, accept_user_keys: true}
+routing:
+  default_model: a
+  decisions: [{name: d, models: [a, b], select: {knn: {file: mine.selector}}}]
+""")
+    told = [
+        "hint models.a.credential: key.txt is not there; `serve` will want it",
+        "hint models.b.credential: not set; anthropic is asked without a key",
+        "hint routing.decisions[0].select.knn.file: mine.selector is not there; "
+        "`serve` will want it: "
+        "wayside train selection --algorithm knn ROWS.jsonl -o mine.selector",
+    ]
+    said = wayside("config", "check")
+    assert said.status == 0 and said.err.splitlines() == told
+    (here / "key.txt").write_text("sk-1")
+    (here / "mine.selector").write_bytes(b"")
+    assert wayside("config", "check").err.splitlines() == told[1:2]
+
+
 def test_a_foreign_file_is_read_and_what_is_lost_is_named(wayside: Wayside, here: Path) -> None:
     (here / "old.yaml").write_text(FOREIGN)
     said = wayside("config", "check", "old.yaml")

@@ -14,6 +14,7 @@ import yaml
 from wayside.catalog import catalog
 from wayside.cli.files import FILE, config_option, load, native, read_bytes
 from wayside.decisions import leaves
+from wayside.flow import Policy
 from wayside.runtime import compile_policy
 from wayside.settings import RouterSettings
 from wayside.settings.schema import about, at, choices, full_schema, properties, type_text
@@ -52,7 +53,7 @@ def check(path: Path | None, file: Path | None, strict_ip: bool, strict: bool) -
         settings = settings.model_copy(update={"strict_ip": True})
     lost = notes(loaded.notes)
     policy = compile_policy(settings)
-    for hint in hints(settings, os.environ):
+    for hint in (*hints(settings, os.environ), *untrained(policy)):
         click.secho("hint", fg="cyan", nl=False, err=True)
         click.echo(f" {hint}", err=True)
     recipes = policy.recipes.values()
@@ -88,9 +89,22 @@ def hints(settings: RouterSettings, env: Mapping[str, str]) -> Iterator[str]:
         if name not in entered:
             yield f"recipes.{name}: no entrypoint leads to it"
     for name, model in settings.models.items():
-        key = model.credential.env if model.credential else None
-        if key and not env.get(key):
-            yield f"models.{name}.credential: {key} is not set here; `serve` will want it"
+        key = model.credential
+        if key and key.env and not env.get(key.env):
+            yield f"models.{name}.credential: {key.env} is not set here; `serve` will want it"
+        if key and key.file and not Path(key.file).exists():
+            yield f"models.{name}.credential: {key.file} is not there; `serve` will want it"
+        if model.provider and not key and not model.accept_user_keys:
+            yield f"models.{name}.credential: not set; {model.provider} is asked without a key"
+
+
+def untrained(policy: Policy) -> Iterator[str]:
+    """Files of trained selectors that are not there yet; nothing is read, so this is quick."""
+    for where, taught in policy.taught:
+        if not Path(taught.file).exists():
+            make = f"wayside train selection --algorithm {taught.algorithm} ROWS.jsonl"
+            make += f" -o {taught.file}"
+            yield f"{where}.file: {taught.file} is not there; `serve` will want it: {make}"
 
 
 def notes(found: Iterable[Note]) -> int:
