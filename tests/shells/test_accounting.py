@@ -486,3 +486,21 @@ async def test_behind_envoy_counting_can_be_switched_off(shown: bool) -> None:
         assert ("prompt_tokens" in line) is shown
         assert (b"include_usage" in sim.requests[0].body) is shown
         assert b'"usage": {' not in answer.body and answer.body.endswith(b"[DONE]\n\n")
+
+
+async def test_a_server_that_refuses_to_be_asked_is_named_in_the_log() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if "stream_options" in await request.json():
+            detail = {"type": "extra_forbidden", "loc": ["body", "stream_options"]}
+            return web.json_response({"detail": [detail]}, status=422)
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", answer)
+    async with test_utils.TestServer(app) as server:
+        document = {"models": {"strict": {"endpoints": [str(server.make_url(""))]}}}
+        async with running("gateway", document) as router:
+            said: list[str] = []
+            router.app.log.write = lambda event, level, fields: said.append(f"{event} {fields}")  # type: ignore[method-assign]
+            assert (await router.ask(chat(QUESTION, "strict", **STREAM))).status == 422
+    assert any("usage refused" in line and "usage: asked" in line for line in said)

@@ -107,6 +107,9 @@ class Passage:
             self._trimmer = Trimmer(self._trim)
         if first:
             meter.feed(first)
+        if self._trim and head.status in (400, 422) and b"stream_options" in first:
+            why = f"set usage: asked for model {self._attempt.model}, whose server refuses it"
+            door.server.say("usage refused", level="warning", why=why)
         exchange.first_byte(head.status)
         if tap is not None and self._begin_watch(tap, head):
             self._respond_watched(head, first)

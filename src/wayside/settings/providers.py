@@ -38,6 +38,8 @@ class Provider(NamedTuple):
     protocol: Literal["openai", "anthropic"] = "openai"
     strict: bool = False
     """Whether it refuses fields that OpenAI's API does not have."""
+    usage: Literal["end", "asked"] = "end"
+    """``asked``: it refuses ``stream_options``."""
 
 
 PROVIDERS: Mapping[str, Provider] = {
@@ -56,7 +58,8 @@ PROVIDERS: Mapping[str, Provider] = {
     "minimax": Provider("https://api.minimax.io"),
     "openrouter": Provider("https://openrouter.ai", "/api/v1"),
     "groq": Provider("https://api.groq.com", "/openai/v1", strict=True),
-    "mistral": Provider("https://api.mistral.ai", strict=True),
+    # Its streams say their usage unasked, in the event that ends the text.
+    "mistral": Provider("https://api.mistral.ai", strict=True, usage="asked"),
     "deepseek": Provider("https://api.deepseek.com"),
     "together": Provider("https://api.together.xyz"),
     "fireworks": Provider("https://api.fireworks.ai", "/inference/v1"),
@@ -64,6 +67,8 @@ PROVIDERS: Mapping[str, Provider] = {
     "cohere": Provider("https://api.cohere.ai", "/compatibility/v1"),
     "cerebras": Provider("https://api.cerebras.ai"),
 }
+AZURE_STREAM_OPTIONS = "2024-09-01"
+"""The ``api_version`` since which Azure takes ``stream_options``."""
 DEPLOYMENT_PATH = "/openai/deployments/{upstream_name}"
 """Azure's path where an ``api_version`` is named."""
 
@@ -128,10 +133,17 @@ def with_defaults(said: dict[str, Any]) -> dict[str, Any]:
     provider = PROVIDERS.get(str(said.get("provider")))
     if provider is None:
         return said
-    found = {"protocol": provider.protocol, "effort_at_top_level": True, **said}
+    found = {
+        "protocol": provider.protocol,
+        "effort_at_top_level": True,
+        "usage": provider.usage,
+        **said,
+    }
     path = provider.path
     if said.get("provider") == "azure-openai" and said.get("api_version"):
         path = DEPLOYMENT_PATH
+        if str(said["api_version"]) < AZURE_STREAM_OPTIONS:
+            found["usage"] = said.get("usage", "asked")
     endpoints = said.get("endpoints") or ([provider.url] if provider.url else [])
     if isinstance(endpoints, list | tuple):
         found["endpoints"] = [_endpoint(endpoint, path, said) for endpoint in endpoints]
