@@ -60,7 +60,12 @@ def streamed(*deltas: Any, **more: Any) -> bytes:
 
 @contextlib.asynccontextmanager
 async def router(
-    shell: str, plugins: dict[str, Any], *, models: dict[str, Any] | None = None, **decision: Any
+    shell: str,
+    plugins: dict[str, Any],
+    *,
+    models: dict[str, Any] | None = None,
+    stores: dict[str, Any] | None = None,
+    **decision: Any,
 ) -> AsyncIterator[tuple[Running, Server]]:
     server = Server()
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
@@ -68,6 +73,7 @@ async def router(
     all_models = {name: {"endpoints": [url], **more} for name, more in (models or M).items()}
     document = {
         "identity": {"trusted": True},
+        "stores": stores or {},
         "models": all_models,
         "routing": {
             "decisions": [
@@ -176,3 +182,38 @@ async def test_callers_without_a_key_share_nothing(shell: str, said: str) -> Non
             await found.line(answer)
             await found.app.runtime.settled()
         assert len(server.heard) == 2
+
+
+NOWHERE = {"gone": {"redis": {"url": "redis://127.0.0.1:1/0", "timeout_ms": 50}}}
+"""A store that cannot be reached."""
+
+
+@both
+async def test_records_that_cannot_be_kept_cost_nobody_an_answer(shell: str) -> None:
+    """Nor a word of advice: of a plugin, of the cache, or that something is wrong."""
+    replay = {"router_replay": {"store": "gone"}}
+    early = {**replay, "fast_response": {"message": "Later."}}
+    async with router(shell, early, stores=NOWHERE) as (found, _):
+        answer = await found.ask(chat("hi"))
+        assert (answer.status, answer.headers["x-vsr-response-path"]) == (200, "fast_response")
+    refused = {**replay, "rag": {"store": "gone", "collection": "c", "on_failure": "block"}}
+    async with router(shell, refused, stores=NOWHERE) as (found, _):
+        answer = await found.ask(chat("hi"))
+        assert (answer.status, answer.json["error"]["code"]) == (503, "retrieval_unavailable")
+    two: dict[str, Any] = {"m": {}, "n": {}}
+    looks = {"models": two, "select": {"ratings": {}}, "stores": NOWHERE}
+    async with router(shell, replay, **looks) as (found, server):
+        server.said = {"odd": True}
+        answer = await found.ask(chat("hi"))
+        assert (answer.status, answer.json["error"]["code"]) == (502, "no_answer")
+
+
+@both
+async def test_a_request_that_needs_a_key_of_its_own_keeps_nobody_waiting(shell: str) -> None:
+    own: dict[str, Any] = {"m": {"provider": "openai", "accept_user_keys": True}}
+    async with router(shell, {"response_cache": {"wait_s": 60}}, models=own) as (found, server):
+        for _ in range(3):
+            async with asyncio.timeout(10):
+                answer = await found.ask(chat("hi"), who("ann"))
+            assert (answer.status, answer.json["error"]["code"]) == (401, "missing_api_key")
+        assert not server.heard

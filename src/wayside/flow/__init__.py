@@ -296,13 +296,20 @@ def _carry_out(
     if draft.early is not None:
         early = draft.early
         status = early.status if early.refuse else 200
-        yield from tell(draft.witnesses, Answer(path=early.path, status=status))
         now = yield from ask(Now())
-        return _early(choice, draft.early, request, body, prompt, int(now), dice)
+        reply = _early(choice, early, request, body, prompt, int(now), dice)
+        if draft.witnesses:
+            after = tell(draft.witnesses, Answer(path=early.path, status=status))
+            reply = msgspec.structs.replace(reply, after=after)
+        return reply
     if choice.composer is not None:
         record = _record(choice, body, prompt, model="", path="looper")
         return (yield from composed(choice.composer, record, draft, request, body, prompt, dice))
-    return _send(choice, draft, request, body, prompt)
+    try:
+        return _send(choice, draft, request, body, prompt)
+    except RequestError:
+        yield from tell(draft.witnesses, UNANSWERED)
+        raise
 
 
 def _route(choice: Choice, request: Request, body: Body) -> Route:

@@ -474,14 +474,17 @@ UNANSWERED = Answer()
 
 
 def tell(witnesses: Sequence[Witness], answer: Answer) -> Flow[None]:
-    """Tell each how the request ended. What one raises is raised when the others have been told:
-    somebody may be waiting for what they keep."""
+    """Tell each how the request ended. A store that gives no answer costs nobody theirs: it says
+    so itself. What else one raises is raised when the others have been told: somebody may be
+    waiting for what they keep."""
     faults: list[Exception] = []
     for witness in witnesses:
         try:
             asking = witness.ended(answer)
             if asking is not None:
                 yield from asking
+        except AskFailed:
+            continue
         except Exception as fault:  # noqa: BLE001 - raised below
             faults.append(fault)
     if faults:

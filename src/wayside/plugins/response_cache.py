@@ -29,7 +29,7 @@ from wayside.plugins import Answer, Draft
 from wayside.settings import EngineName, EngineOf, Settings, StoreName, StoreOf
 from wayside.vocab.ask import Embed, Flow, Now, Vector, ask
 from wayside.vocab.cache_control import Controls, Directive, read_controls
-from wayside.vocab.errors import AskFailed
+from wayside.vocab.errors import Abandoned, AskFailed
 from wayside.vocab.headers import CACHE_CONTROL, CREDENTIALS, DEBUG, header_name
 from wayside.vocab.near_miss import differs, form, unfit
 from wayside.vocab.prompt import Prompt
@@ -167,6 +167,9 @@ class ResponseCachePlugin:
         if controls.read:
             try:
                 found = yield from self._find(place, controls, keeper, notes)
+            except Abandoned:
+                yield from keeper.let_go()
+                raise
             except AskFailed:
                 return _tell(draft, "off", "the store gave no answer", *notes)
         if found is not None:
