@@ -166,3 +166,15 @@ def test_the_page_does_what_it_says(page: Path, stage: Stage) -> None:
 
 def test_the_first_page_is_tried() -> None:
     assert ROOT / "README.md" in pages()
+
+
+def test_every_page_is_found_from_the_list_of_pages() -> None:
+    """Pages of a family of kinds stand in that family's own list, which is generated."""
+    docs = ROOT / "docs"
+    listed = (docs / "README.md").read_text(encoding="utf-8")
+    links = {link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", listed)}
+    for page in set(docs.rglob("*.md")) - {docs / "README.md"}:
+        place = page.relative_to(docs)
+        family = place.parent if (page.parent / "README.md").exists() else docs
+        ways = {str(place), str(place.parent), str(family / "README.md")}
+        assert ways & links, f"{place} stands nowhere in docs/README.md"
