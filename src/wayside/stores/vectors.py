@@ -59,7 +59,9 @@ def unit(vector: Sequence[float] | NDArray[np.float32]) -> NDArray[np.float32] |
 class Vectors(Generic[K]):
     """The vectors of one partition by key. All have one width: another width begins anew."""
 
-    __slots__ = ("_at", "_graph", "_keys", "_labels", "_next", "_rows")
+    __slots__ = (
+        "_at", "_graph", "_graph_bytes", "_keys", "_labels", "_next", "_rows", "_weighed",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._begin(0)
@@ -72,6 +74,9 @@ class Vectors(Generic[K]):
         self._graph: Any = None
         self._labels: dict[int, K] = {}
         self._next = 0
+        self._graph_bytes = self._weighed = 0
+        """What the graph took when it was last asked, and at which label it is asked again: it
+        goes through all of itself for that."""
 
     def __len__(self) -> int:
         return len(self._at)
@@ -87,8 +92,12 @@ class Vectors(Generic[K]):
     @property
     def nbytes(self) -> int:
         """What all this takes, slack included."""
-        graph = 0 if self._graph is None else int(self._graph.memory_usage)
-        return BYTES + BYTES_EACH * len(self._at) + self._rows.nbytes + graph
+        if self._graph is None:
+            self._graph_bytes = self._weighed = 0
+        elif self._next >= self._weighed:
+            self._graph_bytes = int(self._graph.memory_usage)
+            self._weighed = self._next + max(self._next // 16, 64)
+        return BYTES + BYTES_EACH * len(self._at) + self._rows.nbytes + self._graph_bytes
 
     def add(self, key: K, vector: Sequence[float]) -> None:
         """Keep a vector in the place of the key's earlier one; one without direction is not."""
