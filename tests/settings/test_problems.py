@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from wayside.catalog import catalog
 from wayside.settings import RouterSettings
 from wayside.settings.load import parse
 from wayside.settings.problems import path_text, problems_from, suggest
@@ -185,6 +186,45 @@ def test_a_password_in_an_url_is_not_repeated() -> None:
     problems = " ".join(said("models: {a: {endpoints: ['http://me:hunter2@h', {url: 'h@x//'}]}}"))
     assert "hunter2" not in problems
     assert "http://***@h" in problems
+
+
+SECRET = "CANARYs3cr3t"
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        ("redis", {"password": SECRET}),
+        ("redis", {"password": [SECRET]}),
+        ("redis", {"password": {"env": f"{SECRET}-$"}}),
+        ("redis", {"url": f"redis://:{SECRET}@h/0"}),
+        ("redis", {"url": f"redis://me:{SECRET}/x@h/0"}),
+        ("redis", {"url": f"redis://h/0?password={SECRET}"}),
+        ("postgres", {"host": f"me:{SECRET}@h"}),
+    ],
+)
+def test_what_may_be_a_secret_of_a_store_is_not_repeated(kind: str, written: Any) -> None:
+    settings = catalog.get("store", kind).settings
+    with pytest.raises(ValidationError) as caught:
+        settings.model_validate(written)
+    problems = [str(p) for p in problems_from(caught.value, settings)]
+    assert problems
+    assert SECRET not in " ".join(problems)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"endpoints": [f"http://h/v1?key={SECRET}"]},
+        {"endpoints": ["http://h"], "headers": {"authorization": [SECRET]}},
+    ],
+)
+def test_what_may_be_a_secret_of_a_model_is_not_repeated(model: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        RouterSettings.model_validate({"models": {"m": model}})
+    problems = " ".join(str(p) for p in problems_from(caught.value, RouterSettings))
+    assert problems
+    assert SECRET not in problems
 
 
 def test_what_was_written_is_shortened() -> None:

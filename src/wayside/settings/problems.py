@@ -14,7 +14,10 @@ from pydantic import BaseModel, ValidationError
 from wayside.vocab.errors import Problem
 
 _Loc = tuple[int | str, ...]
-_PASSWORD = re.compile(r"//[^/@]*@")
+_SECRET = frozenset({"credential", "password", "headers"})
+"""Keys under which somebody may have written a secret, whatever else belongs there."""
+_USER = re.compile(r"(^|[\s'\"\[{(,])([a-z][a-z0-9+.-]*://)?[^'\"@\s]+@", re.IGNORECASE)
+_QUERY = re.compile(r"(://[^'\"\s?]*\?)[^'\"\s]+")
 _FEW_KEYS = 10
 """Where more keys are known than this, listing them helps nobody."""
 
@@ -25,14 +28,16 @@ def problems_from(
     """Every pydantic error as a :class:`Problem`; unknown keys get the nearest known one.
 
     What was written is repeated, unless ``repeat`` is false (a request may hold prompts), but for
-    what stands under ``credential``: it may be a key.
+    what stands where a secret may: a key, a password, a header.
     """
     found: list[Problem] = []
     for item in error.errors(include_url=False):
         loc = item["loc"]
         at = path_text(loc, where)
         message = item["msg"].removeprefix("Value error, ")
-        shown = "" if not repeat or "credential" in loc else f", got {_shown(item['input'])}"
+        shown = (
+            "" if not repeat or not _SECRET.isdisjoint(loc) else f", got {_shown(item['input'])}"
+        )
         if item["type"] == "extra_forbidden":
             known = _keys_at(model, loc[:-1])
             problem = Problem("unknown key", at, suggest(str(loc[-1]), known, "keys here"))
@@ -98,8 +103,8 @@ def path_text(loc: Iterable[int | str], where: str = "") -> str:
 
 
 def _shown(value: Any) -> str:
-    """What was written, shortened, without the password of a URL."""
-    text = _PASSWORD.sub("//***@", repr(value))
+    """What was written, shortened, without a user, a password or a query in it."""
+    text = _QUERY.sub(r"\1***", _USER.sub(r"\1\2***@", repr(value)[:4000]))
     return text if len(text) <= 60 else text[:57] + "..."
 
 
