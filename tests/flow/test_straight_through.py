@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.flow.driving import A4, CHAT, chat, forwarded, nobody, outcome, policy, post
 from wayside.runtime import compile_policy
 from wayside.settings import RouterSettings
+from wayside.vocab.ask import Failure
 from wayside.vocab.errors import RequestError
 from wayside.vocab.headers import CREDENTIALS
 from wayside.vocab.identity import NOBODY
@@ -36,6 +37,25 @@ def test_a_body_that_says_the_upstream_name_already_is_not_touched() -> None:
     named = policy("models: {big: {endpoints: [h], upstream_name: org/big, aliases: [org/big]}}")
     request = post(chat("org/big"))
     assert forwarded(named, request).body is request.body
+
+
+@pytest.mark.parametrize("model", ["auto", "llama3-8b"])
+@pytest.mark.parametrize(
+    ("said", "sent"),
+    [
+        (None, None),
+        ("application/json", None),
+        ("Application/JSON; charset=utf-8", None),
+        ("application/x-www-form-urlencoded", "application/json"),
+        ("text/plain", "application/json"),
+    ],
+)
+def test_what_was_read_as_json_goes_on_as_json(
+    model: str, said: str | None, sent: str | None
+) -> None:
+    headers = {} if said is None else {"content-type": said}
+    found = forwarded(SEED, post(chat(model), headers), lambda ask: Failure("timed out"))
+    assert dict(found.set_headers).get("content-type") == sent
 
 
 # Names

@@ -64,6 +64,7 @@ CORPUS = {
         chat("hi", "small"), {"x-selected-model": "big", "x-vsr-selected-model": "big"}
     ),
     "own key": Case(chat("hi", "big"), {"authorization": "Bearer mine", "x-api-key": "mine"}),
+    "curl -d": Case(chat("urgent"), {"content-type": "application/x-www-form-urlencoded"}),
     "tenant": Case(chat("urgent"), {"x-tenant": "blue", "x-legacy": "yes"}),
     "completions": Case({"model": "small", "prompt": "Once upon a time"}, path="/v1/completions"),
     "completions, routed": Case({"model": "auto", "prompt": "urgent"}, path="/v1/completions"),

@@ -55,6 +55,7 @@ from wayside.vocab.verdict import SignalRef, Verdict, Verdicts
 MODELS_PATH = "/v1/models"
 NAMED = "named"
 """The algorithm, as reports tell it, of a model that the client named."""
+_JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,19 +77,25 @@ class Served:
 
     def set_headers(self, given: Mapping[str, str] = NOTHING) -> HeaderPairs:
         """The headers to set, with the credential as it is at this moment, or the user's own key
-        where it is ``given`` and may be. Raises :class:`RequestError` where there is neither."""
-        users, credential = self.target.user_key, self.target.credential
+        where it is ``given`` and may be. Raises :class:`RequestError` where there is neither.
+
+        A body that was said to be something else, as curl says it of every ``-d``, goes on as the
+        JSON that was read: servers refuse it otherwise, or read it in another way than we did.
+        """
+        users, credential, headers = self.target.user_key, self.target.credential, self.headers
+        if not given.get("content-type", _JSON).lower().startswith(_JSON):
+            headers = (*headers, ("content-type", _JSON))
         if users is not None:
             key = given.get(users.source)
             if key:
-                return (*self.headers, (users.header, users.prefix + key))
+                return (*headers, (users.header, users.prefix + key))
             if credential is None:
                 raise RequestError(
                     f"This model needs a key of your own: send it in {users.source}.",
                     status=401,
                     code="missing_api_key",
                 )
-        return self.headers if credential is None else (*self.headers, credential.pair())
+        return headers if credential is None else (*headers, credential.pair())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
