@@ -173,7 +173,7 @@ def test_a_model_that_draws_becomes_an_engine() -> None:
     ("said", "retries", "breaker"),
     [
         ({"retry_count": 2}, {"attempts": 3}, None),
-        ({"retry_on": "gateway-error,unknown"}, {"on": ["502", "503", "504"]}, None),
+        ({"retry_on": "gateway-error,unknown"}, {"retry_on": ["502", "503", "504"]}, None),
         ({"base_ejection_time": "90s", "max_ejection_percent": 40}, None,
          {"pause_s": 90.0, "longest_pause_s": 90.0, "most_out": 0.4}),
         ({"base_ejection_time": "soon"}, None, None),

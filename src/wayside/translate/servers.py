@@ -359,7 +359,7 @@ def read_reliability(model: Reader) -> dict[str, Any]:
             reliability.note(why, "unsupported", key="retry_on")
         on = dict.fromkeys(trouble for word in words for trouble in _RETRIED.get(word, ()))
         if on:
-            retries["on"] = list(on)
+            retries["retry_on"] = list(on)
     if (errors := reliability.whole("consecutive_5xx")) is not None:
         breaker["errors"] = errors
     if pause := read_duration(reliability, "base_ejection_time"):
