@@ -27,14 +27,14 @@ async def test_a_folder_becomes_passages(tmp_path: Path) -> None:
         told = await asyncio.to_thread(
             run, str(tmp_path), "--collection", "docs", "--management", api.url, "--size", "500"
         )
-        assert told[0] == 0 and "5 passages of 1 files" in told[1], told
+        assert told[0] == 0 and "5 passages of 1 file kept in collection docs" in told[1], told
         _, shown = await api.get("/api/v1/passages?collection=docs")
         assert shown["count"] == 5
         assert shown["passages"][0]["metadata"]["source"].endswith("a.md")
         wrong = await asyncio.to_thread(
             run, str(tmp_path), "--store", "nowhere", "--management", api.url
         )
-        assert wrong[0] == 1 and "no store 'nowhere'" in wrong[1]
+        assert wrong[0] == 1 and "no store 'nowhere'; stores: memory" in wrong[1]
 
 
 def test_nothing_to_read_and_nobody_there(tmp_path: Path) -> None:

@@ -61,8 +61,12 @@ def command(
                 waiting = []
     if waiting:
         sent += _send(management, {**where, "passages": waiting})
-    said = f"{sent} passages of {len(found)} files are in collection {collection} of {store}."
-    console().print(said, highlight=False)
+    said = f"{_count(sent, 'passage')} of {_count(len(found), 'file')}"
+    console().print(f"{said} kept in collection {collection} of {store}", highlight=False)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _files(path: Path) -> Iterator[Path]:

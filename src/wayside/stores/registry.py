@@ -129,7 +129,7 @@ class Stores:
             found = self._made[name] = self._make(name)
         found = found or self._retired.get(name)
         if found is None:
-            raise AskFailed(f"no store {name!r}")
+            raise AskFailed(f"no store {name!r}; stores: {', '.join(sorted(self._specs))}")
         return found
 
     def _make(self, name: str) -> Store:
