@@ -314,6 +314,9 @@ class Errand:
             return None
         if self._leaves_it(pool, now):
             return None
+        peace = pool.asked_for_peace(now)
+        if peace and (self._rested or now + 1.5 * peace >= self.until):
+            return None  # every server asks to be left alone, again: their answer is the answer
         if trouble == "connect":  # nobody was asked, so it is free; but only elsewhere
             return 0.0 if len(self._tried) + 1 < len(pool.replicas) else None
         if not pool.retrying.spend(now):
