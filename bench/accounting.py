@@ -2,15 +2,16 @@
 
 .venv/bin/python bench/accounting.py [--seconds 2] [--rounds 5]
 
-Streams of the backend have 20 events and a usage event in 6 writes. ``asked``: what the client
-sends goes on untouched; ``end``: usage is asked for and taken out again (the default); ``each``:
-with every event. Behind Envoy: answers are shown to us (the default), or not. A figure is the best
-of the rounds, which take turns.
+The clients do not ask for usage. Streams of the backend have 20 events and a usage event in 6
+writes. ``asked``: what the client sends goes on untouched; ``end``: usage is asked for and taken
+out again (the default); ``each``: with every event. Behind Envoy: answers are shown to us (the
+default), or not. A figure is the best of the rounds, which take turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,9 @@ def main() -> None:
     rig.build()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
+        body = json.loads(rig.request_body("short", "bench-model", stream=True))
+        del body["stream_options"]
+        rig.body_file(root, "short", "bench-model", stream=True).write_text(json.dumps(body))
         backend, ports = rig.start_backend(root)
         ups = [bring_up(target, root, ports)[0] for target in TARGETS]
         best: dict[tuple[str, str], dict[str, float]] = {}

@@ -87,9 +87,14 @@ class Trimmer:
             self._held = data[end:]
             data = data[:end]
         # OpenAI's own servers say `"usage": null` in every other event: that is left alone.
-        if _SAID.search(data) is not None:
+        if b'"usage":' in data and _SAID.search(data) is not None:
             return self._without(data)
         return data
+
+    @property
+    def holds(self) -> bool:
+        """Whether the beginning of an event is held."""
+        return bool(self._held)
 
     def rest(self) -> bytes:
         """What is held of an event when the stream has ended without ending it."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Final
 
+END: Final = b"0\r\n\r\n"
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]{0,250})?\r\n")
 _BEGUN_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}(?:[ \t]*;?|[ \t]*;[\t\x20-\x7e\x80-\xff]{0,250})\r?")
 _TRAILER = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
@@ -139,3 +142,27 @@ class Chunks:
             if line == b"\r\n":
                 self._state = _ENDED
                 return at
+
+
+def whole_chunks(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Of bytes that begin where a chunk does: where each chunk begins, where its data does, and
+    where it ends. The chunk that ends a body is none of them. ``ends`` is -1, once and last, where
+    the bytes are not whole chunks to their end."""
+    at, size = 0, len(data)
+    while at < size:
+        match = _SIZE.match(data, at)
+        if match is None:
+            break
+        body = match.end()
+        need = int(match[1], 16)
+        if not need:
+            if data[at:] == END:
+                return
+            break
+        ends = body + need + 2
+        if data[ends - 2 : ends] != b"\r\n" or ends > size:
+            break
+        yield at, body, ends
+        at = ends
+    if at < size:
+        yield at, at, -1

@@ -330,9 +330,8 @@ class Door(asyncio.Protocol):
     def _take_tap(self, forward: Forward) -> None:
         head = self.head
         self._tap = forward.tap
-        # Chunks would be in the way of filters.
-        watched = forward.tap is not None or forward.trim
-        self.wants_plain = bool(watched) or (head is not None and head.old)
+        # Chunks would be in the filters' way.
+        self.wants_plain = forward.tap is not None or (head is not None and head.old)
 
     def rerouted(self, forward: Forward) -> None:
         """Another model is asked in the place of the one that was chosen."""

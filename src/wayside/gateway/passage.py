@@ -15,6 +15,7 @@ from wayside.gateway.attempt import NEVER, Attempt
 from wayside.gateway.head import CHUNKED, ResponseHead, compressed
 from wayside.gateway.ports import Meter
 from wayside.gateway.replies import content_type_line, encode_pairs
+from wayside.gateway.trimmed import FramedTrimmer
 from wayside.gateway.upstream import Upstream
 from wayside.gateway.watch import Watch
 from wayside.vocab.outcome import Ended, Forward, HeaderPairs, Tap
@@ -36,6 +37,7 @@ class Passage:
     __slots__ = (
         "_attempt",
         "_door",
+        "_framed",
         "_idle_s",
         "_leads",
         "_line",
@@ -86,7 +88,8 @@ class Passage:
         self._meter: Meter | None = None
         self._trim = forward.trim
         self._trimmer: Trimmer | None = None
-        """Of a stream whose usage the client did not ask for."""
+        self._framed: FramedTrimmer | None = None
+        """Of a stream whose usage the client did not ask for: its events, or its chunks."""
 
     def begin(self, head: ResponseHead, first: bytes) -> None:
         """The head is here, and the body's first bytes."""
@@ -104,7 +107,10 @@ class Passage:
             stream=head.stream, leads=self._leads, sent=self._sent
         )
         if self._trim and head.stream and head.length < 0:
-            self._trimmer = Trimmer(self._trim)
+            if head.length == CHUNKED and not self.wants_plain:
+                self._framed = FramedTrimmer(self._trim)
+            else:
+                self._trimmer = Trimmer(self._trim)
         if first:
             meter.feed(first)
         if self._trim and head.status in (400, 422) and b"stream_options" in first:
@@ -125,14 +131,13 @@ class Passage:
                 self.framing = TO_CLOSE
             else:
                 parts.append(b"transfer-encoding: chunked\r\n")
-                if head.length != CHUNKED or self._trim:
+                if head.length != CHUNKED:
                     self.framing = RECHUNKED
         if request.close or door.server.draining:
             request.close = True
             parts.append(b"connection: close\r\n")
         parts.append(b"x-request-id: %b\r\n\r\n" % exchange.request_id.encode("latin-1"))
-        if first and self._trimmer is not None:
-            first = self._trimmer.feed(first)
+        first = self._trimmed(first)
         if first:
             parts.append(
                 b"%x\r\n%b\r\n" % (len(first), first) if self.framing == RECHUNKED else first
@@ -164,11 +169,16 @@ class Passage:
             self._watch.push(data)
             self._spare()
             return
-        if self._trimmer is not None:
-            data = self._trimmer.feed(data)
-            if not data:
-                return
-        self._write(data)
+        data = self._trimmed(data)
+        if data:
+            self._write(data)
+
+    def _trimmed(self, data: bytes) -> bytes:
+        """What of this the client gets."""
+        if self._framed is not None and data:
+            upstream = self._upstream
+            return self._framed.feed(data, boundary=upstream is not None and upstream.at_boundary)
+        return data if self._trimmer is None else self._trimmer.feed(data)
 
     def _has_lines(self, data: bytes) -> bool:
         """Whether a stream's lines end now and then. The CRLF around chunks is no line's end,
@@ -378,8 +388,9 @@ class Passage:
         ends with its connection (HTTP/1.0) needs a reset to say so.
         """
         door = self._door
-        # Chunks of our own end with every write.
-        boundary = (boundary or self._trimmer is not None) and self._at_event_boundary()
+        # A trimmer passes on whole events only, in whole chunks.
+        trims = self._trimmer is not None or self._framed is not None
+        boundary = trims or (boundary and self._at_event_boundary())
         path, headers = door.asked()
         door.end(self.status, reason)
         if self.framing == TO_CLOSE:
@@ -394,8 +405,6 @@ class Passage:
         """Whether the client's event stream can take one more event, in a chunk of its own."""
         if not self._stream or self.framing == TO_CLOSE:
             return False
-        if self._trimmer is not None:
-            return True  # it passes on whole events only
         tail = b"" if self._meter is None else self._meter.tail
         if self.framing == AS_IS:
             tail = tail[:-2]  # the CRLF that ends a chunk

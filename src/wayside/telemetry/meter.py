@@ -70,7 +70,12 @@ class Meter:
 
     def told(self) -> Tokens | None:
         """What the server says that it took, as far as the answer came."""
-        found = tokens_in(self.end)
+        found = None
+        if not self.lead:  # nearly always it stands whole near the end
+            at = self.tail.rfind(b'"usage":')
+            found = tokens_in(_plain(self.tail[at:])) if at >= 0 else None
+        if found is None:
+            found = tokens_in(self.end)
         return tokens_in(_plain(self._at)) if found is None and self._at else found
 
     def took(self, *, broken: bool) -> Tokens:
