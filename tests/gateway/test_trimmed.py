@@ -51,12 +51,21 @@ def test_wherever_chunks_and_reads_end(cuts: list[int], reads: list[int]) -> Non
 
 
 def test_whole_events_in_whole_chunks_go_on_as_they_came() -> None:
-    plain = WORD.replace(b',"usage":null', b"")
-    chunk = b"%x\r\n%b\r\n" % (len(plain), plain)
     trimmer = FramedTrimmer("end")
-    assert trimmer.feed(chunk * 3, boundary=True) is not None
-    piece = chunk * 2
-    assert trimmer.feed(piece, boundary=True) is piece
+    for event in (WORD, WORD.replace(b',"usage":null', b"")):
+        piece = b"%x\r\n%b\r\n" % (len(event), event) * 3
+        assert trimmer.feed(piece, boundary=True) is piece
+    usage = b"%x\r\n%b\r\n" % (len(USAGE), USAGE)
+    assert trimmer.feed(piece + usage + b"0\r\n\r\n", boundary=False) == piece + b"0\r\n\r\n"
+
+
+def test_what_looks_like_a_chunk_inside_of_one_is_left_in_its_place() -> None:
+    """A server that writes framing into its events must not break that of the answer."""
+    inner = b"%x\r\n%b\r\n" % (len(USAGE), USAGE)
+    body = WORD + b": " + inner + b"\n\n" + WORD + USAGE + DONE
+    raw = framed(body, [])
+    found, _ = passed(raw, [])
+    assert found.count(WORD) == 2 and found.endswith(DONE) and USAGE not in found
 
 
 @pytest.mark.parametrize("ends", [b"\n\n", b"\r\n\r\n"])

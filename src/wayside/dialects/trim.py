@@ -86,8 +86,7 @@ class Trimmer:
                 end = len(data)
             self._held = data[end:]
             data = data[:end]
-        # OpenAI's own servers say `"usage": null` in every other event: that is left alone.
-        if b'"usage":' in data and _SAID.search(data) is not None:
+        if said_at(data) >= 0:
             return self._without(data)
         return data
 
@@ -120,6 +119,15 @@ class Trimmer:
             at = ends
         out.append(data[at:])
         return b"".join(out)
+
+
+def said_at(data: bytes) -> int:
+    """Where usage is said last, or -1. OpenAI's own servers say ``"usage": null`` in every other
+    event, which is none."""
+    at = data.rfind(b'"usage":')
+    while at >= 0 and _SAID.match(data, at) is None:
+        at = data.rfind(b'"usage":', 0, at)
+    return at
 
 
 def _stripped(data: bytes) -> bytes:

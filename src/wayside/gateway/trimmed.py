@@ -6,7 +6,7 @@ and no usage: those go on as they are. What is anything else is taken apart, and
 
 from __future__ import annotations
 
-from wayside.dialects.trim import Trimmer
+from wayside.dialects.trim import Trimmer, said_at
 from wayside.gateway.chunks import Chunks, whole_chunks
 from wayside.vocab.outcome import Trim
 
@@ -32,7 +32,7 @@ class FramedTrimmer:
         """
         chunks = self._chunks
         if chunks is None:
-            at = data.rfind(b'"usage":')
+            at = said_at(data)
             if at < 0 and boundary and data.endswith(_ENDS):
                 return data
             if at >= 0 and self._end and (rest := _without_chunk(data, at)) is not None:
@@ -67,6 +67,6 @@ def _without_chunk(data: bytes, key: int) -> bytes | None:
             if not alone or event.find(b"\n\n") != len(event) - 2:
                 return None
             found = begins, ends
-        elif b'"usage":' in data[body:ends]:
+        elif said_at(data[body:ends]) >= 0:
             return None
     return None if found is None else data[: found[0]] + data[found[1] :]
