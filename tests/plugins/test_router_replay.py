@@ -13,7 +13,7 @@ from wayside.dialects.whole import Answer
 from wayside.plugins import Draft, Route
 from wayside.plugins.router_replay import REPLAY_ID, RouterReplayPlugin, RouterReplayRule
 from wayside.vocab.ask import Failure, Mark, Now, Span
-from wayside.vocab.stores import Put
+from wayside.vocab.stores import Get, Put
 from wayside.vocab.verdict import SignalRef, Verdict
 
 ROUTE = Route(recipe="default", decision="d", requested="auto", model="small")
@@ -57,6 +57,8 @@ def drive(flow: Any, marks: bool = True) -> list[Any]:
                     at = text.find("ann@example.org")
                     found = (Span(at, at + 15, "EMAIL_ADDRESS", 0.9),) if at >= 0 else ()
                     said.append(found if marks else Failure("gone"))
+                case Get():
+                    said.append(None)
                 case Put():
                     kept.append(question)
                     said.append(None)

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from tests.running import SHELLS, Running, chat, running
 
+from wayside.vocab.ask import ask
+from wayside.vocab.stores import Listing
+
 both = pytest.mark.parametrize("shell", SHELLS)
 
 
@@ -217,3 +220,16 @@ async def test_a_request_that_needs_a_key_of_its_own_keeps_nobody_waiting(shell:
                 answer = await found.ask(chat("hi"), who("ann"))
             assert (answer.status, answer.json["error"]["code"]) == (401, "missing_api_key")
         assert not server.heard
+
+
+@both
+async def test_nobody_replaces_a_record_by_using_its_id_again(shell: str) -> None:
+    async with router(shell, {"router_replay": {"request_body": True}}) as (found, _):
+        for text in ("something wicked", "good morning"):
+            same = {**who("ann"), "x-request-id": "mine"}
+            await found.line(await found.ask(chat(text), same))
+            await found.app.runtime.settled()
+        kept = await found.app.runtime.run(ask(Listing("memory", "router_replay", 10)))
+        (newer, good), (older, wicked) = kept
+        assert b"good morning" in good and b"something wicked" in wicked
+        assert older == "mine" and newer.startswith("mine-")

@@ -15,7 +15,7 @@ from wayside.plugins import Answer, Draft
 from wayside.settings import EngineName, EngineOf, Settings, StoreName, StoreOf
 from wayside.vocab.ask import Failure, Flow, Mark, Now, ask
 from wayside.vocab.prompt import Prompt
-from wayside.vocab.stores import Put
+from wayside.vocab.stores import Get, Put
 
 SPACE = "router_replay"
 """Where records are kept in their store."""
@@ -167,6 +167,10 @@ class _Witness:
         if rule.redact:
             yield from self._redact(record)
         key = record.id.removeprefix("replay_")
+        if (yield from ask(Get(rule.store, SPACE, key))) is not None:
+            # Clients choose the ids of requests: one that is used twice replaces no record.
+            key = f"{key}-{int(record.timestamp * 1e6):x}"
+            record.id = f"replay_{key}"
         value = encode(record)
         yield from ask(Put(rule.store, SPACE, key, value, ttl_s=rule.ttl_s, most=rule.max_records))
 

@@ -127,7 +127,7 @@ class Learned:
         key, store = exchange.request_id, self.settings.store
         if store is not None:
             put = Put(store, ROUTINGS, key, _encode(routing), self.settings.judge_within_s)
-            self._after(_put(put))
+            self._after(_put(put, routing.owner))
             return
         before = self._routings.get(key)
         if before is None or before.owner == routing.owner:  # an id of one's own takes no other's
@@ -238,8 +238,11 @@ class Learned:
             added(self._sum, table)
 
 
-def _put(put: Put) -> Flow[None]:
-    yield from ask(put)
+def _put(put: Put, owner: str) -> Flow[None]:
+    """Keep a routing; an id of one's own takes no other's."""
+    before = yield from ask(Get(put.store, put.space, put.key))
+    if before is None or _routing.decode(before).owner == owner:
+        yield from ask(put)
 
 
 def _decoded(value: bytes) -> _Learnt | None:
