@@ -35,6 +35,11 @@ def problems(text: str, **options: Any) -> list[str]:
             "models.big.endpoints: no endpoint; add one, such as http://host:8000",
         ),
         (
+            "models: {big: {provider: azure-openai}}",
+            "models.big.endpoints: no endpoint; add one, such as "
+            "https://RESOURCE.openai.azure.com",
+        ),
+        (
             "models: {big: {endpoints: ['http://a/v1', 'http://b/api']}}",
             "models.big.endpoints: endpoints differ in their paths: /api, /v1; "
             "make it two models, or serve them under one path",

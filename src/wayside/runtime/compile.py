@@ -320,7 +320,9 @@ class _Compiler:
 
     def target(self, name: str, model: ModelSettings, where: str) -> Target:
         if self.needs_endpoints and not model.endpoints:
-            self.wrong("no endpoint", f"{where}.endpoints", "add one, such as http://host:8000")
+            azure = model.provider == "azure-openai"
+            such = "https://RESOURCE.openai.azure.com" if azure else "http://host:8000"
+            self.wrong("no endpoint", f"{where}.endpoints", f"add one, such as {such}")
         bases = {e.address.base_path or "/v1" for e in model.endpoints}
         if len(bases) > 1:
             self.wrong(
