@@ -475,7 +475,11 @@ async def test_every_path_has_its_later_name(api: Api) -> None:
 
 async def test_every_example_is_answered_as_it_is_described(api: Api) -> None:
     _, document = await api.get("/openapi.json")
-    posts = [(p, i["post"]) for p, i in document["paths"].items() if "post" in i]
+    posts = [
+        (path, item["post"])
+        for path, item in document["paths"].items()
+        if "post" in item and not path.startswith("/v1/router/")  # see test_outcomes_api
+    ]
     assert len(posts) >= 24
     for path, operation in posts:
         request = operation["requestBody"]["content"]["application/json"]

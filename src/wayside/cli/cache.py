@@ -50,7 +50,7 @@ Example:
 )
 @_options
 def stats(management: str, as_json: bool) -> None:
-    """Show how much the stores hold, in which mode they are, and who let answers go."""
+    """How much the stores hold, their mode, and who let answers go."""
     found = {name: _ask(management, name) for name in ("stats", "health", "audit")}
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -168,7 +168,7 @@ Ends with status 1 when they do not share an answer.""",
 def trial(
     ctx: click.Context, first: str, second: str, management: str, as_json: bool, ask_for: str
 ) -> None:
-    """Would SECOND be answered with the answer to FIRST, and why?
+    """Would FIRST's answer be given to SECOND, and why?
 
     Both prompts go through the router's real decisions and plugins, over a cache of their own. No
     model is asked to answer, and nothing is kept.

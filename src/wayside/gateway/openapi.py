@@ -46,7 +46,8 @@ def document(endpoints: Iterable[Endpoint], path: str = "", method: str = "") ->
 
 
 def _operation(endpoint: Endpoint, path: str, schemas: dict[str, Any]) -> dict[str, Any]:
-    name = path.strip("/").replace("/", "_").replace(".", "_").replace("-", "_") or "root"
+    name = path.strip("/").replace("/", "_").replace(".", "_").replace("-", "_")
+    name = name.replace("{", "by_").replace("}", "") or "root"
     done = _answered("Done.", endpoint.media, _answer_schema(endpoint.answer, schemas))
     operation: dict[str, Any] = {
         "operationId": f"{endpoint.method.lower()}_{name}",
