@@ -22,7 +22,6 @@ from wayside.telemetry import Telemetry
 from .rig import (
     OK,
     PATIENCE_S,
-    RESET,
     StubRuntime,
     answering,
     head_and_body,
@@ -242,7 +241,9 @@ async def test_draining_does_not_wait_for_ever() -> None:
         while not up.connections:
             await asyncio.sleep(0.005)
         await p.server.drain(0.05)
-        assert await busy == RESET
+        head, body = head_and_body(answer := await busy)
+        assert status_of(answer) == 503 and head["retry-after"] == "1"
+        assert json.loads(body)["error"]["code"] == "shutdown"
         assert (await p.settled()).ends == [(503, "shutdown", b"")]
 
 

@@ -468,16 +468,19 @@ class Door(asyncio.Protocol):
 
     def give_up(self, status: int, reason: str) -> None:
         """Stop whatever is under way for a client that is gone."""
+        self._stop_asking()
+        if self.passage is not None:
+            self.passage.cancel()
+            status = self.passage.status or status
+        self.end(status, reason)
+
+    def _stop_asking(self) -> None:
         if self._task is not None:
             self._task.cancel()
             self._task = None
         if self.errand is not None:
             self.errand.cancel()
             self.errand = None
-        if self.passage is not None:
-            self.passage.cancel()
-            status = self.passage.status or status
-        self.end(status, reason)
 
     def close(self) -> None:
         """Close once everything is sent; not for ever."""
@@ -531,11 +534,16 @@ class Door(asyncio.Protocol):
             self.close()
 
     def cut(self) -> None:
-        """The server's patience is at an end."""
-        self.give_up(503, "shutdown")
-        self.reset()
+        """The server's patience is at an end. Who has seen nothing of an answer is told so."""
+        if self._phase == BUSY and self.exchange is not None and self.passage is None:
+            self._stop_asking()
+            self.error(503, "the router is stopping; ask again", "shutdown", _SOON)
+        else:
+            self.give_up(503, "shutdown")
+            self.reset()
 
 
+_SOON: HeaderPairs = (*ERROR_REPORT, ("retry-after", "1"), ("retry-after-ms", "1000"))
 _OPTIONS: HeaderPairs = (
     ("allow", ALLOWED),
     ("x-vsr-schema-version", SCHEMA_VERSION),
