@@ -50,3 +50,13 @@ def test_a_key_is_told_by_a_digest_and_within_its_tenant() -> None:
 def test_a_scheme_without_a_key_shows_no_key(said: str) -> None:
     headers = {"authorization": said}
     assert sharers(Prompt(model="m", headers=headers), "user") is None
+
+
+@pytest.mark.parametrize("scope", ["global", "tenant", "team", "user"])
+def test_what_is_paid_for_with_a_key_of_ones_own_is_shared_with_nobody(scope: Scope) -> None:
+    own = {"x-user-openai-key": "sk", **KEY}
+    told = Prompt(model="m", user="ann", team="t", tenant="acme", headers=own)
+    assert sharers(told, scope) == ("user", ("acme", "ann"))
+    untold = sharers(Prompt(model="m", headers=own), scope)
+    assert untold is not None
+    assert untold.kind == "key"

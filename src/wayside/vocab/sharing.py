@@ -26,8 +26,11 @@ def sharers(prompt: Prompt, scope: Scope) -> Sharers | None:
     shows neither who asks nor a key.
 
     At last it is everybody with the client's key, told by a digest of it (SHA-256): keys are too
-    long to be found by trying. Whoever is found is of their tenant, where there is one.
+    long to be found by trying. Those who bring a provider's key of their own share with nobody,
+    whatever the ``scope``. Whoever is found is of their tenant, where there is one.
     """
+    if any([prompt.headers.get(name) for name in USER_KEYS]):  # who pays alone has it alone
+        scope = "user"
     if scope == "global":
         return Sharers("global")
     names: dict[Scope, tuple[str, ...]] = {
