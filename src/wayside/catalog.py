@@ -38,6 +38,7 @@ class Catalog:
 
     def __init__(self) -> None:
         self._kinds: dict[tuple[Family, str], Kind] = {}
+        self._aliases: dict[tuple[Family, str], str] = {}
 
     def register(
         self,
@@ -46,14 +47,19 @@ class Catalog:
         *,
         settings: type[BaseModel],
         stability: Stability = "alpha",
+        aliases: tuple[str, ...] = (),
     ) -> Callable[[C], C]:
-        """Class decorator: the first line of the docstring becomes the summary."""
+        """Class decorator: the first line of the docstring becomes the summary.
+
+        ``aliases`` are further names that settings may use; lists name the kind once.
+        """
 
         def add(cls: C) -> C:
             if (family, name) in self._kinds:
                 taken = self._kinds[family, name].module
                 raise ValueError(f"{family} {name!r} is already registered by {taken}")
             summary = (cls.__doc__ or "").strip().partition("\n")[0]
+            self._aliases.update({(family, alias): name for alias in aliases})
             self._kinds[family, name] = Kind(
                 family, name, summary, settings, cls, stability, cls.__module__
             )
@@ -62,7 +68,11 @@ class Catalog:
         return add
 
     def get(self, family: Family, name: str) -> Kind | None:
-        return self._kinds.get((family, name))
+        return self._kinds.get((family, self._aliases.get((family, name), name)))
+
+    def aliases(self, family: Family) -> dict[str, str]:
+        """Further names of kinds of one family, and whose they are."""
+        return {alias: name for (f, alias), name in self._aliases.items() if f == family}
 
     def family(self, family: Family) -> Iterator[Kind]:
         """Kinds of one family, by name."""

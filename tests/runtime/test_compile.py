@@ -123,9 +123,10 @@ def problems(text: str, **options: Any) -> list[str]:
         ),
         (
             MODEL
-            + "routing: {decisions: [{name: d, models: [big], plugins: {semantic-cache: {}}}]}",
-            "routing.decisions[0].plugins.semantic-cache: no plugin 'semantic-cache'; "
-            "did you mean 'response_cache'?",
+            + "routing: {decisions: [{name: d, models: [big], plugins: "
+            + "{semantic-cache: {}, response_cache: {}}}]}",
+            "routing.decisions[0].plugins.response_cache: 'response_cache' is 'semantic-cache', "
+            "which is there already",
         ),
         (
             MODEL

@@ -142,7 +142,13 @@ class _Found(NamedTuple):
     hit: Hit
 
 
-@catalog.register("plugin", "response_cache", settings=ResponseCacheRule, stability="beta")
+@catalog.register(
+    "plugin",
+    "response_cache",
+    settings=ResponseCacheRule,
+    stability="beta",
+    aliases=("semantic_cache", "semantic-cache"),
+)
 class ResponseCachePlugin:
     """Answers requests from earlier answers to the same, or nearly the same, question."""
 

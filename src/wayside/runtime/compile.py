@@ -71,7 +71,6 @@ DEFAULT_RECIPE = "default"
 MAX_FILE = 16 << 20
 """Bytes of a file that a setting of a plugin names."""
 _ELSEWHERE = {
-    ("plugin", "semantic_cache"): "response_cache",
     ("plugin", "cache"): "response_cache",
     ("selector", "rl_driven"): "thompson",
     ("selector", "round_robin"): "weighted",
@@ -600,11 +599,17 @@ class _Compiler:
 
     def plugins(self, d: DecisionSettings, where: str) -> tuple[Plugin, ...]:
         built: list[Plugin] = []
+        kinds: dict[str, str] = {}
         for name, rule in d.plugins.items():
             at = f"{where}.plugins.{name}"
             kind = self.kind("plugin", name, at, "plugin")
+            if kind and kind.name in kinds:
+                fix = "keep one of them"
+                self.wrong(f"{name!r} is {kinds[kind.name]!r}, which is there already", at, fix)
+                continue
             parsed = self.validated(kind, rule, at) if kind else None
             if kind and parsed is not None:
+                kinds[kind.name] = name
                 self.uses_engines(parsed, at)
                 self.needs_identity(parsed, at)
                 plugin = kind.build(parsed)

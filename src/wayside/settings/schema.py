@@ -62,6 +62,8 @@ def _map_of(defs: Schema, catalog: Catalog, family: Family, *, named: bool) -> S
         ref = {"$ref": f"#/$defs/{name}"}
         rules = {"type": "object", "additionalProperties": ref, "description": kind.summary}
         properties[kind.name] = rules if named else ref
+    for alias, own in catalog.aliases(family).items():
+        properties[alias] = properties[own]
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 

@@ -28,6 +28,7 @@ from tests.fuzz.targets import Finding, check, split
 from wayside.extproc import calls, h2, wire
 from wayside.extproc.framed import FramedConnection, FramedServer
 from wayside.extproc.session import Door
+from wayside.telemetry.meter import Meter
 from wayside.vocab.outcome import Forward, Outcome, Record, Reply, Request, Target
 
 MAX_BODY = 5_000
@@ -64,6 +65,10 @@ class Exchange:
 
     def first_byte(self, status: int) -> None:
         check(not self.ends, "a first byte after its end")
+
+    def measure(self, *, stream: bool, leads: bool, sent: int) -> Meter:
+        check(not self.ends, "measured after its end")
+        return Meter(stream=stream, leads=leads, asked=sent)
 
     def ended(self, *, status: int, reason: str = "") -> None:
         self.ends += 1
