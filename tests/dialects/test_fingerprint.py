@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -78,3 +79,26 @@ def test_a_text_in_parts_is_a_text_and_pictures_are_none() -> None:
 
 def test_what_cannot_be_read_has_no_fingerprint() -> None:
     assert fingerprint(fields_of(b'{"x": 1e999}')) is None
+
+
+_TEXT = st.text(st.characters(codec="utf-8")) | st.sampled_from(
+    ["\\", '"', '\\"', "a\\", '\\\\"', "\\u005c"]
+)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | _TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(_JSON, st.booleans())
+def test_what_can_be_read_in_one_way_only_has_a_fingerprint(value: Any, plain: bool) -> None:
+    raw = json.dumps(value, ensure_ascii=plain).encode()
+    assert fingerprint({"x": msgspec.Raw(raw)}) is not None
+
+
+@given(_TEXT, _JSON, _JSON, st.booleans())
+def test_a_key_that_stands_twice_leaves_none(key: str, one: Any, two: Any, plain: bool) -> None:
+    name, *values = [json.dumps(v, ensure_ascii=plain) for v in (key, one, two)]
+    raw = "[{" + ", ".join(f"{name}: {value}" for value in values) + "}]"
+    assert fingerprint({"messages": msgspec.Raw(raw.encode())}) is None

@@ -37,11 +37,16 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(fields: Mapping[str, msgspec.Raw]) -> Fingerprint | None:
-    """The digests of a body's fields; ``None`` where one of them cannot be read."""
+    """The digests of a body's fields; ``None`` where one of them cannot be read, or can be read in
+    two ways: an object in it has a key twice."""
     try:
         asked = {
             name: msgspec.json.decode(raw) for name, raw in fields.items() if name not in UNASKED
         }
+        if sum(_quotes(bytes(fields[name])) for name in asked) != _quotes(
+            _sorted(list(asked.values()))
+        ):
+            return None
         who = digest([asked.pop(name, None) for name in WHO])
         exact = digest([asked])
         last = _last_text(asked.get("messages"))
@@ -57,6 +62,13 @@ def fingerprint(fields: Mapping[str, msgspec.Raw]) -> Fingerprint | None:
 def digest(parts: Iterable[Any]) -> str:
     """One digest (SHA-256, 64 hexadecimal digits) of values that JSON can hold."""
     return hashlib.sha256(_sorted(list(parts))).hexdigest()
+
+
+def _quotes(said: bytes) -> int:
+    """Quotes that are not escaped, but for those after a backslash that is: of every text two, or
+    one where it ends so. Where a key stands twice there are more than of what was read; so there
+    are where a text's last backslash was written as ``\\u005c``, which nobody does."""
+    return said.count(b'"') - said.count(b'\\"')
 
 
 def _last_text(messages: Any) -> str | None:
