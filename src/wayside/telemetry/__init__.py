@@ -263,8 +263,8 @@ class Telemetry:
             watcher.ended(exchange, status, reason, usage)
         account = self.accounts.settle(record, usage, exchange.tries, status)
         if self.access is not None:
-            line = self._line(exchange, status, reason, total, routing, matched)
-            line |= account
+            line = self._line(exchange, status, reason, total, routing, matched, account.unserved)
+            line |= account.line
             if unknown:
                 line["unknown"] = unknown
             if record.calls:
@@ -285,6 +285,7 @@ class Telemetry:
         total: float,
         routing: float,
         matched: list[str],
+        unserved: tuple[int, ...],
     ) -> dict[str, Any]:
         record = exchange.record
         line: dict[str, Any] = {
@@ -302,7 +303,7 @@ class Telemetry:
             line["path"] = record.path
         if exchange.endpoint:
             line["endpoint"] = exchange.endpoint
-        if exchange.tries and (attempts := told(exchange.tries)) is not None:
+        if exchange.tries and (attempts := told(exchange.tries, unserved)) is not None:
             line["attempts"] = attempts
         if record.fallback_from:
             line["fallback_from"] = record.fallback_from

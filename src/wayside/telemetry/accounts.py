@@ -8,7 +8,7 @@ the provider may charge us for, and never the caller: it is counted apart, as **
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -31,6 +31,14 @@ class Price(msgspec.Struct, frozen=True):
     completion: float
     cached: float
     written: float
+
+
+class Account(NamedTuple):
+    """One request's: what its log line says of tokens and money, and what each of its attempts
+    took for nothing."""
+
+    line: dict[str, Any]
+    unserved: tuple[int, ...] = ()
 
 
 class Accounts:
@@ -84,8 +92,8 @@ class Accounts:
 
     def settle(
         self, record: Record, usage: Tokens | None, tries: Sequence[Tried], status: int
-    ) -> dict[str, Any]:
-        """Count one request that is over; what its log line says of tokens and money."""
+    ) -> Account:
+        """Count one request that is over."""
         line: dict[str, Any] = {}
         model = record.model
         if usage is not None:
@@ -105,9 +113,12 @@ class Accounts:
                 line["cost"] = round(cost, 9)
         elif record.saved is not None:
             line |= self._save(record.saved_model, record.saved)
-        if tries and record.billed and (len(tries) > 1 or tries[0].outcome != "ok"):
-            line |= self._count_unserved(record, usage, tries, status)
-        return line
+        if not tries or not record.billed or (len(tries) == 1 and tries[0].outcome == "ok"):
+            return Account(line)
+        unserved = self._unserved_by_each(record, usage, tries, status)
+        if any(unserved):
+            line |= self._count_unserved(tries, unserved)
+        return Account(line, unserved)
 
     def served(self, model: str, tokens: Tokens) -> float | None:
         """Count tokens that a caller got; what they cost, where a price is known."""
@@ -138,30 +149,29 @@ class Accounts:
             line["saved_cost"] = round(cost, 9)
         return line
 
-    def _count_unserved(
+    def _unserved_by_each(
         self, record: Record, usage: Tokens | None, tries: Sequence[Tried], status: int
-    ) -> dict[str, Any]:
-        """Attempts that a server may have worked on for nothing. It has read the prompt; how far
-        it wrote is not known, so its completion is not guessed at."""
+    ) -> tuple[int, ...]:
+        """Tokens of attempts that a server may have worked on for nothing. It has read the prompt;
+        how far it wrote is not known, so that is not guessed at."""
         known = usage.prompt if usage is not None and usage.prompt else record.tokens
-        total, cost = 0, 0.0
-        priced = False
-        for tried in tries:
-            if not _unserved(tried, status, usage):
-                continue
-            prompt = prompt_guess(known, tried.sent)
+        return tuple(
+            [
+                prompt_guess(known, tried.sent) if _unserved(tried, status, usage) else 0
+                for tried in tries
+            ]
+        )
+
+    def _count_unserved(self, tries: Sequence[Tried], unserved: tuple[int, ...]) -> dict[str, Any]:
+        line: dict[str, Any] = {"unserved_tokens": sum(unserved)}
+        for tried, prompt in zip(tries, unserved, strict=True):
             if not prompt:
                 continue
-            total += prompt
             self._unserved.add((tried.model, tried.outcome), prompt)
             paid = self.priced(tried.model, Tokens(prompt))
             if paid is not None:
-                priced = True
-                cost += paid
+                line["unserved_cost"] = round(line.get("unserved_cost", 0.0) + paid, 9)
                 self._unserved_cost.add((tried.model, self.prices[tried.model].currency), paid)
-        line: dict[str, Any] = {"unserved_tokens": total} if total else {}
-        if priced:
-            line["unserved_cost"] = round(cost, 9)
         return line
 
 

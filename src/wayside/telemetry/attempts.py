@@ -62,11 +62,12 @@ class Attempts:
             self._shed.add((record.model, reason))
 
 
-def told(tries: Sequence[Tried]) -> list[dict[str, Any]] | None:
-    """The attempts for the log, where there is more to tell than that the only one went well."""
+def told(tries: Sequence[Tried], unserved: Sequence[int] = ()) -> list[dict[str, Any]] | None:
+    """The attempts for the log, where there is more to tell than that the only one went well;
+    ``unserved`` is what each of them took for nothing."""
     if len(tries) == 1 and tries[0].outcome == "ok":
         return None
-    return [
+    found = [
         {
             "endpoint": tried.endpoint,
             "model": tried.model,
@@ -77,3 +78,7 @@ def told(tries: Sequence[Tried]) -> list[dict[str, Any]] | None:
         }
         for tried in tries
     ]
+    for attempt, tokens in zip(found, unserved, strict=False):
+        if tokens:
+            attempt["unserved_tokens"] = tokens
+    return found
