@@ -145,7 +145,7 @@ def ask(
     parsed = CompletionBody(raw) if b'"prompt"' in raw else ChatBody(raw)
     headers = ALICE if headers is None else headers
     prompt = WHO.told(parsed.prompt(headers), headers)
-    draft = Draft(parsed.edit, route=route)
+    draft = Draft(parsed.edit, route=route, raw=raw)
     if prepare is not None:
         prepare(draft)
     plugin = plugin or ResponseCachePlugin(ResponseCacheRule(**rule))
@@ -485,6 +485,25 @@ def test_some_requests_are_not_cached_at_all(more: dict[str, Any], why: str) -> 
 def test_a_request_that_cannot_be_read_is_not_cached() -> None:
     raw = b'{"model":"auto","messages":[{"role":"user","content":"a"}],"x":1e999}'
     assert ask(Shelf(), raw).said == {HEADER: "off; the request cannot be read"}
+
+
+def test_a_field_that_stands_twice_is_not_cached() -> None:
+    turn = b'"messages":[{"role":"user","content":"a \\"seed\\" or two"}]'
+    twice = b'{"model":"auto",%b,"seed":1,"seed":2}' % turn
+    assert ask(Shelf(), twice).said == {HEADER: "off; the request can be read in two ways"}
+    once = b'{"model":"auto",%b,"seed":1}' % turn
+    assert ask(Shelf(), once).said == {HEADER: "miss; scope=user"}
+
+
+def test_all_that_a_server_of_the_clients_own_api_is_sent_counts() -> None:
+    """A chat that plugins see may say less than the Messages request it was made of."""
+    raw = {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": "What?"}]}
+    route = ROUTE._replace(as_is=True)
+    for mode in ("exact", "exact_then_semantic"):
+        shelf = taught(raw, route=route, mode=mode)
+        assert ask(shelf, {**raw, "stream": True}, route=route, mode=mode).hit
+        for more in ({"thinking": {"type": "enabled"}}, {"max_tokens": 8}):
+            assert not ask(shelf, {**raw, **more}, route=route, mode=mode).hit
 
 
 CALL = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]

@@ -59,6 +59,12 @@ def fingerprint(fields: Mapping[str, msgspec.Raw]) -> Fingerprint | None:
         return None
 
 
+def told_twice(raw: bytes, fields: Mapping[str, msgspec.Raw]) -> bool:
+    """Whether a body, whose fields these are, has a field twice: servers differ in which they
+    take."""
+    return _quotes(raw) != _quotes(_sorted(fields))
+
+
 def digest(parts: Iterable[Any]) -> str:
     """One digest (SHA-256, 64 hexadecimal digits) of values that JSON can hold."""
     return hashlib.sha256(_sorted(list(parts))).hexdigest()

@@ -287,9 +287,8 @@ def _carry_out(
 ) -> Flow[Outcome]:
     """Plugins, then the request as it goes upstream."""
     plugins = choice.option.plugins
-    draft = Draft(
-        body.edit, choice.verdicts, _route(choice, request, body) if plugins else NO_ROUTE
-    )
+    going = _route(choice, request, body) if plugins else NO_ROUTE
+    draft = Draft(body.edit, choice.verdicts, going, request.body)
     try:
         for plugin in plugins:
             asking = plugin.before(prompt, draft)
@@ -335,6 +334,7 @@ def _route(choice: Choice, request: Request, body: Body) -> Route:
         reasoning="" if effort[0] is None else repr((*effort, option.effort_at_top_level)),
         headers=option.served.headers,
         policy=choice.recipe.policies.get(decision, ""),
+        as_is=body.protocol == target.protocol != "openai",
     )
 
 

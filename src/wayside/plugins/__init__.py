@@ -101,7 +101,8 @@ class Route(NamedTuple):
 
     ``model`` is ours, ``upstream`` what its servers know, with the path. ``reasoning`` says how
     hard it is to think, ``headers`` are the model's own, ``policy`` is a digest of the settings of
-    the decision's plugins and of the engines.
+    the decision's plugins and of the engines. ``as_is``: its servers speak the client's own API,
+    which is not OpenAI's, so that they may be sent more than the chat that plugins see.
     """
 
     recipe: str = ""
@@ -112,6 +113,7 @@ class Route(NamedTuple):
     reasoning: str = ""
     headers: HeaderPairs = ()
     policy: str = ""
+    as_is: bool = False
 
 
 NO_ROUTE = Route()
@@ -137,6 +139,7 @@ class Draft:
         "early",
         "filters",
         "personal",
+        "raw",
         "removed",
         "report",
         "route",
@@ -146,9 +149,15 @@ class Draft:
     )
 
     def __init__(
-        self, start: Any, verdicts: Verdicts = NO_VERDICTS, route: Route = NO_ROUTE
+        self,
+        start: Any,
+        verdicts: Verdicts = NO_VERDICTS,
+        route: Route = NO_ROUTE,
+        raw: bytes = b"",
     ) -> None:
         self._start = start
+        self.raw = raw
+        """What the client sent."""
         self._edit: Edit | None = None
         self.verdicts, self.route = verdicts, route
         self.personal = False

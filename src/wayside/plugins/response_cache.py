@@ -21,15 +21,15 @@ import msgspec
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from wayside.catalog import catalog
-from wayside.dialects import UNREADABLE, Edit
-from wayside.dialects.fingerprint import Fingerprint, digest, fingerprint
+from wayside.dialects import UNREADABLE, Edit, fields_of
+from wayside.dialects.fingerprint import Fingerprint, digest, fingerprint, told_twice
 from wayside.dialects.keeping import kept
 from wayside.dialects.whole import shaped
 from wayside.plugins import Answer, Draft
 from wayside.settings import EngineName, EngineOf, Settings, StoreName, StoreOf
 from wayside.vocab.ask import Embed, Flow, Now, Vector, ask
 from wayside.vocab.cache_control import Controls, Directive, read_controls
-from wayside.vocab.errors import Abandoned, AskFailed
+from wayside.vocab.errors import Abandoned, AskFailed, RequestError
 from wayside.vocab.headers import CACHE_CONTROL, CREDENTIALS, DEBUG, header_name
 from wayside.vocab.near_miss import differs, form, unfit
 from wayside.vocab.prompt import Prompt
@@ -38,7 +38,7 @@ from wayside.vocab.stores import Hit, Recall, Release, Remember
 
 HEADER = "x-wayside-cache"
 """Says on every response of a decision with this plugin what the cache did, and why."""
-VERSION = "1"
+VERSION = "2"
 """Of the digests; a release that makes others never finds entries that mean something else."""
 _SHAPING = ("anthropic-", "openai-")
 """Beginnings of the headers by which clients choose an API's version or features."""
@@ -207,17 +207,21 @@ class ResponseCachePlugin:
             asked = fingerprint(draft.original.fields)
         if asked is None or edited is None:
             return "the request cannot be read"
+        own = _own(draft, asked)
+        if own is None:
+            return "the request can be read in two ways"
         kind, names = who or ("anonymous", ())
         claimed = asked.who if kind in ("user", "key") else ""
         route = draft.route
         apart = (VERSION, kind, names, claimed, rule.namespace, rule.revision, route,
                  _shaping(prompt), sorted(draft.set.items()), sorted(draft.removed))  # fmt: skip
         question = self._near_question(prompt, draft, sent, asked, edited)
-        rest = (asked.around, edited.around) if question else ()
+        question = question if own.last == asked.last else ""
+        rest = (asked.around, edited.around, own.around) if question else ()
         shown = (rule.namespace or "-", route.recipe, route.decision, route.model)
         return _Place(
             "/".join([*(quote(name, safe="") for name in shown), digest((*apart, *rest))]),
-            digest((*apart, asked.exact, edited.exact)),
+            digest((*apart, asked.exact, edited.exact, own.exact)),
             question,
             kind,
         )
@@ -329,6 +333,20 @@ class _Keeper:
             place = self._place
             with suppress(AskFailed):
                 yield from ask(Release(self._rule.store, place.partition, place.key))
+
+
+def _own(draft: Draft, asked: Fingerprint) -> Fingerprint | None:
+    """The digests of what the client itself sent, where its server may be sent more of it than
+    ``asked`` has; ``None`` where that can be read in two ways."""
+    if not draft.raw:
+        return asked
+    try:
+        fields = fields_of(draft.raw)
+    except RequestError:
+        return None
+    if told_twice(draft.raw, fields):
+        return None
+    return fingerprint(fields) if draft.route.as_is else asked
 
 
 def _embedded(question: str, engine: str) -> Flow[Vector | None]:
