@@ -53,6 +53,7 @@ from wayside.vocab.usage import tokens_told
 from wayside.vocab.verdict import SignalRef, Verdict, Verdicts
 
 MODELS_PATH = "/v1/models"
+MODEL = ("model",)
 NAMED = "named"
 """The algorithm, as reports tell it, of a model that the client named."""
 _JSON = "application/json"
@@ -195,18 +196,18 @@ def answer(policy: Policy, request: Request, dice: float) -> Outcome | Flow[Outc
 
 
 def _placed(policy: Policy, request: Request, body: Body, dice: float) -> Outcome | Flow[Outcome]:
-    """By the model that it names."""
+    """By the model that it names: written once, as all that is judged must be."""
     recipe = policy.virtual.get(body.model)
     if recipe is not None:
         if body.needs_model:
             raise RequestError(body.needs_model, param="model")
         check_once(request.body, body.judged)
         return route(recipe, request, body, dice)
+    check_once(request.body, body.judged if policy.guard is not None else MODEL)
     served = policy.concrete.get(body.model)
     if served is None:
         raise unknown_model(body.model)
     if policy.guard is not None:
-        check_once(request.body, body.judged)
         return guarded(policy.guard, served, request, body, dice)
     return _pass_through(served, request, body)
 
@@ -640,6 +641,7 @@ def _count(policy: Policy, request: Request, path: str) -> Outcome:
     if request.method != "POST":
         raise _wrong_method(request.method, path, "POST")
     body = parsed(messages.MessagesBody, request)
+    check_once(request.body)
     assert isinstance(body, messages.MessagesBody)
     served = policy.concrete.get(body.model)
     if served is None and body.model not in policy.virtual:

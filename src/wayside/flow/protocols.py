@@ -15,7 +15,6 @@ from wayside.dialects import (
     Body,
     Edit,
     anthropic_messages,
-    check_once,
     openai_chat,
     openai_completions,
     openai_embeddings,
@@ -60,7 +59,6 @@ SERVERS: Mapping[ServerProtocol, Server] = {"anthropic": MessagesServer()}
 def parsed(parse: type[Body], request: Request) -> Body:
     """The body of a request, with what its API says of its headers."""
     body = parse(request.body)
-    check_once(request.body)
     if isinstance(body, MessagesBody):
         check_key(request.headers)
         body.request_id = request.headers.get("x-request-id", "")
