@@ -125,6 +125,7 @@ class MessagesServer:
     path = PATH
     headers: HeaderPairs = ((VERSION, "2023-06-01"),)
     """The version that every server of this API has known from its beginning."""
+    plain = False
 
     def request(self, edit: Edit) -> tuple[bytes, tuple[Loss, ...]]:
         said, losses = from_chat(_decoder.decode(edit.encode()))

@@ -90,6 +90,15 @@ class ResponsesBody(OpenAIBody):
         return ""
 
     @property
+    def raw(self) -> bytes:
+        return self._raw
+
+    @property
+    def history(self) -> Sequence[Item]:
+        """The items of the conversation that the request goes on from."""
+        return self._history
+
+    @property
     def references(self) -> tuple[str, ...]:
         """The ids of items that the request names and does not hold."""
         return tuple(

@@ -8,7 +8,7 @@ other way. What one API can say and the other cannot is a :class:`Loss`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 MAX_WARNINGS = 4096
 """Bytes of one header of losses (spec: vSR 1.8)."""
@@ -38,6 +38,15 @@ class ServerStage(Stage, Protocol):
 
 class Unreadable(Exception):
     """An answer is not what its API says; the message is for the operator's log."""
+
+
+class Failed(Unreadable):
+    """An answer came as a success and says that it failed. ``said`` is the error as OpenAI's API
+    tells it, and ``status`` the one that goes with it."""
+
+    def __init__(self, status: int, said: dict[str, Any]) -> None:
+        super().__init__(f"the server says that it failed: {said['error']['code']}")
+        self.status, self.said = status, said
 
 
 class Loss(NamedTuple):

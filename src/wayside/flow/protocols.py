@@ -21,6 +21,8 @@ from wayside.dialects import (
     openai_responses,
 )
 from wayside.dialects.anthropic_messages import MessagesBody, MessagesServer, check_key
+from wayside.dialects.openai_responses import ResponsesBody
+from wayside.dialects.openai_responses_server import ResponsesServer, native
 from wayside.dialects.stage import Loss, ServerStage, Stage, warnings_header
 from wayside.dialects.trim import ask, asked
 from wayside.vocab.errors import RequestError
@@ -42,6 +44,8 @@ class Server(Protocol):
     path: str
     headers: HeaderPairs
     """Sent unless the client or the operator says otherwise."""
+    plain: bool
+    """Whether it wants chats as OpenAI's servers take them, without marks of other APIs."""
 
     def request(self, chat: Edit) -> tuple[bytes, tuple[Loss, ...]]:
         """A chat as its servers take it. Raises :class:`RequestError` for what they cannot do."""
@@ -53,7 +57,10 @@ class Server(Protocol):
         ...
 
 
-SERVERS: Mapping[ServerProtocol, Server] = {"anthropic": MessagesServer()}
+SERVERS: Mapping[ServerProtocol, Server] = {
+    "anthropic": MessagesServer(),
+    "responses": ResponsesServer(),
+}
 
 
 def parsed(parse: type[Body], request: Request) -> Body:
@@ -93,6 +100,10 @@ def depart(
     """``edit`` is the body as plugins changed it, if they did; ``watched`` says that somebody
     reads the answer on its way."""
     same = body.protocol == target.protocol
+    # What is kept of a response is kept as the client reads it.
+    watched = watched or (isinstance(body, ResponsesBody) and body.keep)
+    if same and edit is None and isinstance(body, ResponsesBody):
+        return _to_its_like(body, request, target, model, watched=watched)
     if same and edit is None:
         raw = request.body if model == body.model else body.renamed(model)
         path = upstream_path(target, request.path)
@@ -125,9 +136,13 @@ def depart(
                 code="unsupported_endpoint",
             )
         server = SERVERS[target.protocol]
-        raw, losses = server.request(edit)
-        if body.protocol == "responses":
-            losses = (*body.plain(edit)[1], *losses)
+        kept: tuple[Loss, ...] = ()
+        asked_of: Edit = edit
+        if server.plain or body.protocol == "responses":
+            raw, kept = body.plain(edit)
+            asked_of = Edit(raw)
+        raw, losses = server.request(asked_of)
+        losses = (*kept, *losses)
         path = request.path if same else server.path
     upstream, client = _stages(body, target, edit) if watched or not same else (None, None)
     return Departure(
@@ -139,6 +154,23 @@ def depart(
         headers=_headers(request, target, client is not None or upstream is not None),
         removed=() if target.protocol == "anthropic" else ("anthropic-version", "anthropic-beta"),
         report=() if same else _report(body, target, losses, request),
+    )
+
+
+def _to_its_like(
+    body: ResponsesBody, request: Request, target: Target, model: str, *, watched: bool
+) -> Departure:
+    """A request of the Responses API to a server of it, in its own words."""
+    raw, losses = native(body, model)
+    upstream, client = _stages(body, target, None) if watched else (None, None)
+    return Departure(
+        body=request.body if raw is None else raw,
+        path=upstream_path(target, request.path),
+        translated=True,
+        upstream=upstream,
+        client=client,
+        headers=_headers(request, target, watched),
+        report=(("x-vsr-protocol-warnings", warnings_header(losses)),) if losses else (),
     )
 
 

@@ -37,7 +37,7 @@ from wayside.dialects.answers import (
     spoken,
     strays,
 )
-from wayside.dialects.stage import ServerStage, Stage, Unreadable
+from wayside.dialects.stage import Failed, ServerStage, Stage, Unreadable
 from wayside.dialects.whole import Answer
 from wayside.flow import report
 from wayside.plugins import Blocked, MakeFilter, ReplyFilter, Witness
@@ -405,6 +405,8 @@ class ReplyTap:
                 raw = self._upstream.whole(self._status, raw)
             except Unreadable as error:
                 self.reason, self.detail = "unreadable", str(error)
+                if isinstance(error, Failed):
+                    return Ended(body=encode(error.said), status=error.status)
                 return _refused(_unchecked("it is not what its server's API says"))
         if not raw or not self._makers or self._status >= 300:
             return Ended(body=raw)

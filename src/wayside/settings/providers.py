@@ -35,7 +35,7 @@ class Provider(NamedTuple):
     header: str = "authorization"
     prefix: str = "Bearer "
     """How the key is sent."""
-    protocol: Literal["openai", "anthropic"] = "openai"
+    protocol: Literal["openai", "anthropic", "responses"] = "openai"
     strict: bool = False
     """Whether it refuses fields that OpenAI's API does not have."""
     usage: Literal["end", "asked"] = "end"
@@ -86,8 +86,9 @@ class ProviderSettings(Settings):
     provider: ProviderName | None = None
     """Whose service it is: gives `endpoints`, `protocol` and the header of the `credential` their
     defaults. Unset for servers of your own."""
-    protocol: Literal["openai", "anthropic"] = "openai"
-    """The API that its servers speak: OpenAI's, or Anthropic's Messages API."""
+    protocol: Literal["openai", "anthropic", "responses"] = "openai"
+    """The API that its servers speak: OpenAI's chat completions, Anthropic's Messages API, or
+    (`responses`) OpenAI's Responses API."""
     location: str = Field("", max_length=64, pattern=r"^[A-Za-z0-9-]*$")
     """Where it runs, for bedrock and vertex-ai: `us-east-1`, `europe-west4`, `global`."""
     project: str = Field("", max_length=128, pattern=r"^[A-Za-z0-9:._-]*$")

@@ -11,10 +11,11 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
+from typing import Literal
 
 from pydantic import ValidationError
 
-from . import messages
+from . import messages, responses
 from .answer import Choice, answer
 from .ask import Ask, read_body, read_chat, read_completion, read_embedding
 from .engine import FAMILIES, Engine, Sequence, Work
@@ -43,6 +44,8 @@ VLLM_VERSION = "0.10.2"
 _PAGES = tuple(f"/_sim/{name}" for name in ("requests", "stats", "usage", "faults", "health"))
 
 _Route = Callable[[Request, Reply, Fault], Awaitable[None]]
+Shape = Literal["chat", "completion", "message", "response"]
+"""How an answer is told: `message` is Anthropic's API, `response` OpenAI's Responses API."""
 
 
 class Replica:
@@ -79,6 +82,7 @@ class Replica:
             "/v1/embeddings": {"POST": self._embedding},
             messages.PATH: {"POST": self._messages},
             messages.COUNT_PATH: {"POST": self._count_tokens},
+            responses.PATH: {"POST": self._response},
             "/v1/models": {"GET": self._models},
         }
 
@@ -223,16 +227,20 @@ class Replica:
 
     async def _chat(self, request: Request, reply: Reply, fault: Fault) -> None:
         ask = read_chat(read_body(request.body))
-        await self._generate(request, reply, fault, ask, chat=True)
+        await self._generate(request, reply, fault, ask, shape="chat")
 
     async def _completion(self, request: Request, reply: Reply, fault: Fault) -> None:
         ask = read_completion(read_body(request.body))
-        await self._generate(request, reply, fault, ask, chat=False)
+        await self._generate(request, reply, fault, ask, shape="completion")
 
     async def _messages(self, request: Request, reply: Reply, fault: Fault) -> None:
         self._versioned(request)
         ask = messages.read_messages(read_body(request.body))
-        await self._generate(request, reply, fault, ask, chat=None)
+        await self._generate(request, reply, fault, ask, shape="message")
+
+    async def _response(self, request: Request, reply: Reply, fault: Fault) -> None:
+        ask = responses.read_response(read_body(request.body))
+        await self._generate(request, reply, fault, ask, shape="response")
 
     async def _count_tokens(self, request: Request, reply: Reply, fault: Fault) -> None:
         self._versioned(request)
@@ -264,9 +272,9 @@ class Replica:
             self._took(request, sequence, model, ending, 0, 0)
 
     async def _generate(
-        self, request: Request, reply: Reply, fault: Fault, ask: Ask, *, chat: bool | None
+        self, request: Request, reply: Reply, fault: Fault, ask: Ask, *, shape: Shape
     ) -> None:
-        """Generate an answer: a chat's, a completion's, or (`None`) a message of Anthropic's."""
+        """Generate an answer, told in the `shape` of its API."""
         engine = self._engine(ask.model)
         model = engine.model
         prompt_tokens = sum(max(count_tokens(prompt.text), 1) for prompt in ask.prompts)
@@ -290,18 +298,12 @@ class Replica:
         try:
             usage = Usage(prompt_tokens, work.completion_tokens, sequence.cached_tokens)
             style = self._style(request, model)
-            if ask.stream and chat is None:
-                events = messages.messages_events(choices[0], usage, style.model)
-                await self._play(reply, events, sequence, headers, fault, written)
-            elif ask.stream:
-                events = (chat_events if chat else completion_events)(ask, choices, usage, style)
+            if ask.stream:
+                events = _events(shape, ask, choices, usage, style)
                 await self._play(reply, events, sequence, headers, fault, written)
             else:
                 await self._sleep_until(sequence.last_at)
-                if chat is None:
-                    body = messages.messages_body(choices[0], usage, style.model)
-                else:
-                    body = (chat_body if chat else completion_body)(ask, choices, usage, style)
+                body = _body(shape, ask, choices, usage, style)
                 await self._send(reply, body, headers, fault)
             ending = "abort" if fault.cut else _ending(choices)
         finally:
@@ -571,6 +573,28 @@ class _Written:
     def write(self, reply: Reply, pieces: list[bytes]) -> None:
         reply.write(pieces)
         self.events += len(pieces)
+
+
+def _events(
+    shape: Shape, ask: Ask, choices: tuple[Choice, ...], usage: Usage, style: Style
+) -> list[list[bytes]]:
+    """The events of a streamed answer; item k belongs to generation step k."""
+    if shape == "message":
+        return messages.messages_events(choices[0], usage, style.model)
+    if shape == "response":
+        return responses.response_events(choices[0], usage, style.model, style.created)
+    return (chat_events if shape == "chat" else completion_events)(ask, choices, usage, style)
+
+
+def _body(
+    shape: Shape, ask: Ask, choices: tuple[Choice, ...], usage: Usage, style: Style
+) -> bytes:
+    """A whole answer."""
+    if shape == "message":
+        return messages.messages_body(choices[0], usage, style.model)
+    if shape == "response":
+        return responses.response_body(choices[0], usage, style.model, style.created)
+    return (chat_body if shape == "chat" else completion_body)(ask, choices, usage, style)
 
 
 def _ending(choices: tuple[Choice, ...]) -> str:

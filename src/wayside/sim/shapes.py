@@ -165,6 +165,8 @@ def embedding_body(ask: EmbeddingAsk, dimensions: int, model: str) -> bytes:
 
 def brings_token(event: bytes) -> bool:
     """Whether a streamed event has a piece of the answer, and so one token of it."""
+    if event.startswith(b"event: response."):  # its last events repeat the text
+        return event.partition(b"\n")[0].endswith(b".delta")
     return _PIECE.search(event) is not None
 
 

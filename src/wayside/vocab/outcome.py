@@ -29,7 +29,7 @@ class Request(msgspec.Struct, frozen=True):
     """Whether the shell sees the answer, and so may ask for its usage and take that out again."""
 
 
-ServerProtocol = Literal["openai", "anthropic"]
+ServerProtocol = Literal["openai", "anthropic", "responses"]
 """The APIs that models' servers speak."""
 
 

@@ -1,0 +1,299 @@
+"""Servers of OpenAI's Responses API behind three clients: OpenAI's as a chat and as responses,
+and Anthropic's; whole and streamed, with tools, and with errors."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+from anthropic import AsyncAnthropic
+from openai import AsyncOpenAI
+from tests.running import SHELLS, Running, running
+
+from wayside.sim import Sim, SimModel, SimServer, serve_sim
+
+KEY = "sk-provider"
+ANSWER = "Seven times eight is fifty-six, as everyone who has learnt it by heart knows."
+QUESTION: Any = [{"role": "user", "content": "What is seven times eight?"}]
+COUNTED = -(-len(ANSWER) // 4)
+SCHEMA: Any = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+}
+WEATHER: Any = {"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}
+SERVER = SimServer(models=(SimModel("big", answer=ANSWER),), api_keys=(KEY,))
+
+
+@contextlib.asynccontextmanager
+async def routed(
+    shell: str = "gateway", more: dict[str, Any] | None = None
+) -> AsyncIterator[tuple[Running, Sim]]:
+    async with serve_sim([SERVER]) as (sim,):
+        model = {
+            "endpoints": [sim.url],
+            "protocol": "responses",
+            "credential": {"env": "KEY"},
+            "retries": {"attempts": 1},
+        }
+        document = {
+            "models": {"big": model, "other": {**model, "upstream_name": "big"}},
+            "routing": {"default_model": "big"},
+            **(more or {}),
+        }
+        async with running(shell, document, {"KEY": KEY}) as router:
+            yield router, sim
+
+
+def chatting(router: Running) -> AsyncOpenAI:
+    return AsyncOpenAI(base_url=router.url + "/v1", api_key="mine", max_retries=0)
+
+
+def messaging(router: Running) -> AsyncAnthropic:
+    return AsyncAnthropic(base_url=router.url, api_key="mine", max_retries=0)
+
+
+def sent(sim: Sim) -> list[dict[str, Any]]:
+    """The bodies that reached the server, all of them at the API's own path."""
+    assert {request.path for request in sim.requests} <= {"/v1/responses"}
+    return [json.loads(request.body) for request in sim.requests]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.asyncio
+async def test_a_chat_is_answered(shell: str) -> None:
+    async with routed(shell) as (router, sim), chatting(router) as asking:
+        raw = await asking.chat.completions.with_raw_response.create(
+            model="auto",
+            seed=7,
+            max_completion_tokens=100,
+            messages=[{"role": "system", "content": "Be brief."}, *QUESTION],
+        )
+        chat = raw.parse()
+        (choice,) = chat.choices
+        assert (choice.message.content, choice.finish_reason) == (ANSWER, "stop")
+        assert chat.usage is not None
+        assert chat.usage.completion_tokens == COUNTED
+        assert chat.usage.total_tokens == chat.usage.prompt_tokens + COUNTED
+        assert chat.created > 1_700_000_000
+        assert raw.headers["x-vsr-client-protocol"] == "openai"
+        assert raw.headers["x-vsr-upstream-protocol"] == "responses"
+        assert raw.headers["x-vsr-protocol-warnings"] == "warning;unsupported;seed"
+        (body,) = sent(sim)
+        assert body["store"] is False
+        assert body["max_output_tokens"] == 100
+        assert [item["role"] for item in body["input"]] == ["system", "user"]
+        assert sim.requests[0].header("authorization") == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("usage", [True, False])
+@pytest.mark.asyncio
+async def test_a_chat_streams(shell: str, usage: bool) -> None:
+    async with routed(shell) as (router, _), chatting(router) as asking:
+        more: Any = {"stream_options": {"include_usage": True}} if usage else {}
+        stream = await asking.chat.completions.create(
+            model="big", stream=True, messages=QUESTION, **more
+        )
+        chunks = [chunk async for chunk in stream]
+        said = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+        assert "".join(said) == ANSWER
+        assert len(said) > 5
+        ends = [c.choices[0].finish_reason for c in chunks if c.choices]
+        assert ends[-1] == "stop"
+        assert not any(ends[:-1])
+        assert (chunks[-1].usage is not None) is usage
+        if chunks[-1].usage is not None:
+            assert chunks[-1].usage.completion_tokens == COUNTED
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.asyncio
+async def test_a_chat_calls_a_tool_and_gives_its_result_back(streams: bool) -> None:
+    turns: list[Any] = [*QUESTION]
+    asked: Any = {"model": "big", "tools": [WEATHER]}
+    choice: Any = {"type": "function", "function": {"name": "weather"}}
+    async with routed() as (router, sim), chatting(router) as asking:
+        if streams:
+            async with asking.chat.completions.stream(
+                **asked, messages=turns, tool_choice=choice
+            ) as stream:
+                first: Any = await stream.get_final_completion()
+        else:
+            first = await asking.chat.completions.create(
+                **asked, messages=turns, tool_choice=choice
+            )
+        assert first.choices[0].finish_reason == "tool_calls"
+        (call,) = first.choices[0].message.tool_calls
+        assert call.function.name == "weather"
+        assert isinstance(json.loads(call.function.arguments)["city"], str)
+        turns += [
+            first.choices[0].message.model_dump(exclude_none=True, exclude={"parsed"}),
+            {"role": "tool", "tool_call_id": call.id, "content": "Rain."},
+        ]
+        second = await asking.chat.completions.create(**asked, messages=turns)
+        assert second.choices[0].message.content == ANSWER
+        items = sent(sim)[-1]["input"]
+        assert [item["type"] for item in items[1:]] == ["function_call", "function_call_output"]
+        assert items[1]["call_id"] == items[2]["call_id"] == call.id
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.asyncio
+async def test_a_message_is_answered_and_calls_a_tool(streams: bool) -> None:
+    tool: Any = {"name": "weather", "input_schema": SCHEMA}
+    asked: Any = {"model": "big", "max_tokens": 100, "system": "Be brief.", "messages": QUESTION}
+    async with routed() as (router, sim), messaging(router) as asking:
+
+        async def message(**more: Any) -> Any:
+            if not streams:
+                return await asking.messages.create(**asked, **more)
+            async with asking.messages.stream(**asked, **more) as stream:
+                return await stream.get_final_message()
+
+        said = await message()
+        assert [block.text for block in said.content] == [ANSWER]
+        assert said.stop_reason == "end_turn"
+        assert said.usage.output_tokens == COUNTED
+        called = await message(tools=[tool], tool_choice={"type": "tool", "name": "weather"})
+        (block,) = called.content
+        assert (block.type, block.name, called.stop_reason) == ("tool_use", "weather", "tool_use")
+        assert isinstance(block.input["city"], str)
+        assert [item["role"] for item in sent(sim)[0]["input"]] == ["system", "user"]
+        assert all(r.header("anthropic-version") is None for r in sim.requests)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.asyncio
+async def test_a_conversation_of_responses_is_kept_here_and_sent_whole(
+    shell: str, streams: bool
+) -> None:
+    async with routed(shell) as (router, sim), chatting(router) as asking:
+
+        async def respond(**more: Any) -> Any:
+            if not streams:
+                return await asking.responses.create(model="auto", **more)
+            async with asking.responses.stream(model="auto", **more) as stream:
+                return await stream.get_final_response()
+
+        first = await respond(input="What is seven times eight?", truncation="auto")
+        assert first.output_text == ANSWER
+        assert (await asking.responses.retrieve(first.id)).output_text == ANSWER
+        second = await respond(input="And nine?", previous_response_id=first.id)
+        assert second.output_text == ANSWER
+        assert second.previous_response_id == first.id
+        assert second.usage.output_tokens == COUNTED
+        one, two = sent(sim)
+        # In the client's own words, but kept nowhere else.
+        assert (one["input"], one["truncation"]) == ("What is seven times eight?", "auto")
+        assert one["store"] is two["store"] is False
+        assert "previous_response_id" not in two
+        assert [item["role"] for item in two["input"]] == ["user", "assistant", "user"]
+        assert not any("id" in item for item in two["input"])
+
+
+@pytest.mark.asyncio
+async def test_what_nobody_keeps_goes_through_byte_for_byte() -> None:
+    raw = b'{"input":  "Hi",   "model":"big", "store":false}'
+    async with routed() as (router, sim), chatting(router) as asking:
+        answer = await router.ask(raw, {}, "/v1/responses")
+        assert answer.status == 200
+        said = json.loads(answer.body)
+        assert sim.requests[0].body == raw
+        assert len(said["id"]) == len("resp_") + 48  # the server's own
+        line = await router.line(answer)
+        assert line["completion_tokens"] == COUNTED
+        named = await asking.responses.create(model="other", input="Hi", store=False)
+        assert named.model == "big"
+        assert sent(sim)[-1]["model"] == "big"
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_kept_there_where_nothing_is_kept_here() -> None:
+    async with (
+        routed(more={"responses": {"enabled": False}}) as (router, sim),
+        chatting(router) as asking,
+    ):
+        said = await asking.responses.create(model="big", input="Hi")
+        assert said.output_text == ANSWER
+        assert sent(sim)[0]["store"] is False
+
+
+ERRORS: list[tuple[int, str]] = [
+    (400, "BadRequestError"),
+    (401, "AuthenticationError"),
+    (404, "NotFoundError"),
+    (429, "RateLimitError"),
+    (500, "InternalServerError"),
+]
+
+
+@pytest.mark.parametrize(("status", "raised"), ERRORS)
+@pytest.mark.asyncio
+async def test_errors_raise_what_they_should(status: int, raised: str) -> None:
+    fault = {"x-sim-fault": f"status={status};retry-after=3"}
+    said = "Unauthorized" if status == 401 else f"Simulated fault: {status}"
+    async with routed() as (router, _), chatting(router) as asking, messaging(router) as other:
+        with pytest.raises(getattr(openai, raised), match=said) as caught:
+            await asking.chat.completions.create(
+                model="big", messages=QUESTION, extra_headers=fault
+            )
+        assert set(caught.value.body) == {"message", "type", "param", "code"}
+        with pytest.raises(getattr(openai, raised), match=said):
+            await asking.responses.create(model="big", input="Hi", extra_headers=fault)
+        with pytest.raises(getattr(anthropic, raised), match=said):
+            await other.messages.create(
+                model="big", max_tokens=5, messages=QUESTION, extra_headers=fault
+            )
+
+
+@pytest.mark.parametrize("fault", ["reset-after=6", "close-after=6"])
+@pytest.mark.asyncio
+async def test_a_stream_that_breaks_is_no_whole_answer(fault: str) -> None:
+    headers = {"x-sim-fault": fault}
+    async with routed() as (router, _), chatting(router) as asking:
+        stream = await asking.chat.completions.create(
+            model="big", stream=True, messages=QUESTION, extra_headers=headers
+        )
+        text = ""
+        with pytest.raises(openai.APIError):
+            async for chunk in stream:
+                text += (chunk.choices[0].delta.content or "") if chunk.choices else ""
+        assert ANSWER.startswith(text)
+        assert text != ANSWER
+
+
+@pytest.mark.asyncio
+async def test_what_has_no_counterpart_is_refused() -> None:
+    async with routed() as (router, sim), chatting(router) as asking:
+        with pytest.raises(openai.BadRequestError, match="more than one answer"):
+            await asking.chat.completions.create(model="big", messages=QUESTION, n=2)
+        with pytest.raises(openai.BadRequestError, match="/v1/embeddings"):
+            await asking.embeddings.create(model="big", input="hi")
+        with pytest.raises(openai.BadRequestError, match="runs at OpenAI"):
+            await asking.responses.create(
+                model="big", input="hi", store=False, tools=[{"type": "web_search"}]
+            )
+        assert not sim.requests
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
+@pytest.mark.asyncio
+async def test_tokens_are_counted_once(path: str, streams: bool) -> None:
+    async with routed() as (router, sim):
+        body: Any = {"model": "big", "max_tokens": 50, "messages": QUESTION, "stream": streams}
+        if path == "/v1/responses":
+            body = {"model": "big", "input": QUESTION, "stream": streams}
+        answer = await router.ask(body, {"anthropic-version": "2023-06-01"}, path)
+        assert answer.status == 200
+        line = await router.line(answer)
+        assert line["completion_tokens"] == COUNTED
+        assert line["prompt_tokens"] == -(-len(QUESTION[0]["content"]) // 4)
+        assert len(sent(sim)) == 1
