@@ -88,6 +88,7 @@ class Upstream(asyncio.Protocol):
         """Send a request. ``bodiless``: its response has no body whatever it says (HEAD)."""
         self._owner = self._first = owner
         self._mode = _HEAD
+        self._left = 0  # until the head is here: bytes of informational ones
         self._bodiless = bodiless
         self.answered = False
         self.uses += 1
@@ -151,6 +152,9 @@ class Upstream(asyncio.Protocol):
             data = data[end + 4 :]
             if head.status >= 200:
                 break
+            self._left += end + 4
+            if self._left > HEAD_MAX:
+                raise BadHead("too many informational heads")
             if head.status == 101:  # we never ask for another protocol
                 raise BadHead("an upgrade nobody asked for")
         self.reusable = not head.close
