@@ -83,8 +83,11 @@ class Fleet:
         )
 
     def close_idle(self, now: float) -> None:
-        """Close connections that have been idle for too long."""
+        """Close connections that have been idle for too long, and let who waits go to servers
+        that are back."""
         for pool in self.pools.values():
+            if pool.line:
+                pool.look(now)
             for replica in pool.replicas:
                 if replica.idle:
                     replica.close_idle(now)

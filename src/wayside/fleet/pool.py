@@ -94,7 +94,8 @@ class Pool:
     # Choosing
 
     def pick(self, now: float, dice: Dice, tried: Collection[Replica] = ()) -> Replica | None:
-        """The replica for the next attempt; ``None`` when every replica has been tried."""
+        """The replica for the next attempt; ``None`` when every replica has been ``tried``, or
+        those that were not have no room."""
         if now >= self._review_at:
             self._review(now)
         if tried or self._trials or self.capped:
@@ -152,7 +153,8 @@ class Pool:
             if r not in tried and not (r.on_trial and r.in_flight > 0) and not _full(r)
         ]
         if not free:
-            return self._least_bad(tried)
+            left = self._least_bad(tried)
+            return None if tried and left is not None and _full(left) else left
         if len(free) == 1:
             return free[0]
         return _better_of_two(free, _bounds(free), dice)
@@ -188,6 +190,12 @@ class Pool:
         replica.in_flight -= 1
         self.in_flight -= 1
         if self.line:
+            self._wake()
+
+    def look(self, now: float) -> None:
+        """Take back servers whose pause is over; whoever waits may go on."""
+        if now >= self._review_at:
+            self._review(now)
             self._wake()
 
     def _wake(self) -> None:

@@ -155,12 +155,14 @@ class Calls:
         loop = asyncio.get_running_loop()
 
         def begin() -> Replica:
-            replica = pool.pick(loop.time(), self._dice, tried)
+            now = loop.time()
+            replica = pool.pick(now, self._dice, tried) or pool.pick(now, self._dice)
             if replica is None:
                 raise AskFailed(f"{model} has no server")
             pool.began(replica)
             return replica
 
+        pool.look(loop.time())
         if not pool.full:
             return begin()
         turn: asyncio.Future[Replica | None] = loop.create_future()
