@@ -49,6 +49,7 @@ class Errand:
         "_pool",
         "_rested",
         "_second",
+        "_since",
         "_timer",
         "_tried",
         "door",
@@ -62,8 +63,9 @@ class Errand:
     def __init__(self, door: Door, forward: Forward) -> None:
         self.door = door
         self.over = False
-        self.until = 0.0
-        """When all of it must be done; 0 until the first model's settings say so."""
+        self._since = self.until = 0.0
+        """When it began, and when all of it must be done (0 until the first model's settings
+        say so)."""
         self._first: Attempt | None = None
         self._second: Attempt | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -93,6 +95,7 @@ class Errand:
         settings = pool.settings
         if not self.until:
             total = settings.timeouts.total_s
+            self._since = now
             self.until = NEVER if total is None else now + total
         pool.retrying.request(now)
         if settings.hedge is not None:
@@ -106,9 +109,11 @@ class Errand:
         pool = self._pool
         assert pool is not None
         dice = self.door.server.dice
-        if pool.capped and pool.full:
-            self._queue(pool, now)
-            return
+        if pool.capped:
+            pool.look(now)
+            if pool.full:
+                self._queue(pool, now)
+                return
         replica = pool.pick(now, dice, self._tried) or pool.pick(now, dice)
         assert replica is not None
         if replica.out_until > now and self._avoids(pool, replica, now):
@@ -264,6 +269,8 @@ class Errand:
             self._follow(following)
         elif pause is not None:
             self._again(attempt, pause, now)
+        else:  # the other one of two goes on
+            self._tried += (attempt.replica,)
         return True
 
     def _clear_up(
@@ -284,6 +291,7 @@ class Errand:
         attempt.pool.failed(attempt.replica, now)
         self._release(attempt, reason, now)
         if self._first is not None:  # the other one of two goes on
+            self._tried += (attempt.replica,)
             self.look_again()
             return
         trouble = trouble_of(reason)
@@ -414,7 +422,8 @@ class Errand:
         for attempt in (self._second, self._first):
             if attempt is not None:
                 attempt.drop()
-                if outcome == "upstream_timeout":
+                # Who was asked late, after a wait in the line or for another, is not to blame.
+                if outcome == "upstream_timeout" and 2 * attempt.began <= self._since + now:
                     attempt.pool.failed(attempt.replica, now)
                 self._release(attempt, outcome, now)
 

@@ -362,19 +362,19 @@ class Passage:
         self._upstream = None
         self._lost(reason, boundary=upstream.at_boundary)
 
-    def _broken(self, reason: str) -> None:
+    def _broken(self, reason: str, *, failed: bool = True) -> None:
         """What comes cannot be passed on."""
         upstream, self._upstream = self._upstream, None
         boundary = upstream is not None and upstream.at_boundary
         if upstream is not None:
             upstream.drop()
-        self._lost(reason, boundary=boundary)
+        self._lost(reason, boundary=boundary, failed=failed)
 
-    def _lost(self, reason: str, *, boundary: bool) -> None:
+    def _lost(self, reason: str, *, boundary: bool, failed: bool = True) -> None:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = self._watched = None
-        self._over(reason, failed=True)
+        self._over(reason, failed=failed)
         if self.status:
             self._break_off(reason, boundary=boundary)
         else:
@@ -426,7 +426,7 @@ class Passage:
             door.give_up(499, "client_stalled")
             door.reset()
         elif now >= self._until:
-            self._broken("upstream_timeout")
+            self._broken("upstream_timeout", failed=False)  # it spoke until we stopped it
         else:
             self._broken("upstream_idle")
 
