@@ -85,7 +85,7 @@ async def test_no_more_are_sent_than_may_be_and_the_others_wait() -> None:
     queue = QueueSettings(max_in_flight=2)
     async with upstream(gate.serve) as up, plane(up.port, queue=queue) as p:
         asking = [asyncio.create_task(talk(p.port, post())) for _ in range(10)]
-        await until(lambda: line(p) == 8)
+        await until(lambda: line(p) == 8 and gate.waiting == 2)
         gate.open.set()
         answers = await asyncio.gather(*asking)
         assert {status_of(a) for a in answers} == {200}
