@@ -3,8 +3,10 @@ and Anthropic's; whole and streamed, with tools, and with errors."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -297,3 +299,152 @@ async def test_tokens_are_counted_once(path: str, streams: bool) -> None:
         assert line["completion_tokens"] == COUNTED
         assert line["prompt_tokens"] == -(-len(QUESTION[0]["content"]) // 4)
         assert len(sent(sim)) == 1
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("api", ["chat", "message", "response"])
+@pytest.mark.asyncio
+async def test_plugins_change_what_is_sent_and_read_what_is_said(api: str, streams: bool) -> None:
+    """A system prompt is put into the request, and the answer is kept for everybody."""
+    routing = {
+        "default_model": "big",
+        "decisions": [
+            {
+                "name": "all",
+                "models": ["big"],
+                "plugins": {
+                    "response_cache": {"anonymous": "shared"},
+                    "system_prompt": {"prompt": "You are kind."},
+                },
+            }
+        ],
+    }
+    async with routed(more={"routing": routing}) as (router, sim), chatting(router) as asking:
+        for _ in range(2):
+            if api == "message":
+                async with messaging(router) as other:
+                    asked: Any = {"model": "auto", "max_tokens": 99, "messages": QUESTION}
+                    if streams:
+                        async with other.messages.stream(**asked) as stream:
+                            said: Any = (await stream.get_final_message()).content[0].text
+                    else:
+                        said = (await other.messages.create(**asked)).content[0].text
+            elif api == "chat":
+                if streams:
+                    async with asking.chat.completions.stream(
+                        model="auto", messages=QUESTION
+                    ) as chunks:
+                        completion: Any = await chunks.get_final_completion()
+                else:
+                    completion = await asking.chat.completions.create(
+                        model="auto", messages=QUESTION
+                    )
+                said = completion.choices[0].message.content
+            elif streams:
+                async with asking.responses.stream(model="auto", input=QUESTION) as events:
+                    said = (await events.get_final_response()).output_text
+            else:
+                said = (await asking.responses.create(model="auto", input=QUESTION)).output_text
+            assert said == ANSWER
+        (body,) = sent(sim)  # the second answer was kept
+        assert body["store"] is False
+        assert [item["role"] for item in body["input"]] == ["system", "user"]
+        assert body["input"][0]["content"] == "You are kind."
+
+
+@contextlib.asynccontextmanager
+async def scripted(said: bytes, kind: str) -> AsyncIterator[Running]:
+    """The router in front of a server that always says the same."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        found = re.search(rb"(?i)content-length: (\d+)", head)
+        await reader.readexactly(int(found[1]) if found else 0)
+        length = len(said)
+        writer.write(
+            f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n"
+            "connection: close\r\n\r\n".encode()
+            + said
+        )
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        model = {"endpoints": [f"http://127.0.0.1:{port}"], "protocol": "responses"}
+        document = {"models": {"big": model}, "routing": {"default_model": "big"}}
+        async with running("gateway", document) as router:
+            yield router
+
+
+FAILED: dict[str, Any] = {
+    "id": "resp_1",
+    "status": "failed",
+    "error": {"code": "rate_limit_exceeded", "message": "Slow down."},
+    "output": [],
+    "usage": None,
+}
+
+
+@pytest.mark.asyncio
+async def test_a_response_that_failed_is_an_error_for_every_client() -> None:
+    """Over HTTP it is a success."""
+    async with (
+        scripted(json.dumps(FAILED).encode(), "application/json") as router,
+        chatting(router) as asking,
+        messaging(router) as other,
+    ):
+        with pytest.raises(openai.RateLimitError, match=r"Slow down\."):
+            await asking.chat.completions.create(model="big", messages=QUESTION)
+        with pytest.raises(openai.RateLimitError, match=r"Slow down\."):
+            await asking.responses.create(model="big", input="Hi")
+        with pytest.raises(anthropic.RateLimitError, match=r"Slow down\."):
+            await other.messages.create(model="big", max_tokens=5, messages=QUESTION)
+
+
+@pytest.mark.asyncio
+async def test_a_stream_that_failed_is_an_error_for_every_client() -> None:
+    begun = {"type": "response.created", "response": {**FAILED, "status": "in_progress"}}
+    events = [
+        begun,
+        {"type": "response.output_text.delta", "output_index": 0, "delta": "Seven"},
+        {"type": "response.failed", "response": FAILED},
+    ]
+    raw = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+    async with (
+        scripted(raw, "text/event-stream") as router,
+        chatting(router) as asking,
+        messaging(router) as other,
+    ):
+        stream = await asking.chat.completions.create(model="big", messages=QUESTION, stream=True)
+        with pytest.raises(openai.APIError, match=r"Slow down\."):
+            async for _ in stream:
+                pass
+        with pytest.raises(openai.APIError, match=r"Slow down\."):
+            async for _ in await asking.responses.create(model="big", input="Hi", stream=True):
+                pass
+        with pytest.raises(anthropic.APIError, match=r"Slow down\."):
+            async with other.messages.stream(
+                model="big", max_tokens=5, messages=QUESTION
+            ) as message:
+                await message.get_final_message()
+
+
+@pytest.mark.asyncio
+async def test_what_is_no_response_is_not_passed_on() -> None:
+    async with (
+        scripted(b'{"object": "list"}', "application/json") as router,
+        chatting(router) as asking,
+    ):
+        with pytest.raises(openai.InternalServerError, match="what its server's API says"):
+            await asking.chat.completions.create(model="big", messages=QUESTION)
+
+
+@pytest.mark.asyncio
+async def test_what_a_client_loses_on_the_way_is_told() -> None:
+    async with routed() as (router, sim), chatting(router) as asking:
+        raw = await asking.responses.with_raw_response.create(
+            model="big", input="Hi", truncation="auto", include=["reasoning.encrypted_content"]
+        )
+        assert raw.headers["x-vsr-protocol-warnings"] == "info;not_encrypted;include[0]"
+        assert sent(sim)[0]["truncation"] == "auto"

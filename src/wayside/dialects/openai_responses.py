@@ -99,6 +99,11 @@ class ResponsesBody(OpenAIBody):
         return self._history
 
     @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What has no effect where its answer is told as a chat's on the way."""
+        return self._translated().losses
+
+    @property
     def references(self) -> tuple[str, ...]:
         """The ids of items that the request names and does not hold."""
         return tuple(
@@ -149,7 +154,7 @@ class ResponsesBody(OpenAIBody):
         return edit.encode()
 
     def plain(self, edit: Edit) -> tuple[bytes, tuple[Loss, ...]]:
-        return edit.encode(), self._translated().losses
+        return edit.encode(), self.losses
 
     def client_stage(self) -> ResponseStage:
         stage = ResponseStage(self.head)

@@ -99,11 +99,12 @@ class Reader:
 
     def _of(self, said: Mapping[str, Any], kind: str) -> dict[str, Any]:
         created = said.get("created_at")
-        timed = isinstance(created, int | float) and 0 < created < 1 << 40
+        if not isinstance(created, int | float) or not 0 < created < 1 << 40:
+            created = self.created
         head = {
             "id": str(said.get("id") or ""),
             "object": kind,
-            "created": int(created) if timed else self.created,
+            "created": int(created),
             "model": str(said.get("model") or ""),
         }
         if isinstance(said.get("service_tier"), str):

@@ -157,11 +157,17 @@ def depart(
     )
 
 
+_OF_ANSWERS = frozenset({"not_encrypted", "not_obfuscated", "not_summarised"})
+"""Losses of an answer; what a request of the Responses API says, a server of it is told."""
+
+
 def _to_its_like(
     body: ResponsesBody, request: Request, target: Target, model: str, *, watched: bool
 ) -> Departure:
     """A request of the Responses API to a server of it, in its own words."""
     raw, losses = native(body, model)
+    if watched:
+        losses = (*losses, *[loss for loss in body.losses if loss.reason in _OF_ANSWERS])
     upstream, client = _stages(body, target, None) if watched else (None, None)
     return Departure(
         body=request.body if raw is None else raw,
