@@ -234,8 +234,8 @@ class Pool:
         factor = self.settings.breaker.slow_factor
         if factor is None or not replica.took(seconds):
             return
-        paces = [r.pace for r in self.replicas if r.pace]
-        if len(paces) > 1 and replica.pace > factor * median(paces):
+        others = [r.pace for r in self.replicas if r.pace and r is not replica]
+        if others and replica.pace > factor * median(others):
             self._leave_out(replica, now, "slow")
 
     def _leave_out(self, replica: Replica, now: float, why: str) -> None:

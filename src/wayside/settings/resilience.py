@@ -118,7 +118,7 @@ class BreakerSettings(Settings):
     error_share: Share | None = None
     """Answers of that kind, as a share of the last `window_s`."""
     slow_factor: Annotated[float, Field(gt=1)] | None = None
-    """Its usual time to the first token, against the median of the model's servers."""
+    """Its usual time to the first token, against the median of the model's others."""
     least_requests: PositiveInt = 20
     """Requests of a window before `error_share` and `slow_factor` are judged."""
     window_s: PositiveFloat = 10.0
