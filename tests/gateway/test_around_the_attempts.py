@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+
+import pytest
 
 from wayside.gateway.upstream import HEAD_MAX
 from wayside.settings import (
@@ -130,3 +133,101 @@ async def test_a_stream_that_takes_longer_than_it_may_is_no_failure_of_its_serve
         assert (await p.settled()).outcomes == ["upstream_timeout"]
         (replica,) = p.fleet.pools["m"].replicas
         assert (replica.failures, replica.in_flight) == (0, 0)
+
+
+RESTING = BUSY.replace(b"503 Busy", b"503 Busy\r\nretry-after: 1")
+
+
+@pytest.mark.parametrize("how", ["line", "rest", "hedge"])
+async def test_a_model_that_a_reload_removes_still_answers_who_was_there(how: str) -> None:
+    gate = Gate()
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        if how == "rest" and asked == 1:
+            await read_request(reader)
+            writer.write(BUSY.replace(b"503 Busy", b"503 Busy\r\nretry-after-ms: 200"))
+        await gate.serve(reader, writer)
+
+    more: dict[str, Any] = {
+        "line": {"queue": QueueSettings(max_in_flight=1)},
+        "rest": {"timeouts": TimeoutSettings(total_s=9)},
+        "hedge": {"hedge": HedgeSettings(after_s=0.02, share=1)},
+    }[how]
+    async with upstream(serve) as a, upstream(serve) as b, upstream(answering(OK)) as other:
+        ports = (a.port, b.port) if how == "hedge" else (a.port,)
+        async with plane(*ports, others={"n": [other.port]}, **more) as p:
+            pool, rest = p.fleet.pools["m"], p.fleet.pools["n"].settings
+            asking = [
+                asyncio.create_task(talk(p.port, post())) for _ in range(1 + (how == "line"))
+            ]
+            if how == "rest":
+                await until(lambda: pool.asked_for_peace(p.server.loop.time()))
+            else:
+                await until(lambda: gate.waiting + len(pool.line) == 2)
+            p.fleet.replace({"n": rest})
+            gate.open.set()
+            assert {status_of(answer) for answer in await asyncio.gather(*asking)} == {200}
+            assert (pool.in_flight, len(pool.line)) == (0, 0)
+            assert not any(r.idle or r.in_flight for r in pool.replicas), "nothing is kept"
+            assert status_of(await talk(p.port, post())) == 503
+
+
+@pytest.mark.parametrize("how", ["rest", "line", "hedge"])
+async def test_the_whole_time_runs_out_wherever_a_request_is(how: str) -> None:
+    gate = Gate()
+    times = TimeoutSettings(total_s=0.3)
+    more: dict[str, Any] = {
+        "line": {"queue": QueueSettings(max_in_flight=1)},
+        "rest": {"retries": RetrySettings(backoff_s=60, longest_backoff_s=60)},
+        "hedge": {"hedge": HedgeSettings(after_s=0.02, share=1)},
+    }[how]
+    serve = answering(BUSY) if how == "rest" else gate.serve
+    async with upstream(serve) as a, upstream(serve) as b:
+        # A drawn pause that ends in time, by a hair.
+        async with plane(a.port, b.port, timeouts=times, dice=lambda: 0.004, **more) as p:
+            pool = p.fleet.pools["m"]
+            began = p.server.loop.time()
+            if how == "line":
+                pool.began(pool.replicas[0])
+            answer = await talk(p.port, post())
+            assert status_of(answer) == {"line": 429, "rest": 503, "hedge": 504}[how]
+            assert p.server.loop.time() - began < 1
+            if how == "line":
+                pool.ended(pool.replicas[0])
+            await p.settled()
+            assert (pool.in_flight, line(p), gate.waiting if how == "line" else 0) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("how", ["rest", "line", "hedge"])
+async def test_a_stop_answers_who_waits_and_leaves_nothing(how: str) -> None:
+    gate = Gate()
+    more: dict[str, Any] = {
+        "line": {"queue": QueueSettings(max_in_flight=1)},
+        "rest": {},
+        "hedge": {"hedge": HedgeSettings(after_s=0.02, share=1)},
+    }[how]
+    serve = answering(RESTING) if how == "rest" else gate.serve
+    async with upstream(serve) as a, upstream(serve) as b:
+        async with plane(a.port, b.port, **more) as p:
+            pool = p.fleet.pools["m"]
+            before = asyncio.all_tasks()
+            if how == "line":
+                pool.began(pool.replicas[0])
+            asking = asyncio.create_task(talk(p.port, post()))
+            if how == "rest":
+                await until(lambda: pool.asked_for_peace(p.server.loop.time()))
+            else:
+                await until(lambda: gate.waiting + len(pool.line) == (2 if how == "hedge" else 1))
+            await p.server.drain(0.05)
+            assert b'"shutdown"' in (answer := await asking)
+            assert status_of(answer) == 503
+            if how == "line":
+                pool.ended(pool.replicas[0])
+            assert (pool.in_flight, line(p)) == (0, 0)
+            assert p.telemetry.last.ends == [(503, "shutdown", b"")]
+            await until(lambda: gate.waiting == 0)
+            ours = [t for t in asyncio.all_tasks() - before if "/wayside/" in repr(t)]
+            assert not ours
