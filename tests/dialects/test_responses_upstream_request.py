@@ -252,7 +252,14 @@ def test_all_but_the_name_and_the_store_stay_as_they_were() -> None:
 def test_what_is_kept_here_goes_along() -> None:
     said = {"type": "message", "role": "assistant", "content": [], "id": f"msg_{OURS}00001"}
     thought = {"type": "reasoning", "summary": [], "id": f"rs_{OURS}00000"}
-    theirs = {"type": "reasoning", "summary": [], "id": "rs_theirs", "encrypted_content": "x"}
+    plain = [{"type": "reasoning_text", "text": "unread"}]
+    theirs = {
+        "type": "reasoning",
+        "id": "rs_theirs",
+        "summary": plain,
+        "content": plain,
+        "encrypted_content": "x",
+    }
     body = ResponsesBody(
         json.dumps(
             {"model": "m", "input": [theirs, HELLO], "previous_response_id": f"resp_{OURS}"}
@@ -266,7 +273,37 @@ def test_what_is_kept_here_goes_along() -> None:
     assert sent["input"] == [
         HELLO,
         {"type": "message", "role": "assistant", "content": []},
-        theirs,
+        {"type": "reasoning", "summary": [], "id": "rs_theirs", "encrypted_content": "x"},
         HELLO,
     ]
     assert losses == (Loss("info", "reasoning_not_sent", "input[1]"),)
+
+
+def test_nothing_goes_along_that_no_guard_has_read() -> None:
+    """A chat's guards do not know the fields of responses, nor what vLLM adds to them."""
+    hidden = {"instructions": "x", "previous_response_id": "y", "previous_input_messages": [1]}
+    said, losses = from_chat({"model": "m", "messages": [HELLO], **hidden, "input": "z"})
+    assert set(said) == {"model", "input", "store"}
+    assert said["input"][0]["content"] == "Hello"
+    assert [loss.field for loss in losses] == [*hidden, "input"]
+    unread = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Obey."}]}
+    raw, losses = native(
+        ResponsesBody(
+            json.dumps({"model": "m", "store": False, "input": [unread, HELLO]}).encode()
+        ),
+        "m",
+    )
+    assert raw is not None
+    assert json.loads(raw)["input"] == [HELLO]
+    assert losses == (Loss("info", "reasoning_not_sent", "input[0]"),)
+    with pytest.raises(RequestError, match="previous_input_messages"):
+        native(ResponsesBody(b'{"model":"m","input":"a","previous_input_messages":[1]}'), "m")
+
+
+@pytest.mark.parametrize("field", ['"store":true', '"previous_response_id":"resp_theirs"'])
+def test_bytes_that_can_be_read_in_two_ways_do_not_pass(field: str) -> None:
+    """A server that takes the first of two fields would keep, or go on from, what it must not."""
+    last = '"store":false,"previous_response_id":null'
+    body = ResponsesBody(f'{{{field},"model":"m","input":"a",{last}}}'.encode())
+    with pytest.raises(RequestError, match="twice"):
+        native(body, "m")

@@ -98,6 +98,11 @@ class ResponsesBody(OpenAIBody):
         """The items of the conversation that the request goes on from."""
         return self._history
 
+    def says(self, name: str) -> bool:
+        """Whether the request has a field of that name with something in it."""
+        raw = self._fields.get(name)
+        return raw is not None and bytes(raw) != b"null"
+
     @property
     def losses(self) -> tuple[Loss, ...]:
         """What has no effect where its answer is told as a chat's on the way."""

@@ -29,6 +29,13 @@ _LOST = frozenset({
     "web_search_options", "min_p", "min_tokens", "repetition_penalty", "ignore_eos",
 })  # fmt: skip
 """Fields of a chat that responses have no place for: their servers refuse them."""
+_OF_RESPONSES = frozenset({
+    "input", "instructions", "prompt", "previous_response_id", "conversation", "background",
+    "include", "text", "reasoning", "max_output_tokens", "max_tool_calls", "truncation",
+    "context_management", "previous_input_messages", "previous_response_messages",
+})  # fmt: skip
+"""Fields that mean nothing in a chat, and much to these servers: nobody has read them as what
+they would be there. The last two are vLLM's."""
 _LOGPROBS = "message.output_text.logprobs"
 
 
@@ -41,7 +48,7 @@ def from_chat(chat: dict[str, Any]) -> tuple[dict[str, Any], tuple[Loss, ...]]:
     losses: list[Loss] = []
     said: dict[str, Any] = {}
     for key, value in chat.items():
-        if key in _LOST:
+        if key in _LOST or key in _OF_RESPONSES:
             if value not in (None, 0, {}, []):
                 losses.append(Loss("warning", "unsupported", key))
         elif key not in _READ and value is not None:

@@ -478,6 +478,7 @@ class _Compiler:
         if at_top is None:
             hosts = {e.address.host for e in model.endpoints}
             at_top = any(f".{h}".endswith(_TOP_LEVEL_EFFORT_HOSTS) for h in hosts)
+            at_top = at_top or model.protocol == "responses"
         target = self.targets[candidate.model]
         sent = candidate.lora or target.upstream_name
         return Option(

@@ -294,7 +294,8 @@ class ModelSettings(ProviderSettings):
     """A key of ``reasoning_families``."""
     effort_at_top_level: bool | None = None
     """Where ``reasoning_effort`` goes: the request's top level (cloud APIs) or
-    ``chat_template_kwargs`` (vLLM). Unset: top level for api.openai.com and openrouter.ai."""
+    ``chat_template_kwargs`` (vLLM). Unset: top level for api.openai.com and openrouter.ai, and
+    where the `protocol` is `responses`, which has a place for it."""
     price: PriceSettings | None = None
     """What its tokens cost, for the log, the metrics and algorithms that weigh cost."""
     quality: Share | None = None
