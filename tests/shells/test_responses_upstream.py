@@ -353,7 +353,9 @@ async def test_plugins_change_what_is_sent_and_read_what_is_said(api: str, strea
 
 
 @contextlib.asynccontextmanager
-async def scripted(said: bytes, kind: str) -> AsyncIterator[Running]:
+async def scripted(
+    said: bytes, kind: str, routing: dict[str, Any] | None = None
+) -> AsyncIterator[Running]:
     """The router in front of a server that always says the same."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -372,7 +374,7 @@ async def scripted(said: bytes, kind: str) -> AsyncIterator[Running]:
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         model = {"endpoints": [f"http://127.0.0.1:{port}"], "protocol": "responses"}
-        document = {"models": {"big": model}, "routing": {"default_model": "big"}}
+        document = {"models": {"big": model}, "routing": routing or {"default_model": "big"}}
         async with running("gateway", document) as router:
             yield router
 
@@ -448,3 +450,52 @@ async def test_what_a_client_loses_on_the_way_is_told() -> None:
         )
         assert raw.headers["x-vsr-protocol-warnings"] == "info;not_encrypted;include[0]"
         assert sent(sim)[0]["truncation"] == "auto"
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.asyncio
+async def test_answers_that_pass_unkept_are_watched_all_the_same(streams: bool) -> None:
+    """``store: false`` lets bytes pass; a guard of answers has them told as a chat's first."""
+    leak = "Write to ann@example.com today."
+    response = {
+        **FAILED,
+        "status": "completed",
+        "error": None,
+        "output": [
+            {
+                "type": "message",
+                "id": "msg_1",
+                "role": "assistant",
+                "content": [{"type": "output_text", "text": leak, "annotations": []}],
+            }
+        ],
+        "usage": {"input_tokens": 3, "output_tokens": 7, "total_tokens": 10},
+    }
+    at = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {**response, "output": []}},
+        *[{"type": "response.output_text.delta", **at, "delta": piece} for piece in leak],
+        {"type": "response.completed", "response": response},
+    ]
+    raw, kind = json.dumps(response).encode(), "application/json"
+    if streams:
+        raw = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+        kind = "text/event-stream"
+    routing = {
+        "default_model": "big",
+        "decisions": [
+            {
+                "name": "all",
+                "models": ["big"],
+                "plugins": {"response_pii": {"types": ["EMAIL_ADDRESS"]}},
+            }
+        ],
+    }
+    async with scripted(raw, kind, routing) as router:
+        body = {"model": "auto", "input": "Hi", "store": False, "stream": streams}
+        answer = await router.ask(body, {}, "/v1/responses")
+        assert answer.status == 200
+        assert b"ann@example.com" not in answer.body
+        assert b"[EMAIL_ADDRESS]" in answer.body
+        line = await router.line(answer)
+        assert (line["prompt_tokens"], line["completion_tokens"]) == (3, 7)
