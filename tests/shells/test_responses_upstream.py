@@ -499,3 +499,33 @@ async def test_answers_that_pass_unkept_are_watched_all_the_same(streams: bool) 
         assert b"[EMAIL_ADDRESS]" in answer.body
         line = await router.line(answer)
         assert (line["prompt_tokens"], line["completion_tokens"]) == (3, 7)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.asyncio
+async def test_a_response_calls_a_tool_and_goes_on_from_it(streams: bool) -> None:
+    tools: Any = [{"type": "function", "name": "weather", "parameters": SCHEMA, "strict": False}]
+    choice: Any = {"type": "function", "name": "weather"}
+    async with routed() as (router, sim), chatting(router) as asking:
+
+        async def respond(**more: Any) -> Any:
+            if not streams:
+                return await asking.responses.create(model="auto", tools=tools, **more)
+            async with asking.responses.stream(model="auto", tools=tools, **more) as stream:
+                return await stream.get_final_response()
+
+        first = await respond(input="Weather?", tool_choice=choice)
+        (call,) = first.output
+        assert (call.type, call.name, call.status) == ("function_call", "weather", "completed")
+        assert isinstance(json.loads(call.arguments)["city"], str)
+        result = {"type": "function_call_output", "call_id": call.call_id, "output": "Rain."}
+        second = await respond(input=[result], previous_response_id=first.id)
+        assert second.output_text == ANSWER
+        items = sent(sim)[-1]["input"]
+        assert [item.get("type", "message") for item in items] == [
+            "message",
+            "function_call",
+            "function_call_output",
+        ]
+        assert items[1]["call_id"] == items[2]["call_id"] == call.call_id
+        assert sent(sim)[0]["tools"] == tools
