@@ -15,10 +15,12 @@ from pydantic import ValidationError
 
 from tests.engines.server import Server, saying, serving
 from wayside.engines.base import Tools
+from wayside.net.h1 import Connection, TooLarge
 from wayside.net.http import Client, RemoteSettings
 from wayside.runtime.keys import KeyRing
 from wayside.vocab.errors import AskFailed, ConfigError
 
+_HINTS = b"HTTP/1.1 103 Early Hints\r\n\r\n" * 8_000
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 SECRET = "sk-very-secret"
 
@@ -260,3 +262,52 @@ def test_one_client_serves_one_loop_after_another() -> None:
 def test_settings_that_cannot_be(settings: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         RemoteSettings.model_validate(settings)
+
+
+# Servers that say more than they were asked
+
+
+async def test_what_a_server_says_unasked_is_nobodys_answer() -> None:
+    ok = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+    more = b"HTTP/1.1 408 Timeout\r\ncontent-length: 4\r\n\r\nlate"
+    late = False
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(ok if late else ok + more)
+        if late:
+            await asyncio.sleep(0.02)
+            writer.write(more)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    for late in (False, True):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        connection = Connection(reader, writer)
+        answer = await connection.exchange(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", 99, None)
+        assert (answer.status, bytes(answer.body)) == (200, b"ok")
+        async with asyncio.timeout(5):
+            while connection.reusable and not connection.stale:
+                await asyncio.sleep(0.01)
+        connection.drop()
+    server.close()
+
+
+@pytest.mark.parametrize("piece", [b"HTTP/1.1 200 OK\r\na: " + b"x" * 200_000, _HINTS])
+async def test_a_head_without_end_is_given_up(piece: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(piece)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
+    async with asyncio.timeout(5):
+        with pytest.raises(TooLarge):
+            await connection.exchange(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", 99, None)
+    connection.drop()
+    server.close()

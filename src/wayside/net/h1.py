@@ -58,7 +58,10 @@ class Connection:
 
     @property
     def stale(self) -> bool:
-        return self._reader.at_eof() or self._writer.is_closing()
+        """Whether it must not be used again: it is closed, or the server spoke unasked (a 408 to
+        an idle connection, say), which would pass for the answer to what is asked next."""
+        unasked = bool(getattr(self._reader, "_buffer", b""))
+        return unasked or self._reader.at_eof() or self._writer.is_closing()
 
     def drop(self) -> None:
         self.reusable = False
@@ -69,7 +72,7 @@ class Connection:
         reading = _Reading(most)
         parser = reading.parser = httptools.HttpResponseParser(reading)
         self._writer.write(request)
-        fed = False
+        fed = 0
         try:
             await self._writer.drain()
         except ConnectionError as error:
@@ -87,14 +90,17 @@ class Connection:
                 if not fed:
                     raise ClosedBeforeAnswer("closed the connection without an answer")
                 raise ConnectionError("closed the connection in the middle of its answer")
-            fed = True
+            fed += len(data)
             try:
                 parser.feed_data(data)
             except httptools.HttpParserCallbackError as error:
-                raise TooLarge from error
+                if not reading.done:
+                    raise TooLarge from error
+            if fed > LINE and not reading.headed:
+                raise TooLarge  # a head without end, or informational ones without end
             if reading.headed and enough is not None and enough(reading.answer.body):
                 return reading.answer
-        self.reusable = reading.kept and not self._reader.at_eof()
+        self.reusable = reading.kept and not self.stale
         return reading.answer
 
 
@@ -106,6 +112,11 @@ class _Reading:
         self.parser: Any = None
         self.answer = Answer()
         self.headed = self.done = self.kept = False
+
+    def on_message_begin(self) -> None:
+        if self.done:  # more than was asked for: neither it nor the connection can be trusted
+            self.kept = False
+            raise TooLarge
 
     def on_status(self, status: bytes) -> None:
         """The reason phrase, which nobody reads."""
