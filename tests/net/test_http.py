@@ -283,7 +283,7 @@ async def test_what_a_server_says_unasked_is_nobodys_answer() -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    for late in (False, True):
+    for late in (False, True):  # noqa: B007 - the server reads it
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         connection = Connection(reader, writer)
         answer = await connection.exchange(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", 99, None)
