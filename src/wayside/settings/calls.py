@@ -25,9 +25,11 @@ class MultiCallSettings(Settings):
     timeout_s: PositiveFloat = 600.0
     """For all of them together."""
     max_total_tokens: PositiveInt | None = None
-    """Tokens, prompts and answers of all calls; once they are spent, nothing more is asked."""
+    """Tokens, prompts and answers of all calls; once they are spent, nothing more is asked.
+    Calls that are asked together are finished, so a round may end above it."""
     max_cost: Cost | None = None
-    """What they may cost, at the models' `price`; once it is spent, nothing more is asked."""
+    """What they may cost, at the models' `price`; once it is spent, nothing more is asked.
+    Calls that are asked together are finished, so a round may end above it."""
 
 
 class CallLimits(Settings):
@@ -40,8 +42,10 @@ class CallLimits(Settings):
     timeout_s: PositiveFloat = 120.0
     """For all calls together."""
     max_total_tokens: PositiveInt | None = None
-    """Tokens, prompts and answers of all calls; once they are spent, nothing more is asked."""
+    """Tokens, prompts and answers of all calls; once they are spent, nothing more is asked.
+    Calls that are asked together are finished, so a round may end above it."""
     max_cost: Cost | None = None
-    """What the calls may cost, at the models' `price`; once it is spent, nothing more is asked."""
+    """What the calls may cost, at the models' `price`; once it is spent, nothing more is asked.
+    Calls that are asked together are finished, so a round may end above it."""
     on_error: Literal["skip", "fail"] = "skip"
     """A call that gives no answer: go on with the others, or answer 502."""
