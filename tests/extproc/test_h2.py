@@ -318,7 +318,7 @@ def test_a_message_announced_larger_than_any_body_is_413_before_it_comes() -> No
     connection, pipe = connected(door(max_body=1000))
     head = grpc(headers_message(protocol=FDS))
     connection.data_received(OPEN + frame(DATA, 0, 1, head + b"\x00" + U32(1 << 30) + b"x"))
-    assert b'"body_too_large"' in pipe.ears.streams[1].data
+    assert b'"request_too_large"' in pipe.ears.streams[1].data
     assert pipe.ears.streams[1].status == 0
 
 

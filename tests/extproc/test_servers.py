@@ -220,7 +220,9 @@ async def test_a_body_above_the_limit_is_answered_413(kind: str, folder: Path) -
         client.say(HELLO + opened() + data(HEAD) + data(grpc(body_message(b"x" * 1001))))
         heard = await client.until_ended()
         assert len(heard.messages) == 2
-        assert heard.messages[1].startswith(b"\x3a") and b'"body_too_large"' in heard.messages[1]
+        assert (
+            heard.messages[1].startswith(b"\x3a") and b'"request_too_large"' in heard.messages[1]
+        )
     listener = shared.telemetry
     assert isinstance(listener, Listener)
     assert [e.ends for e in listener.exchanges] == [[(413, "")]]
@@ -259,7 +261,7 @@ async def test_a_message_too_large_while_the_core_works_ends_the_request_once(
         await client.until_messages(1)
         client.say(data(b"\0\x50\0\0\0 much more than fits"))
         heard = await client.until_ended()
-        assert b'"body_too_large"' in heard.messages[-1]
+        assert b'"request_too_large"' in heard.messages[-1]
         async with asyncio.timeout(5):
             while not router.cancelled:
                 await asyncio.sleep(0.01)

@@ -51,7 +51,7 @@ class Reference:
         if declared <= self.max_body_bytes:
             body = await _body(receive)
         if max(declared, len(body)) > self.max_body_bytes:
-            await self._error(send, 413, "body_too_large", ours)
+            await self._error(send, 413, "request_too_large", ours)
             return
         passed = _passed(pairs)
         headers: dict[str, str] = {}

@@ -343,7 +343,7 @@ async def test_too_many_header_lines_are_431() -> None:
         assert status_of(await talk(p.port, request)) == 431
 
 
-async def test_a_body_too_large_is_413_before_it_is_read() -> None:
+async def test_a_request_too_large_is_413_before_it_is_read() -> None:
     async with plane(limits=LIMITS) as p:
         request = b"POST / HTTP/1.1\r\nhost: x\r\nx-request-id: r\r\ncontent-length: 101\r\n\r\n"
         answer = await talk(p.port, request)

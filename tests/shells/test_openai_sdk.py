@@ -465,7 +465,7 @@ async def test_a_body_over_the_limit_is_413(ask: Ask) -> None:
     async with scripted(limits={"max_body_bytes": 20}) as (router, _), client(router) as ai:
         with pytest.raises(openai.APIStatusError) as caught:
             await ask.do(ai)
-        assert (caught.value.status_code, caught.value.code) == (413, "body_too_large")
+        assert (caught.value.status_code, caught.value.code) == (413, "request_too_large")
 
 
 @each

@@ -617,7 +617,7 @@ class Session:
 
     def _refuse_large(self) -> Replies:
         limit = self.door.max_body_bytes
-        return self._refuse(413, f"the body is larger than {limit} bytes", "body_too_large")
+        return self._refuse(413, f"the body is larger than {limit} bytes", "request_too_large")
 
     def _release(self) -> None:
         self.door.held -= self._size

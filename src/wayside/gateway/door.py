@@ -556,4 +556,4 @@ def _too_many_headers() -> Refused:
 
 
 def _too_much_body(limit: int) -> Refused:
-    return Refused(413, f"the request's body is larger than {limit} bytes", "body_too_large")
+    return Refused(413, f"the request's body is larger than {limit} bytes", "request_too_large")
