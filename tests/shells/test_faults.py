@@ -157,10 +157,10 @@ def outcomes(router: Running) -> Counter[str]:
 
 
 async def test_a_server_killed_in_the_middle_costs_only_the_answers_it_had_begun() -> None:
-    slow = ("--model", "small,ttft_s=0.3,itl_s=0.05", "--answer-tokens", "12")
+    slow = ("--model", "small,ttft_s=0.6,itl_s=0.15", "--answer-tokens", "12")
     async with servers(slow, slow) as (one, two), router_of(settings(one, two)) as (router, tally):
         early = asyncio.create_task(tally.many(12, stream=True))
-        await asyncio.sleep(0.6)  # these have begun to be answered
+        await asyncio.sleep(0.9)  # these have begun to be answered
         late = asyncio.create_task(tally.many(12, stream=True))
         await asyncio.sleep(0.1)  # and these wait for their first token
         await one.kill()
