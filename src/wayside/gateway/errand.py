@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 SHED_S = 1.0
 """What clients that are refused for want of room are told to wait, on average."""
+_TIMER_S = 0.001
+"""What a timer may ring too soon: uvloop's count whole milliseconds."""
 
 
 class Errand:
@@ -145,7 +147,7 @@ class Errand:
             return True
         if not peace:
             return False
-        pause = peace * (1 + self.door.server.dice() / 2)
+        pause = peace * (1 + self.door.server.dice() / 2) + _TIMER_S
         if not self._rested and now + pause < self.until:
             self._rested = True
             self._rest(pause)
