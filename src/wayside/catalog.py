@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
-Family = Literal["signal", "selector", "plugin", "engine", "store"]
+Family = Literal["signal", "selector", "plugin", "engine", "store", "filter", "scorer", "picker"]
 Stability = Literal["alpha", "beta", "stable"]
 C = TypeVar("C", bound=type)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import json
 import re
 from collections.abc import Generator
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import example as example_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import wayside.endpoints
 import wayside.engines
 import wayside.plugins
 import wayside.selection
@@ -26,7 +28,7 @@ import wayside.stores
 from wayside.catalog import Family, Kind, catalog, discover
 from wayside.engines import Engine
 from wayside.selection import Candidate, Picked, pick
-from wayside.settings import RouterSettings
+from wayside.settings import PickingSettings, RouterSettings
 from wayside.stores import Store, Tools
 from wayside.vocab.ask import (
     Ask,
@@ -41,6 +43,7 @@ from wayside.vocab.ask import (
     Unguessable,
 )
 from wayside.vocab.calls import Complete, Completed
+from wayside.vocab.endpoint import Endpoint, Need, Roster, Vitals
 from wayside.vocab.errors import AskFailed
 from wayside.vocab.observed import ModelFacts, Observe, Seen, Standing, Standings
 from wayside.vocab.prompt import Message, Prompt
@@ -54,6 +57,9 @@ FOLDERS: dict[Family, str] = {
     "plugin": "plugins",
     "engine": "engines",
     "store": "stores",
+    "filter": "endpoints",
+    "scorer": "endpoints",
+    "picker": "endpoints",
 }
 PACKAGES = (
     wayside.signals,
@@ -61,6 +67,7 @@ PACKAGES = (
     wayside.plugins,
     wayside.engines,
     wayside.stores,
+    wayside.endpoints,
 )
 for package in PACKAGES:
     discover(package)
@@ -133,6 +140,8 @@ def _settings_in(document: Any, kind: Kind) -> list[Any]:
         return [spec[kind.name] for spec in found]
     if kind.family == "store":
         return [spec[kind.name] for spec in document["stores"].values() if kind.name in spec]
+    if kind.family in ("filter", "scorer", "picker"):
+        return [found for p in _pickings(document) for found in _used(p, kind)]
     routing = document["routing"]
     if kind.family == "signal":
         return list(routing["signals"].get(kind.name, {}).values())
@@ -145,6 +154,25 @@ def _settings_in(document: Any, kind: Kind) -> list[Any]:
             select = {select: {}} if isinstance(select, str) else select
             found += [s for name, s in select.items() if name == kind.name]
     return found
+
+
+def _pickings(document: Any) -> list[PickingSettings]:
+    settings = RouterSettings.model_validate(document)
+    given = [settings.picking, *[model.picking for model in settings.models.values()]]
+    return [picking for picking in given if picking is not None]
+
+
+def _used(picking: PickingSettings, kind: Kind) -> list[Any]:
+    if kind.family == "picker":
+        picker = picking.picker
+        return (
+            [{}]
+            if kind.name in (picker, picking.strategy)
+            else ([picker[kind.name]] if isinstance(picker, dict) and kind.name in picker else [])
+        )
+    uses = picking.filters if kind.family == "filter" else picking.scorers
+    strategy = [{}] if kind.family == "scorer" and picking.strategy == kind.name else []
+    return strategy + [use.settings for use in uses if use.name == kind.name]
 
 
 @every_kind
@@ -362,3 +390,98 @@ def test_a_selector_chooses_one_of_the_candidates(
     assert chosen == picked(), "the same dice and the same answers give the same choice"
     with contextlib.suppress(AskFailed):
         assert picked(lambda _: Failure("nobody home")).candidate in candidates
+
+
+# Choosing among servers
+
+LABELS = st.dictionaries(st.sampled_from(["llm-d.ai/role", "zone"]), st.sampled_from("ab"))
+NUMBERS = st.floats(0, 1e6)
+SHARES = st.floats(0, 1)
+
+
+@st.composite
+def endpoints(draw: st.DrawFn) -> list[Endpoint]:
+    found = []
+    for i in range(draw(st.integers(1, 5))):
+        e = Endpoint(f"e{i}", f"10.0.0.{i}:8000", weight=draw(NUMBERS), labels=draw(LABELS))
+        e.in_flight = draw(st.integers(0, 1000))
+        if draw(st.booleans()):
+            e.vitals = Vitals(
+                at=0.0,
+                waiting=draw(NUMBERS),
+                running=draw(NUMBERS),
+                kv=draw(SHARES),
+                loras=frozenset(draw(st.sets(st.sampled_from(["m", "lora"])))),
+                loras_waiting=frozenset(draw(st.sets(st.sampled_from(["m", "lora"])))),
+                max_loras=draw(st.integers(0, 2)),
+                gpu=draw(st.none() | SHARES),
+            )
+        found.append(e)
+    return found
+
+
+BODIES = st.one_of(
+    st.binary(max_size=40),
+    st.builds(lambda text: json.dumps({"model": "m", "prompt": text}).encode(), st.text()),
+    st.builds(
+        lambda text: json.dumps(
+            {"model": 1, "messages": [{"role": "user", "content": text}], "max_tokens": "x"}
+        ).encode(),
+        st.text(max_size=400),
+    ),
+)
+HEADERS = st.dictionaries(
+    st.sampled_from(["x-session-id", "x-session-token", "cookie", "authorization"]),
+    st.text(max_size=20),
+)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [k for f in ("filter", "scorer", "picker") for k in catalog.family(f)],  # type: ignore[arg-type]
+    ids=lambda k: f"{k.family}-{k.name}",
+)
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_what_chooses_servers_takes_any_request(kind: Kind, data: st.DataObject) -> None:
+    """Scores are numbers from 0 to 1, positions are those of servers; hooks do not raise, and a
+    server that was forgotten does no harm."""
+    part = build(kind, example(kind.settings))
+    everybody = data.draw(endpoints())
+    dice = data.draw(st.floats(0, 1, exclude_max=True))
+    for turn in range(data.draw(st.integers(1, 4))):
+        roster = Roster(tuple(everybody))
+        need = Need(
+            "m",
+            body=data.draw(BODIES),
+            headers=data.draw(HEADERS),
+            now=float(turn),
+            dice=lambda: dice,
+            priority=data.draw(st.integers(-5, 5)),
+        )
+        size = len(everybody)
+        if kind.family == "filter":
+            kept = part.keep(need, roster)
+            assert kept is None or list(kept) == sorted(set(kept) & set(range(size)))
+        elif kind.family == "scorer":
+            scores = part.score(need, roster)
+            pairs = dict(scores.items() if isinstance(scores, dict) else enumerate(scores))
+            assert isinstance(scores, dict) or len(scores) == size
+            assert set(pairs) <= set(range(size))
+            assert all(0.0 <= score <= 1.0 for score in pairs.values()), pairs
+        else:
+            totals = data.draw(st.lists(NUMBERS, min_size=size, max_size=size) | st.just([]))
+            taken = part.pick(need, roster, totals)
+            assert taken and len(set(taken)) == len(taken) and set(taken) <= set(range(size))
+        endpoint = data.draw(st.sampled_from(everybody))
+        for hook, args in (
+            ("chosen", (need, endpoint)),
+            ("answered", (need, endpoint, 0.1)),
+            ("says", (need, endpoint)),
+            ("ended", (need, endpoint)),
+            ("forget", (endpoint,)),
+        ):
+            if data.draw(st.booleans()) or hook == "ended":
+                getattr(part, hook, lambda *_: None)(*args)
+        if len(everybody) > 1 and data.draw(st.booleans()):
+            everybody.pop()

@@ -77,7 +77,7 @@ class App:
         self.engines = Engines(self.settings.engines, self.keys.resolve)
         load_engines(self.engines, policy)
         self.log = log or log_of(self.settings)
-        self.fleet = Fleet(self.settings.models)
+        self.fleet = Fleet(self.settings.models, picking=self.settings.picking)
         self.fleet.urgency = Urgencies(self.settings.urgency, self.settings.identity)
         self.telemetry = Telemetry(self.log, _access(self.settings, self.log))
         self._count = watch_stores(self.telemetry.metrics, lambda: self.stores)
@@ -160,7 +160,7 @@ class App:
         """Put it in force, at once."""
         loaded, policy, engines, stores = prepared
         text = loaded.text
-        self.fleet.replace(loaded.settings.models)
+        self.fleet.replace(loaded.settings.models, picking=loaded.settings.picking)
         self.fleet.urgency = Urgencies(loaded.settings.urgency, loaded.settings.identity)
         self.runtime.replace(policy, self._answerers(engines, stores))
         later = asyncio.get_running_loop().call_later

@@ -17,6 +17,7 @@ from wayside.fleet.replica import Replica, Secure
 from wayside.fleet.resolve import Resolver
 from wayside.fleet.urgency import Urgencies
 from wayside.settings.model import EndpointSettings, ModelSettings, TlsSettings
+from wayside.settings.picking import PickingSettings
 from wayside.vocab.errors import ConfigError
 
 __all__ = [
@@ -36,7 +37,11 @@ class Fleet:
     """Every model's pool. ``pools`` is keyed by the model's name in the settings."""
 
     def __init__(
-        self, models: Mapping[str, ModelSettings], *, resolver: Resolver | None = None
+        self,
+        models: Mapping[str, ModelSettings],
+        *,
+        resolver: Resolver | None = None,
+        picking: PickingSettings | None = None,
     ) -> None:
         """Raises :class:`ConfigError` for a CA file that cannot be used."""
         self.resolver = resolver or Resolver()
@@ -45,17 +50,25 @@ class Fleet:
         """Whose requests go first; whoever has the settings sets it."""
         self.shortest_timeout_s = float("inf")
         self._contexts: dict[Hashable, ssl.SSLContext] = {}
-        self.replace(models)
+        self.replace(models, picking=picking)
 
-    def replace(self, models: Mapping[str, ModelSettings]) -> None:
-        """Follow new settings. Unchanged endpoints keep connections, load and health; removed
-        ones are drained. On :class:`ConfigError` the fleet is as it was."""
+    def replace(
+        self, models: Mapping[str, ModelSettings], *, picking: PickingSettings | None = None
+    ) -> None:
+        """Follow new settings; ``picking`` is for models without their own. Unchanged endpoints
+        keep connections, load and health; removed ones are drained. On :class:`ConfigError` the
+        fleet is as it was."""
         old = {
             (model, replica.identity): replica
             for model, pool in self.pools.items()
             for replica in pool.replicas
         }
         contexts: dict[Hashable, ssl.SSLContext] = {}
+        if picking is not None:
+            models = {
+                name: m if m.picking else m.model_copy(update={"picking": picking})
+                for name, m in models.items()
+            }
         planned = [
             (model, settings, _plan(model, settings, self._contexts, contexts))
             for model, settings in models.items()
@@ -67,7 +80,7 @@ class Fleet:
                 replica = old.pop((model, fresh.identity), None) or fresh
                 replica.name, replica.weight = fresh.name, fresh.weight
                 replica.timeouts, replica.breaker = fresh.timeouts, fresh.breaker
-                replica.max_in_flight = fresh.max_in_flight
+                replica.max_in_flight, replica.labels = fresh.max_in_flight, fresh.labels
                 kept.append(replica)
             pool = self.pools.get(model)
             if pool is None:
@@ -130,6 +143,7 @@ def _plan(
                 timeouts=endpoint.timeouts.over(settings.timeouts),
                 breaker=settings.breaker,
                 max_in_flight=endpoint.max_in_flight,
+                labels=endpoint.labels,
                 secure=secure,
                 identity=(place, seen[place]),
             )

@@ -2,23 +2,28 @@
 
 Weighted power of two choices: two replicas are drawn with probability proportional to weight,
 and the one with fewer requests in flight per weight wins (Mitzenmacher 2001, "The Power of Two
-Choices in Randomized Load Balancing"). Health is passive: what becomes of requests is reported
-here, and a replica that fails is left out for a while (:class:`BreakerSettings`).
+Choices in Randomized Load Balancing"); or whichever way the settings say (`picking`). Health is
+passive: what becomes of requests is reported here, and a replica that fails is left out for a
+while (:class:`BreakerSettings`).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import accumulate
 from statistics import median
+from typing import cast
 
+from wayside.endpoints import Profile
 from wayside.fleet.budget import Budget
 from wayside.fleet.line import Line
+from wayside.fleet.picking import profile
 from wayside.fleet.replica import Replica
 from wayside.settings.model import ModelSettings
 from wayside.settings.resilience import HedgeSettings
+from wayside.vocab.endpoint import Need, Roster
 
 Dice = Callable[[], float]
 """Uniform in [0, 1); the shell owns it."""
@@ -35,7 +40,8 @@ class Pool:
     ``retrying`` and ``hedging`` say how much more may be sent than was asked for; ``line`` is
     who waits while as much is under way as may be (``in_flight`` attempts). ``capped``: requests
     may have to wait. ``watches_pace``, ``watches_errors``: how long answers take to begin, and
-    those that went well, are worth a report.
+    those that went well, are worth a report. ``profile`` is how ``picking`` says that one is
+    chosen, ``None`` where it says nothing: it goes by what a request needs, so whoever picks says.
     """
 
     __slots__ = (
@@ -43,6 +49,7 @@ class Pool:
         "_latencies",
         "_patience",
         "_review_at",
+        "_roster",
         "_rotation",
         "_trials",
         "_waking",
@@ -50,6 +57,7 @@ class Pool:
         "hedging",
         "in_flight",
         "line",
+        "profile",
         "replicas",
         "retrying",
         "settings",
@@ -63,6 +71,8 @@ class Pool:
         self._waking = False
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
         self.settings = ModelSettings()
+        self.profile: Profile | None = None
+        self.replicas: tuple[Replica, ...] = ()
         self._set_budgets()
         self.replace(replicas, settings or self.settings)
 
@@ -71,7 +81,13 @@ class Pool:
         before, self.settings = self.settings, settings
         if (before.retries, before.hedge) != (settings.retries, settings.hedge):
             self._set_budgets()
+        if before.picking != settings.picking:
+            self.profile = profile(settings.picking) if settings.picking else None
+        elif self.profile is not None:
+            for gone in set(self.replicas).difference(replicas):
+                self.profile.forget(gone)
         self.replicas = tuple(replicas)
+        self._roster: Roster | None = None
         self._rotation: tuple[Replica, ...] = ()
         self._bounds: list[float] = []
         self._trials = False
@@ -93,24 +109,62 @@ class Pool:
 
     # Choosing
 
-    def pick(self, now: float, dice: Dice, tried: Collection[Replica] = ()) -> Replica | None:
+    def pick(
+        self,
+        now: float,
+        dice: Dice,
+        tried: Collection[Replica] = (),
+        need: Need | None = None,
+    ) -> Replica | None:
         """The replica for the next attempt; ``None`` when every replica has been ``tried``, or
-        those that were not have no room."""
+        those that were not have no room, or the filters of ``picking`` leave none."""
         if now >= self._review_at:
             self._review(now)
         if tried or self._trials or self.capped:
-            return self._pick_among(now, dice, tried)
+            return self._pick_among(now, dice, tried, need)
         rotation = self._rotation
         count = len(rotation)
-        if count == 1:
-            return rotation[0]
         if count == 0:
             return self._least_bad(())
+        if need is not None and self.profile is not None:
+            roster = self._roster
+            if roster is None:
+                roster = self._roster = Roster(rotation)
+            return self._by_profile(need, roster, rotation, self._bounds, dice)
+        if count == 1:
+            return rotation[0]
         return _better_of_two(rotation, self._bounds, dice)
 
-    def pick_another(self, now: float, dice: Dice, tried: Collection[Replica]) -> Replica | None:
+    def _by_profile(
+        self,
+        need: Need,
+        roster: Roster,
+        free: Sequence[Replica],
+        bounds: list[float],
+        dice: Dice,
+    ) -> Replica | None:
+        assert self.profile is not None
+        found = self.profile.pick(need, roster)
+        if found:
+            return cast(Replica, found[0])
+        picking = self.settings.picking
+        if picking is not None and picking.when_none == "refuse":
+            return None
+        return free[0] if len(free) == 1 else _better_of_two(free, bounds, dice)
+
+    def refresh(self) -> None:
+        """What servers say of themselves was read anew."""
+        self._roster = None
+
+    def pick_another(
+        self,
+        now: float,
+        dice: Dice,
+        tried: Collection[Replica],
+        need: Need | None = None,
+    ) -> Replica | None:
         """A replica that is well, has room, and was not tried; ``None`` where there is none."""
-        found = self.pick(now, dice, tried)
+        found = self.pick(now, dice, tried, need)
         return None if found is None or found.out_until > now or _full(found) else found
 
     def open_until(self, now: float) -> float:
@@ -137,6 +191,7 @@ class Pool:
                 replica.out_until = 0.0
                 replica.on_trial = replica.why != "retry_after"
         self._rotation = tuple(inside)
+        self._roster = None
         self._bounds = _bounds(inside)
         self._trials = any(r.on_trial for r in inside)
         self._review_at = min((r.out_until for r in wanted if r.out_until > now), default=_NEVER)
@@ -144,7 +199,9 @@ class Pool:
     def _wanted(self) -> list[Replica]:
         return [r for r in self.replicas if r.weight > 0] or list(self.replicas)
 
-    def _pick_among(self, now: float, dice: Dice, tried: Collection[Replica]) -> Replica | None:
+    def _pick_among(
+        self, now: float, dice: Dice, tried: Collection[Replica], need: Need | None
+    ) -> Replica | None:
         if self._trials and not any(r.on_trial for r in self._rotation):
             self._trials = False
         free = [
@@ -155,6 +212,8 @@ class Pool:
         if not free:
             left = self._least_bad(tried)
             return None if tried and left is not None and _full(left) else left
+        if need is not None and self.profile is not None:
+            return self._by_profile(need, Roster(tuple(free)), free, _bounds(free), dice)
         if len(free) == 1:
             return free[0]
         return _better_of_two(free, _bounds(free), dice)
@@ -180,15 +239,33 @@ class Pool:
         inside = self._rotation or self.replicas
         return bool(inside) and all([_full(r) for r in inside])
 
-    def began(self, replica: Replica) -> None:
+    def need(
+        self,
+        model: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        now: float,
+        dice: Dice,
+        priority: int = 0,
+    ) -> Need | None:
+        """What ``picking`` goes by, if it is asked at all. ``model`` is what servers call it."""
+        if self.profile is None:
+            return None
+        return Need(model, body=body, headers=headers, now=now, dice=dice, priority=priority)
+
+    def began(self, replica: Replica, need: Need | None = None) -> None:
         """An attempt is on its way to ``replica``."""
         replica.in_flight += 1
         self.in_flight += 1
+        if need is not None and self.profile is not None:
+            self.profile.chosen(need, replica)
 
-    def ended(self, replica: Replica) -> None:
+    def ended(self, replica: Replica, need: Need | None = None) -> None:
         """It is over; whoever waits may go on."""
         replica.in_flight -= 1
         self.in_flight -= 1
+        if need is not None and self.profile is not None:
+            self.profile.ended(need, replica)
         if self.line:
             self._wake()
 

@@ -6,12 +6,13 @@ Knows no protocol and does no I/O: connections are opaque, and the time arrives 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Protocol
 
 from wayside.fleet.budget import Window
 from wayside.settings.address import Address
 from wayside.settings.resilience import BreakerSettings, TimeoutSettings
+from wayside.vocab.endpoint import NO_LABELS, Endpoint
 
 IDLE_MAX = 256
 """Idle connections kept per replica; further ones are closed."""
@@ -44,7 +45,7 @@ PACE_WEIGHT = 0.1
 """Of the newest time to a first token in a replica's usual one (an exponential average)."""
 
 
-class Replica:
+class Replica(Endpoint):
     """A server in rotation or out of it. ``in_flight`` is attempts under way, ``weight`` >= 0.
 
     ``troubled``: something failed since the last answer that went well. ``out_until`` is when its
@@ -64,9 +65,7 @@ class Replica:
         "host_line",
         "identity",
         "idle",
-        "in_flight",
         "max_in_flight",
-        "name",
         "on_trial",
         "out_until",
         "pace",
@@ -75,7 +74,6 @@ class Replica:
         "secure",
         "token_s",
         "troubled",
-        "weight",
         "why",
     )
 
@@ -90,12 +88,13 @@ class Replica:
         max_in_flight: int | None = None,
         secure: Secure | None = None,
         identity: Hashable = None,
+        labels: Mapping[str, str] = NO_LABELS,
     ) -> None:
-        self.name, self.address, self.weight = name, address, weight
+        super().__init__(name, address.netloc, weight=weight, labels=labels)
+        self.address = address
         self.timeouts = timeouts or TimeoutSettings()
         self.secure, self.identity = secure, identity
         self.host_line = b"host: " + address.authority.encode("ascii") + b"\r\n"
-        self.in_flight = 0
         self.breaker = breaker or BreakerSettings()
         self.max_in_flight = max_in_flight
         self.troubled = False

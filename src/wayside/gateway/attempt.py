@@ -16,6 +16,7 @@ from wayside.gateway.failures import TOLD_MAX, TOO_LONG, is_answer
 from wayside.gateway.head import ResponseHead
 from wayside.gateway.replies import encode_pairs
 from wayside.gateway.upstream import Upstream
+from wayside.vocab.endpoint import Need
 from wayside.vocab.headers import HOP_BY_HOP
 from wayside.vocab.outcome import HeaderPairs, Tried
 
@@ -46,6 +47,7 @@ class Attempt:
         "errand",
         "kind",
         "model",
+        "need",
         "pool",
         "replica",
         "sent_at",
@@ -55,7 +57,13 @@ class Attempt:
     )
 
     def __init__(
-        self, errand: Errand, pool: Pool, replica: Replica, kind: Kind, now: float
+        self,
+        errand: Errand,
+        pool: Pool,
+        replica: Replica,
+        kind: Kind,
+        now: float,
+        need: Need | None = None,
     ) -> None:
         self.errand: Errand | None = errand
         """Whose it is, until it is over or its answer begins; then nothing holds the other."""
@@ -71,7 +79,9 @@ class Attempt:
         self._head: ResponseHead | None = None
         self._told: bytearray | None = None
         """A 400 that is read for whether the prompt is too long."""
-        pool.began(replica)
+        self.need = need
+        """What its replica was picked by, where a strategy wants to hear of it."""
+        pool.began(replica, need)
 
     def start(self, now: float) -> None:
         """Send it over a kept connection, or over one that is yet to be made."""

@@ -28,6 +28,7 @@ from wayside.gateway.failures import (
 from wayside.gateway.head import ResponseHead
 from wayside.gateway.upstream import Upstream
 from wayside.settings.resilience import Trouble
+from wayside.vocab.endpoint import Need
 from wayside.vocab.outcome import Forward, HeaderPairs
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Errand:
         "_due",
         "_first",
         "_hedge",
+        "_need",
         "_place",
         "_pool",
         "_rested",
@@ -80,6 +82,7 @@ class Errand:
         """Begin with a model."""
         self.forward = forward
         self._pool: Pool | None = None
+        self._need: Need | None = None
         self._tried: tuple[Replica, ...] = ()
         self._count = 0
         self._rested = False
@@ -94,6 +97,14 @@ class Errand:
             self._give_up("no_healthy_endpoint", "failure")
             return
         self._pool = pool
+        if pool.profile is not None:
+            self._need = pool.need(
+                self.forward.target.upstream_name,
+                self.forward.body,
+                self._headers(),
+                now,
+                self.door.server.dice,
+            )
         settings = pool.settings
         if not self.until:
             total = settings.timeouts.total_s
@@ -116,8 +127,11 @@ class Errand:
             if pool.full:
                 self._queue(pool, now)
                 return
-        replica = pool.pick(now, dice, self._tried) or pool.pick(now, dice)
-        assert replica is not None
+        need = self._need
+        replica = pool.pick(now, dice, self._tried, need) or pool.pick(now, dice, (), need)
+        if replica is None:
+            self._give_up("no_healthy_endpoint", "failure")
+            return
         if replica.out_until > now and self._avoids(pool, replica, now):
             return
         self._begin(pool, replica, "retry" if self._count else "first", now)
@@ -126,7 +140,7 @@ class Errand:
         exchange = self.door.exchange
         assert exchange is not None
         exchange.attempt(replica.name)
-        attempt = Attempt(self, pool, replica, kind, now)
+        attempt = Attempt(self, pool, replica, kind, now, self._need)
         if kind == "hedge":
             self._second = attempt
         else:
@@ -193,7 +207,7 @@ class Errand:
         if pool is None or first is None or self._count > 1 or pool.full:
             return
         now = self.door.loop.time()
-        replica = pool.pick_another(now, self.door.server.dice, (first.replica,))
+        replica = pool.pick_another(now, self.door.server.dice, (first.replica,), self._need)
         if replica is not None and pool.hedging.spend(now):
             self._begin(pool, replica, "hedge", now)
 
@@ -221,6 +235,8 @@ class Errand:
         else:
             if pool.watches_pace:
                 pool.took(replica, now - attempt.sent_at, now)
+            if attempt.need is not None and pool.profile is not None:
+                pool.profile.answered(attempt.need, replica, now - attempt.sent_at)
             if pool.watches_errors:
                 replica.answered(now)
         if self._second is not None and self._first is not None:
@@ -313,7 +329,7 @@ class Errand:
             self._first, self._second = self._second, None
         else:
             self._second = None
-        attempt.pool.ended(attempt.replica)
+        attempt.pool.ended(attempt.replica, attempt.need)
 
     def _pause(self, trouble: Trouble, now: float) -> float | None:
         """Seconds to wait before another attempt; ``None``: there is to be none."""

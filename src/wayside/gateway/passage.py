@@ -65,6 +65,9 @@ class Passage:
         self._attempt = attempt
         self._upstream = attempt.upstream
         self._report = forward.report
+        need, profile = attempt.need, attempt.pool.profile
+        if need is not None and profile is not None and profile.tells:
+            self._report = merged(self._report, profile.says(need, attempt.replica))
         self._tap: Tap | None = forward.tap
         self._watch: Watch | None = None
         self._watched: ResponseHead | None = None
@@ -222,7 +225,7 @@ class Passage:
             replica.completed()
         assert door.exchange is not None
         door.exchange.tried(attempt.tried(outcome, now, self._said))
-        pool.ended(replica)
+        pool.ended(replica, attempt.need)
 
     # An answer that filters watch
 

@@ -26,6 +26,7 @@ from wayside.settings.model import (
     Task,
     TlsSettings,
 )
+from wayside.settings.picking import PickingSettings, UseSettings
 from wayside.settings.projections import ProjectionSettings
 from wayside.settings.resilience import (
     BreakerSettings,
@@ -59,6 +60,7 @@ __all__ = [
     "LoraSettings",
     "ManagementSettings",
     "ModelSettings",
+    "PickingSettings",
     "PriceSettings",
     "ProjectionSettings",
     "QueueSettings",
@@ -74,4 +76,5 @@ __all__ = [
     "TimeoutSettings",
     "TlsSettings",
     "UrgencySettings",
+    "UseSettings",
 ]

@@ -22,6 +22,7 @@ from pydantic import (
 from wayside.settings.address import Address, parse_address
 from wayside.settings.base import Name, Settings
 from wayside.settings.calls import MultiCallSettings
+from wayside.settings.picking import PickingSettings
 from wayside.settings.projections import ProjectionSettings
 from wayside.settings.providers import ProviderSettings
 from wayside.settings.resilience import (
@@ -241,6 +242,8 @@ class EndpointSettings(Settings):
     """Where they differ from the model's."""
     max_in_flight: PositiveInt | None = None
     """Requests that it is sent at once; others go elsewhere, or wait (`queue` of the model)."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """What `picking` may go by: a role, a zone, the lengths of prompts it is for."""
 
     @model_validator(mode="before")
     @classmethod
@@ -324,6 +327,8 @@ class ModelSettings(ProviderSettings):
     """Second attempts beside slow ones; none when absent."""
     queue: QueueSettings = QueueSettings()
     """How many requests it takes at once, and how others wait."""
+    picking: PickingSettings | None = None
+    """Which of its servers takes a request; unset, the top level's `picking`."""
     usage: Literal["end", "each", "asked"] = "end"
     """When its servers are asked how many tokens a stream took: at its end (`include_usage`, for
     clients that do not ask as well, who do not get it), with each event too (vLLM's
@@ -561,6 +566,9 @@ class RouterSettings(Settings):
     """For `wayside serve --envoy`."""
     models: dict[Name, ModelSettings] = Field(default_factory=dict)
     """Every model, by the name the router gives it."""
+    picking: PickingSettings | None = None
+    """Which of a model's servers takes a request, for models that do not say. Unset: the less
+    loaded of two drawn by weight."""
     engines: dict[Name, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     """``engines.<name>.<kind>`` holds that kind's settings: models that read prompts, beside the
     built-in ones or, under a built-in name, instead of them (``wayside catalog``)."""

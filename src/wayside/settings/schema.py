@@ -39,6 +39,7 @@ def full_schema(model: type[BaseModel], catalog: Catalog) -> Schema:
             {**_map_of(defs, catalog, "selector", named=False), "maxProperties": 1},
         ],
     }
+    _picking(defs, catalog)
     top: tuple[tuple[str, Family], ...] = (("engines", "engine"), ("stores", "store"))
     for section, family in top:
         one = {**_map_of(defs, catalog, family, named=False), "minProperties": 1}
@@ -48,6 +49,21 @@ def full_schema(model: type[BaseModel], catalog: Catalog) -> Schema:
         "title": "wayside",
         **{k: v for k, v in schema.items() if k != "title"},
     }
+
+
+def _picking(defs: Schema, catalog: Catalog) -> None:
+    """The names of filters, scorers and pickers, each with its settings."""
+    properties = defs["PickingSettings"]["properties"]
+    for key, family in (("filters", "filter"), ("scorers", "scorer")):
+        named = _map_of(defs, catalog, family, named=False)  # type: ignore[arg-type]
+        weight = {"weight": {"type": "number", "minimum": 0, "default": 1.0}}
+        many = {**named, "properties": {**named["properties"], **weight}, "maxProperties": 2}
+        enum = {"enum": list(catalog.names(family))}  # type: ignore[arg-type]
+        properties[key]["items"] = {"anyOf": [enum, many]}
+    properties["picker"]["anyOf"] = [
+        {"enum": list(catalog.names("picker"))},
+        {**_map_of(defs, catalog, "picker", named=False), "maxProperties": 1},
+    ]
 
 
 def _map_of(defs: Schema, catalog: Catalog, family: Family, *, named: bool) -> Schema:

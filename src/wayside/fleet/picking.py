@@ -1,0 +1,74 @@
+"""Settings into a :class:`~wayside.endpoints.Profile`: every kind looked up, checked and built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+import wayside.endpoints
+from wayside.catalog import Family, Kind, catalog, discover
+from wayside.endpoints import Profile
+from wayside.settings.picking import PickingSettings, UseSettings
+from wayside.settings.problems import problems_from, suggest
+from wayside.vocab.errors import ConfigError, Problem
+
+discover(wayside.endpoints)
+
+PRESETS: Mapping[str, PickingSettings] = {}
+"""Strategies that are several kinds together."""
+
+
+def profile(settings: PickingSettings, where: str = "picking") -> Profile:
+    """Build it. Raises :class:`ConfigError`; ``where`` is the path that problems name."""
+    problems: list[Problem] = []
+    if settings.strategy is not None:
+        settings = _expanded(settings.strategy, where, problems)
+    filters = [
+        _built("filter", use, f"{where}.filters[{i}]", problems)
+        for i, use in enumerate(settings.filters)
+    ]
+    scorers = [
+        (_built("scorer", use, f"{where}.scorers[{i}]", problems), use.weight)
+        for i, use in enumerate(settings.scorers)
+    ]
+    given = settings.picker
+    ((name, rule),) = given.items() if isinstance(given, dict) else ((given, {}),)
+    use = UseSettings(name=name, settings=rule)
+    picker = _built("picker", use, f"{where}.picker", problems)
+    if problems:
+        raise ConfigError(problems)
+    return Profile(filters, scorers, picker)
+
+
+def _expanded(strategy: str, where: str, problems: list[Problem]) -> PickingSettings:
+    if strategy in PRESETS:
+        return PRESETS[strategy]
+    if catalog.get("picker", strategy):
+        return PickingSettings(picker=strategy)
+    if catalog.get("scorer", strategy):
+        return PickingSettings(scorers=(UseSettings(name=strategy),))
+    known = [*PRESETS, *catalog.names("picker"), *catalog.names("scorer")]
+    problems.append(
+        Problem(f"no strategy {strategy!r}", where, suggest(strategy, known, "strategies"))
+    )
+    return PickingSettings()
+
+
+def _built(family: Family, use: UseSettings, where: str, problems: list[Problem]) -> Any:
+    kind: Kind | None = catalog.get(family, use.name)
+    if kind is None:
+        known = catalog.names(family)
+        problems.append(
+            Problem(f"no {family} {use.name!r}", where, suggest(use.name, known, f"{family}s"))
+        )
+        return None
+    at = f"{where}.{use.name}"
+    try:
+        return kind.build(kind.settings.model_validate(use.settings))
+    except ValidationError as error:
+        problems += problems_from(error, kind.settings, at)
+    except ConfigError as error:
+        problems += [Problem(p.what, f"{at}.{p.where}".rstrip("."), p.fix) for p in error.problems]
+    return None

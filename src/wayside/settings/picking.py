@@ -1,0 +1,77 @@
+"""How one of a model's servers is chosen: filters, scorers and a picker, by their names."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, NonNegativeFloat, model_validator
+
+from wayside.settings.base import Settings
+
+_OR_TEXT = ConfigDict(json_schema_extra={"anyOf": [{"type": "string"}, {"type": "object"}]})
+
+
+class UseSettings(Settings):
+    """A kind and its settings. A bare string is its name.
+
+    Example: ``{prefix_cache: {}, weight: 3}``
+    """
+
+    model_config = _OR_TEXT
+
+    name: str
+    """Of the filter or scorer."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Its own; written as ``{name: {...}}``."""
+    weight: NonNegativeFloat = 1.0
+    """Of a scorer, against the others'."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and "name" not in value:
+            rest = {k: v for k, v in value.items() if k != "weight"}
+            if len(rest) == 1:
+                ((name, settings),) = rest.items()
+                if isinstance(settings, dict | None):
+                    given = {"weight": value["weight"]} if "weight" in value else {}
+                    return {"name": name, "settings": settings or {}, **given}
+            raise ValueError("name one kind: its name, or {name: {its settings}, weight: 1}")
+        return value
+
+
+class PickingSettings(Settings):
+    """How one of a model's servers is chosen. A bare string is a strategy by itself: a picker, or
+    a scorer of which the highest score wins.
+
+    Example: ``{scorers: [{prefix_cache: {}, weight: 3}, queue], picker: max_score}``
+    """
+
+    model_config = _OR_TEXT
+
+    strategy: str | None = None
+    """A picker or scorer by itself, or `balanced`: what the other settings together say then."""
+    filters: tuple[UseSettings, ...] = ()
+    """Who may be chosen, one after the other."""
+    scorers: tuple[UseSettings, ...] = ()
+    """What makes a server better than others, each from 0 to 1 times its weight."""
+    picker: str | dict[str, dict[str, Any]] = "max_score"
+    """Who takes one by its score: its name, or ``{name: {its settings}}``."""
+    when_none: Literal["any", "refuse"] = "any"
+    """What becomes of a request that the filters leave no server for: one of the others takes
+    it, or it is answered 503."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"strategy": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_form(self) -> PickingSettings:
+        if self.strategy is not None and (self.filters or self.scorers):
+            raise ValueError("strategy stands for filters and scorers; write either")
+        if not isinstance(self.picker, str) and len(self.picker) != 1:
+            raise ValueError("name one picker: its name, or {name: {its settings}}")
+        return self

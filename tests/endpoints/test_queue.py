@@ -1,0 +1,13 @@
+import pytest
+
+from tests.endpoints.rig import need, servers
+from wayside.endpoints.queue import QueueRule, QueueScorer
+
+
+@pytest.mark.parametrize(
+    ("waiting", "scores"),
+    [([3, 0, 10], [0.7, 1.0, 0.0]), ([2, 2, 2], [1.0, 1.0, 1.0]), ([5], [1.0])],
+)
+def test_scores_are_linear_between_the_longest_queue_and_the_shortest(waiting, scores) -> None:
+    roster = servers(len(waiting), waiting=waiting)
+    assert QueueScorer(QueueRule()).score(need(), roster) == pytest.approx(scores)
