@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 
 class Window:
     """Counts what happened in about the last ``seconds``, in two numbers.
@@ -52,7 +54,8 @@ class Budget:
 
     def spend(self, now: float) -> bool:
         """Take one extra attempt, if there is one left."""
-        allowed = max(self._at_least, self._share * self._requests.total(now))
+        # Rounded up: a request that came just before the window turned still counts as one.
+        allowed = max(self._at_least, self._share * ceil(self._requests.total(now)))
         if self._extra.total(now) + 1 > allowed:
             return False
         self._extra.add(now)
