@@ -23,6 +23,7 @@ from wayside.settings.address import Address, parse_address
 from wayside.settings.base import Name, Settings
 from wayside.settings.calls import MultiCallSettings
 from wayside.settings.picking import PickingSettings
+from wayside.settings.production_stack import BatchSettings, ProductionStackSettings
 from wayside.settings.projections import ProjectionSettings
 from wayside.settings.providers import ProviderSettings
 from wayside.settings.resilience import (
@@ -577,6 +578,10 @@ class RouterSettings(Settings):
     are kept, beside ``memory``, which is in this process (``wayside catalog``)."""
     responses: ResponsesSettings = ResponsesSettings()
     """What is kept of OpenAI's Responses API, and where."""
+    batches: BatchSettings = BatchSettings()
+    """OpenAI's Files and Batch APIs."""
+    production_stack: ProductionStackSettings = ProductionStackSettings()
+    """Whether to be what production-stack's router was to others."""
     reasoning_families: dict[str, ReasoningFamily] = Field(default_factory=dict)
     """How families of models are told to reason."""
     default_effort: Literal["minimal", "low", "medium", "high"] = "medium"
