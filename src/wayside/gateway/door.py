@@ -347,6 +347,11 @@ class Door(asyncio.Protocol):
         self.passage = passage = Passage(self, errand.forward, attempt, errand.until)
         passage.begin(head, first)
 
+    def urgency(self, forward: Forward) -> int:
+        """Whether it goes before others that wait, asked when it has to."""
+        head = self.head
+        return self.server.fleet.urgency.of({} if head is None else head.headers, forward.urgency)
+
     def unanswered(
         self, forward: Forward, status: int, message: str, reason: str, pairs: HeaderPairs
     ) -> None:

@@ -127,6 +127,10 @@ class Errand:
             if pool.full:
                 self._queue(pool, now)
                 return
+        pin = self.forward.pin
+        if pin:
+            self._go_to(pool, pin, now)
+            return
         need = self._need
         replica = pool.pick(now, dice, self._tried, need) or pool.pick(now, dice, (), need)
         if replica is None:
@@ -136,10 +140,20 @@ class Errand:
             return
         self._begin(pool, replica, "retry" if self._count else "first", now)
 
+    def _go_to(self, pool: Pool, pin: str, now: float) -> None:
+        """To the one server that may take it, or to none."""
+        for replica in pool.replicas:
+            if replica.host_port == pin:
+                self._begin(pool, replica, "retry" if self._count else "first", now)
+                return
+        self._give_up("no_healthy_endpoint", "failure")
+
     def _begin(self, pool: Pool, replica: Replica, kind: Kind, now: float) -> None:
         exchange = self.door.exchange
         assert exchange is not None
         exchange.attempt(replica.name)
+        if self.door.server.attempting is not None:
+            self.door.server.attempting(self.door, self.forward, replica)
         attempt = Attempt(self, pool, replica, kind, now, self._need)
         if kind == "hedge":
             self._second = attempt
@@ -147,7 +161,7 @@ class Errand:
             self._first = attempt
             self._count += 1
             hedge = pool.settings.hedge
-            if hedge is not None and kind == "first":
+            if hedge is not None and kind == "first" and not self.forward.pin:
                 patience = pool.patience(hedge)
                 if patience is not None:
                     self._hedge = self.door.loop.call_later(patience, self._make_second)
@@ -179,7 +193,7 @@ class Errand:
 
     def _queue(self, pool: Pool, now: float) -> None:
         queue = pool.settings.queue
-        urgency = self.door.server.fleet.urgency.of(self._headers(), self.forward.urgency)
+        urgency = self.door.urgency(self.forward)
         self._place = pool.line.join(urgency, queue.max_queue, self._its_turn, self._turned_away)
         if self._place is None:
             self._give_up("server_is_overloaded", "overload")

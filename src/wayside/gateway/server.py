@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from wayside.fleet import Dice, Fleet
+from wayside.fleet import Dice, Fleet, Replica
 from wayside.gateway.door import Door
 from wayside.gateway.ports import Runtime, Say, Telemetry, silence
 from wayside.settings.model import LimitSettings, ListenSettings
+from wayside.vocab.outcome import Forward
 
 SWEEP_MIN_S, SWEEP_MAX_S = 0.02, 0.5
 """A deadline is enforced at most this much late; a sweep over 10,000 connections takes 0.5 ms."""
@@ -33,6 +34,8 @@ class HttpServer:
         self.loop = asyncio.get_running_loop()
         self.doors: set[Door] = set()
         self.draining = False
+        self.attempting: Callable[[Door, Forward, Replica], None] | None = None
+        """Told of every attempt when it begins."""
         self._empty = asyncio.Event()
         self._listener: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None

@@ -9,7 +9,7 @@ import random
 import secrets
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,6 +34,8 @@ MAX_LATER = 10_000
 _UNBEGUN = inspect.CORO_CREATED
 Answerer = Callable[[Any], Any]
 """Answers one ask, at once or with an awaitable. May raise ``OSError`` or ``TimeoutError``."""
+Further = Callable[[Request], Outcome | Coroutine[Any, Any, Outcome] | None]
+"""Serves paths beside the models'."""
 
 
 class Runtime:
@@ -51,6 +53,9 @@ class Runtime:
         self.wants_reply_body = False
         self.local: dict[str, Callable[[], Reply]] = {}
         """Paths answered here whatever the policy says: ``/health``, ``/ready``."""
+        self.further: Further | None = None
+        """Asked about every path on which no model is asked, or with a query; ``None`` from it
+        means that the path is nothing to it."""
         self._later: set[asyncio.Future[None]] = set()
         self.fault: Callable[[str], None] = lambda why: None
         """Told what went wrong after an answer, for the log."""
@@ -70,6 +75,10 @@ class Runtime:
         try:
             if request.path in self.local:
                 return self.local[request.path]()
+            if self.further is not None and request.path not in BODIES:
+                more = self.further(request)
+                if more is not None:
+                    return self._finished(more, request)
             found = answer(self.policy, request, self._dice())
             if isinstance(found, Forward | Reply):
                 return found
@@ -82,6 +91,13 @@ class Runtime:
         except RecursionError:
             deep = RequestError("The request is nested too deeply.", code="invalid_json")
             return refuse(deep, request=request)
+
+    def _finished(
+        self, found: Outcome | Coroutine[Any, Any, Outcome], request: Request
+    ) -> Outcome | Awaitable[Outcome]:
+        if isinstance(found, Forward | Reply):
+            return self._followed(found)
+        return Pending(self._finish(found, request), found.close)
 
     async def _finish(self, outcome: Awaitable[Outcome], request: Request) -> Outcome:
         try:

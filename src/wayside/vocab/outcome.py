@@ -253,6 +253,8 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True):
     """Who may answer instead, as long as nothing of an answer went to the client."""
     urgency: int = 0
     """Whether it goes before others where requests have to wait: greater is more urgent."""
+    pin: str = ""
+    """The one server (``host:port``) that may take it, whatever its state; else any."""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
