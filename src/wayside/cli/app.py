@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TextIO
 from wayside.cli.files import Loaded, read
 from wayside.dialects import encode
 from wayside.engines import Engines
+from wayside.extproc import Replicas
 from wayside.fleet import Fleet, Urgencies
 from wayside.fleet.gauges import show
 from wayside.flow import Policy
@@ -210,6 +211,11 @@ class App:
                 last = now
                 for path in self.keys.refresh():
                     self.log("key rotated", file=path)
+
+    def replicas(self) -> Replicas:
+        """Who picks servers for Envoy."""
+        clock = asyncio.get_running_loop().time
+        return Replicas(lambda: self.fleet, clock, random.Random().random)
 
     async def close(self) -> None:
         """Finish what is done after answers, then let go of the stores."""

@@ -21,9 +21,11 @@ class behind_envoy:
 
     async def __aenter__(self) -> str:
         app, where = self._app, self._app.settings.listen
+        replicas = app.replicas()
         self._running = await serve_behind_envoy(
-            patient(app), app.runtime, app.telemetry, log=app.log
+            patient(app), app.runtime, app.telemetry, log=app.log, replicas=replicas
         )
+        self._looking = asyncio.create_task(replicas.look_up())
         app.on_reload.append(self._follow)
         self._tell()
         app.serving = True
@@ -40,6 +42,7 @@ class behind_envoy:
         app.log("draining", seconds=app.settings.limits.drain_s)
         app.log.flush()
         await asyncio.gather(*self._reloads, return_exceptions=True)
+        self._looking.cancel()
         await self._running.stop(app.settings.limits.drain_s)
         app.calls.close()
         app.log("stopped")

@@ -75,15 +75,22 @@ async def serve(loaded: Loaded, update: dict[str, object]) -> None:
     stop = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    replicas = app.replicas()
     chores = [
         asyncio.create_task(app.housekeeping()),
         asyncio.create_task(app.watcher().run()),
+        asyncio.create_task(replicas.look_up()),
     ]
     try:
         async with management(app):
             try:
                 server = await serve_extproc(
-                    where, app.runtime, app.telemetry, app.settings.limits, log=app.log
+                    where,
+                    app.runtime,
+                    app.telemetry,
+                    app.settings.limits,
+                    log=app.log,
+                    replicas=replicas,
                 )
             except OSError as error:
                 raise taken(where.address, where.port, "extproc", error) from error

@@ -12,6 +12,7 @@ from typing import Literal
 from wayside.extproc import wire
 from wayside.extproc.framed import FramedServer
 from wayside.extproc.grpcio_server import GrpcioServer
+from wayside.extproc.replicas import Replicas
 from wayside.extproc.session import Door, Runtime, Say, Telemetry, silence
 from wayside.extproc.supervise import EnvoyFailed, EnvoySupervisor, find_envoy
 from wayside.settings import ExtProcSettings, LimitSettings, RouterSettings
@@ -22,6 +23,7 @@ __all__ = [
     "EnvoySupervisor",
     "FramedServer",
     "GrpcioServer",
+    "Replicas",
     "find_envoy",
     "serve_behind_envoy",
     "serve_extproc",
@@ -42,6 +44,7 @@ async def serve_extproc(
     limits: LimitSettings,
     *,
     log: Say | None = None,
+    replicas: Replicas | None = None,
     tls: ssl.SSLContext | None = None,
     assumed_body_mode: BodyModeName = "BUFFERED",
 ) -> FramedServer | GrpcioServer:
@@ -57,6 +60,7 @@ async def serve_extproc(
         assumed=_MODES[assumed_body_mode],
         log=log or _log_of(telemetry),
         count_usage=where.count_usage,
+        replicas=replicas,
     )
     if where.server == "grpcio":
         reference = GrpcioServer(door)
@@ -94,6 +98,7 @@ async def serve_behind_envoy(
     telemetry: Telemetry,
     *,
     log: Say | None = None,
+    replicas: Replicas | None = None,
     run_dir: str | None = None,
 ) -> BehindEnvoy:
     """Serve ``settings.listen`` with a generated Envoy; returns once it takes connections.
@@ -106,7 +111,9 @@ async def serve_behind_envoy(
     supervisor = EnvoySupervisor(settings, run_dir=run_dir, log=log)
     # The socket is always a private one: extproc.unix is for an Envoy of somebody else's.
     where = settings.extproc.model_copy(update={"unix": supervisor.extproc_socket})
-    server = await serve_extproc(where, runtime, telemetry, settings.limits, log=log)
+    server = await serve_extproc(
+        where, runtime, telemetry, settings.limits, log=log, replicas=replicas
+    )
     try:
         await supervisor.start()
     except BaseException:

@@ -23,6 +23,7 @@ from wayside.extproc.envoy_resilience import (
     route_action,
     seconds,
 )
+from wayside.extproc.replicas import HEADER
 from wayside.settings import EndpointSettings, ModelSettings, RouterSettings
 from wayside.vocab.headers import CONTROLS, INTERNAL_NAMES, INTERNAL_PREFIXES, SELECTED_MODEL
 
@@ -374,10 +375,28 @@ def _cluster(name: str, model: ModelSettings, settings: RouterSettings) -> Node:
     if by_name:
         # A name that does not resolve yet must not keep the other models from being served.
         found |= {"dns_lookup_family": "ALL", "wait_for_warm_on_init": False}
+    if len(endpoints) > 1 and (model.picking or settings.picking):
+        del found["lb_policy"]
+        found["load_balancing_policy"] = _as_told()
     if len(endpoints) > 1:
         found["outlier_detection"] = outliers(model, len(endpoints))
     found |= _transport(endpoints, model)
     return found
+
+
+def _as_told() -> Node:
+    """The server that our header names, else the less loaded of two."""
+    otherwise = _typed(
+        "envoy.load_balancing_policies.least_request",
+        "extensions.load_balancing_policies.least_request.v3.LeastRequest",
+    )
+    told = _typed(
+        "envoy.load_balancing_policies.override_host",
+        "extensions.load_balancing_policies.override_host.v3.OverrideHost",
+        override_host_sources=[{"header": HEADER}],
+        fallback_policy={"policies": [{"typed_extension_config": otherwise}]},
+    )
+    return {"policies": [{"typed_extension_config": told}]}
 
 
 def _endpoint(endpoint: EndpointSettings, model: ModelSettings, heaviest: float) -> Node:

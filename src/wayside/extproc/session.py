@@ -16,6 +16,7 @@ import msgspec
 
 from wayside.extproc import wire
 from wayside.extproc.metered import Asked, Meter, Metered, is_stream
+from wayside.extproc.replicas import HEADER, Chosen, Replicas
 from wayside.flow.protocols import shell_error
 from wayside.flow.report import failed, merged
 from wayside.vocab.ask import Flow
@@ -87,8 +88,9 @@ class Door:
         max_held_bytes: int | None = None,
         log: Say = silence,
         count_usage: bool = True,
+        replicas: Replicas | None = None,
     ) -> None:
-        self.runtime, self.telemetry = runtime, telemetry
+        self.runtime, self.telemetry, self.replicas = runtime, telemetry, replicas
         self.max_body_bytes = max_body_bytes
         self.max_held_bytes = max_held_bytes or max(256 << 20, 4 * max_body_bytes)
         self.assumed = wire.Protocol(assumed, wire.NONE, assumed == wire.FULL_DUPLEX_STREAMED)
@@ -168,6 +170,7 @@ class Session:
 
     __slots__ = (
         "_asked",
+        "_chosen",
         "_chunks",
         "_decided",
         "_exchange",
@@ -205,6 +208,8 @@ class Session:
         self._asked: Asked | None = None
         self._metered: Metered | None = None
         """The answer, where it is counted."""
+        self._chosen: Chosen | None = None
+        """The server it goes to, where that is ours to say."""
         self._headers: dict[str, str] | None = None
         self._internal: tuple[str, ...] = ()
         self._path = ""
@@ -271,6 +276,9 @@ class Session:
             self._failed = "answer_unfinished"
         self.done = True
         self._release()
+        if self._chosen is not None and self.door.replicas is not None:
+            failed = self._failed == "upstream_failed"
+            self._chosen.ended(self.door.replicas.now, status=self._status, failed=failed)
         settling, self._settling = self._settling, None
         if settling is not None:
             self.door.runtime.after(settling.settle())
@@ -367,6 +375,8 @@ class Session:
                 self._failed = "upstream_failed"
         self._status = int(text) if text.isdigit() else 0
         self.door.sees_responses = True
+        if self._chosen is not None and self.door.replicas is not None and self._status < 400:
+            self._chosen.answered(self.door.replicas.now)
         if self._exchange is not None:
             if not self._decided:  # Envoy itself answered: the body was too large, or too slow
                 self._report = _REFUSAL[1:]
@@ -557,6 +567,14 @@ class Session:
         if outcome.tap is not None and self.door.unseen >= _PATIENCE:
             return self._refuse(503, _UNWATCHED, "configuration_error")
         self._report = outcome.report
+        if self.door.replicas is not None:
+            chosen = self.door.replicas.choose(outcome, self._headers or {})
+            self._chosen = chosen
+            if chosen is not None:
+                pairs = (*outcome.set_headers, (HEADER, chosen.hosts))
+                outcome = msgspec.structs.replace(outcome, set_headers=pairs)
+                if chosen.report:
+                    self._report = merged(self._report, chosen.report)
         self._tap = self._settling = outcome.tap
         if self.door.counts:
             self._asked = Asked(outcome)

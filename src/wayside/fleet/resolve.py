@@ -49,6 +49,11 @@ class Resolver:
         start = self._turn % len(found)
         return found[start:] + found[:start]
 
+    def known(self, host: str, port: int) -> list[str]:
+        """Its addresses as they were last looked up, however long ago; empty where never."""
+        found = self._known.get((host, port))
+        return list(found[1]) if found else []
+
     def forget(self, host: str, port: int) -> None:
         """No address of this name answered: look it up again next time."""
         self._known.pop((host, port), None)

@@ -1,0 +1,82 @@
+"""The server that a strategy picks is the one that answers, in both shells (A3-06, A3-13)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from tests.running import SHELLS, Running, chat, running
+
+from wayside.endpoints import Profile
+from wayside.endpoints.max_score import MaxScorePicker, MaxScoreRule
+from wayside.sim import SimModel, SimServer, serve_sim
+from wayside.sim.serve import Sim
+
+Stage = tuple[Running, list[Sim]]
+
+
+class ByHeader:
+    """Wants the server that a header names, and writes down what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str]] = []
+
+    def score(self, need: Any, roster: Any) -> dict[int, float]:
+        wanted = need.headers.get("x-want")
+        return {i: 1.0 for i, e in enumerate(roster.endpoints) if e.name == wanted}
+
+    def chosen(self, need: Any, endpoint: Any) -> None:
+        self.heard.append(("chosen", endpoint.name))
+
+    def answered(self, need: Any, endpoint: Any, seconds: float) -> None:
+        assert 0 < seconds < 10
+        self.heard.append(("answered", endpoint.name))
+
+    def ended(self, need: Any, endpoint: Any) -> None:
+        self.heard.append(("ended", endpoint.name))
+
+    def says(self, need: Any, endpoint: Any) -> tuple[tuple[str, str], ...]:
+        return (("x-taken", endpoint.name),)
+
+
+@pytest_asyncio.fixture(scope="module", params=SHELLS, loop_scope="module")
+async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    async with serve_sim([SimServer((SimModel("m"),)) for _ in range(4)]) as sims:
+        urls = [sim.url for sim in sims]
+        urls[3] = urls[3].replace("127.0.0.1", "localhost")
+        endpoints = [{"url": url, "name": name} for url, name in zip(urls, "abcd", strict=True)]
+        document = {"models": {"m": {"endpoints": endpoints}}, "picking": "max_score"}
+        async with running(request.param, document) as router:
+            yield router, list(sims)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_server_that_is_picked_answers(stage: Stage, stream: bool) -> None:
+    router, sims = stage
+    scorer = ByHeader()
+    pool = router.app.fleet.pools["m"]
+    pool.profile = Profile([], [(scorer, 1.0)], MaxScorePicker(MaxScoreRule()))
+    for name in "abcdcba":
+        before = [sim.stats.requests for sim in sims]
+        answer = await router.ask(chat("hello", "m", stream=stream), {"x-want": name})
+        assert answer.status == 200 and answer.headers["x-taken"] == name
+        served = [sim.stats.requests for sim in sims]
+        assert served["abcd".index(name)] == before["abcd".index(name)] + 1
+        await router.line(answer)
+        assert scorer.heard[-3:] == [("chosen", name), ("answered", name), ("ended", name)]
+    assert len(scorer.heard) == 3 * 7 and pool.in_flight == 0
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_clients_cannot_name_a_server_themselves(stage: Stage) -> None:
+    router, sims = stage
+    pool = router.app.fleet.pools["m"]
+    pool.profile = Profile([], [(ByHeader(), 1.0)], MaxScorePicker(MaxScoreRule()))
+    before = sims[1].stats.requests
+    named = {"x-want": "a", "x-gateway-destination-endpoint": sims[1].url.removeprefix("http://")}
+    for _ in range(8):
+        assert (await router.ask(chat("hello", "m"), named)).headers["x-taken"] == "a"
+    assert sims[1].stats.requests == before
