@@ -1,0 +1,300 @@
+"""A copy of a cluster's objects that is kept up to date: list once, then watch.
+
+What client-go calls a reflector. It never ends by itself: a server that is away, a kind that is
+not installed and a right that is missing are states, told once and looked at again every so often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Generic, Literal, TypeVar
+
+import msgspec
+
+from wayside.kube.client import PAGE, Client, Event, Object, read_object
+from wayside.kube.errors import (
+    Forbidden,
+    Gone,
+    KubeError,
+    NotFound,
+    Refused,
+    Unauthorized,
+)
+from wayside.kube.resource import Resource
+
+Key = tuple[str, str]
+"""Namespace (empty for kinds that are in none) and name."""
+State = Literal["starting", "synced", "forbidden", "absent", "unreachable"]
+"""``forbidden``: a right is missing, to list or to watch. ``absent``: the cluster does not know
+the kind. ``unreachable``: no answer, or none of use; the copy is as it was."""
+Kept = TypeVar("Kept")
+Log = Callable[..., None]
+"""Takes a constant phrase, ``level``, and fields, as :class:`wayside.telemetry.Log` does."""
+TRIES_AT_VERSION: Final = 3
+"""After so many failures in a row to go on from a version, it is not believed any more."""
+LONGEST_REST_S: Final = 120.0
+"""No ``Retry-After`` is believed beyond that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long a reflector waits, in seconds. Pauses double up to their longest, and each is
+    shortened by up to a half at random, so that replicas do not come back all at once."""
+
+    first_s: float = 0.4
+    longest_s: float = 30.0
+    refused_first_s: float = 4.0
+    """After a missing right or kind."""
+    refused_longest_s: float = 60.0
+    watch_s: int = 300
+    """The server is asked to end a watch after so long, and up to a half more."""
+    steady_s: float = 2.0
+    """A watch that held so long was a good one: pauses begin anew, and the next comes at once."""
+
+
+class Reflector(Generic[Kept]):
+    """What ``keep`` makes of each object of a kind, by namespace and name.
+
+    ``keep`` is given the whole object and returns the little that is needed of it (the rest is
+    forgotten at once), or ``None`` for an object that is of no interest. ``changed`` hears of
+    each key whose kept value is another one than before: ``changed(key, old, new)``, with
+    ``None`` for what is not there. It is called after :attr:`store` has changed, and must not
+    wait. A bug in either is logged, costs that object, and ends nothing.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        keep: Callable[[Object], Kept | None],
+        *,
+        namespace: str | None = None,
+        labels: str = "",
+        fields: str = "",
+        changed: Callable[[Key, Kept | None, Kept | None], None] | None = None,
+        log: Log | None = None,
+        pace: Pace | None = None,
+        dice: Callable[[], float] = random.random,
+        page: int = PAGE,
+    ) -> None:
+        self.resource, self.namespace = resource, namespace
+        self.state: State = "starting"
+        self.problem = ""
+        """Why the state is not ``synced``, in the server's words."""
+        self.synced = asyncio.Event()
+        """Set once, when everything has been listed."""
+        self.settled = asyncio.Event()
+        """Set once: listed, or known that it cannot be (``forbidden``, ``absent``)."""
+        self.lists = self.watches = self.events = 0
+        self._client, self._keep, self._changed = client, keep, changed
+        self._labels, self._fields = labels, fields
+        self._log, self._page = log or _silent, page
+        self._pace, self._dice = pace or Pace(), dice
+        self._store: dict[Key, Kept] = {}
+        self.store: Mapping[Key, Kept] = MappingProxyType(self._store)
+        """What there is. Live: it changes whenever the caller waits for something."""
+        self._version: str | None = None
+        self._tries = 0
+        self._absences = 0
+        self._pause_s = self._refused_s = 0.0
+        self._watched_since = float("inf")
+        self._cut: asyncio.Timeout | None = None
+        self._bug = ""
+
+    def select(self, *, labels: str = "", fields: str = "") -> None:
+        """Follow other objects of the kind from now on. Until they have been listed, the copy
+        is as it was."""
+        if (labels, fields) == (self._labels, self._fields):
+            return
+        self._labels, self._fields = labels, fields
+        self._version = None
+        if self._cut is not None:
+            self._cut.reschedule(asyncio.get_running_loop().time())
+
+    async def run(self) -> None:
+        """Keep the copy up to date until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(None) as self._cut:
+                    await self._turn()
+            except TimeoutError:  # select(): what was under way is of no use any more
+                self._version = None
+            finally:
+                self._cut = None
+
+    async def _turn(self) -> None:
+        """List if that is due, watch until that ends, and wait if something was wrong."""
+        self._watched_since = float("inf")
+        try:
+            if self._version is None:
+                self._version = await self._list()
+            await self._watch(self._version)
+            rest = 0.0
+        except Gone as error:
+            self._version = None  # nothing is wrong, but all clients hear it at the same time
+            rest = self._wait(error)
+        except (Forbidden, Unauthorized, NotFound) as error:
+            rest = self._refused(error)
+        except KubeError as error:
+            rest = self._wait(error)
+            self._tries += 1
+            if self._tries >= TRIES_AT_VERSION:
+                self._version = None
+            self._say("unreachable", str(error))
+        held = asyncio.get_running_loop().time() - self._watched_since
+        if held >= self._pace.steady_s:
+            self._pause_s = 0.0
+            self._tries = 0
+        elif not rest:  # the server ended a watch that had hardly begun
+            rest = self._wait(None)
+        if rest:
+            await asyncio.sleep(rest)
+
+    def _wait(self, error: KubeError | None) -> float:
+        pace = self._pace
+        self._pause_s = min(pace.longest_s, 2 * self._pause_s or pace.first_s)
+        asked = error.retry_after_s if isinstance(error, Refused) else 0.0
+        return max(self._shortened(self._pause_s), min(asked, LONGEST_REST_S))
+
+    def _refused(self, error: Refused) -> float:
+        """A right or the kind is missing: say so, and look again in a while."""
+        self._version = None
+        pace = self._pace
+        if isinstance(error, NotFound):
+            self._absences += 1
+            if self._store and self._absences == 1:
+                return self._wait(None)  # once may be a server that is starting
+            for key in list(self._store):
+                self._put(key, None)
+            self._say("absent", str(error))
+        else:
+            self._say("forbidden", str(error))
+        self.settled.set()
+        self._refused_s = min(pace.refused_longest_s, 2 * self._refused_s or pace.refused_first_s)
+        return self._shortened(self._refused_s)
+
+    def _shortened(self, seconds: float) -> float:
+        return seconds * (1 - self._dice() / 2)
+
+    async def _list(self) -> str:
+        """Bring the copy to what is there now; the version to watch from."""
+        try:
+            version, found = await self._listed(self._page)
+        except Gone:  # changed too much between two pages: ask for everything at once
+            version, found = await self._listed(0)
+        self.lists += 1
+        self._absences = 0
+        for key in [key for key in self._store if key not in found]:
+            self._put(key, None)
+        for key, kept in found.items():
+            self._put(key, kept)
+        self.synced.set()
+        self.settled.set()
+        return version
+
+    async def _listed(self, limit: int) -> tuple[str, dict[Key, Kept]]:
+        found: dict[Key, Kept] = {}
+        version = ""
+        async for page in self._client.pages(
+            self.resource, self.namespace, labels=self._labels, fields=self._fields, limit=limit
+        ):
+            version = page.resource_version
+            for raw in page.items:
+                key, kept, _ = self._read(raw)
+                if key is not None and kept is not None:
+                    found[key] = kept
+        return version, found
+
+    async def _watch(self, version: str) -> None:
+        seconds = round(self._pace.watch_s * (1 + self._dice() / 2))
+        async with self._client.watch(
+            self.resource,
+            self.namespace,
+            version=version,
+            labels=self._labels,
+            fields=self._fields,
+            timeout_s=max(1, seconds),
+        ) as events:
+            self.watches += 1
+            self._watched_since = asyncio.get_running_loop().time()
+            self._refused_s = 0.0
+            self._say("synced", "")
+            async for event in events:
+                self.events += 1
+                self._tries = 0
+                self._follow(event)
+
+    def _follow(self, event: Event) -> None:
+        key, kept, version = self._read(event.object, bookmark=event.type == "BOOKMARK")
+        if key is not None and event.type in ("ADDED", "MODIFIED", "DELETED"):
+            self._put(key, None if event.type == "DELETED" else kept)
+        if version:
+            self._version = version
+
+    def _read(
+        self, raw: msgspec.Raw, *, bookmark: bool = False
+    ) -> tuple[Key | None, Kept | None, str]:
+        found = read_object(raw, str(self.resource))
+        meta: Any = found.get("metadata")
+        if not isinstance(meta, dict):
+            return None, None, ""
+        version = meta.get("resourceVersion") or ""
+        name = meta.get("name")
+        if bookmark or not isinstance(name, str) or not name:
+            return None, None, version
+        key = (meta.get("namespace") or "", name)
+        try:
+            return key, self._keep(found), version
+        except Exception as bug:  # noqa: BLE001 - one object must not end the watch of all
+            self._tell_bug("keep", key, bug)
+            return key, None, version
+
+    def _put(self, key: Key, new: Kept | None) -> None:
+        old = self._store.get(key)
+        if old == new:
+            return
+        if new is None:
+            del self._store[key]
+        else:
+            self._store[key] = new
+        if self._changed is not None:
+            try:
+                self._changed(key, old, new)
+            except Exception as bug:  # noqa: BLE001 - as above
+                self._tell_bug("changed", key, bug)
+
+    def _say(self, state: State, problem: str) -> None:
+        self.problem = problem
+        if state == self.state:
+            return
+        self.state = state
+        self._log(
+            "kubernetes watch",
+            level="info" if state in ("synced", "absent") else "warning",
+            resource=str(self.resource),
+            namespace=self.namespace or "",
+            state=state,
+            problem=problem,
+        )
+
+    def _tell_bug(self, where: str, key: Key, bug: Exception) -> None:
+        text = f"{type(bug).__name__}: {bug}"
+        if text == self._bug:  # the same of every object is told once
+            return
+        self._bug = text
+        self._log(
+            "kubernetes object not understood",
+            level="error",
+            resource=str(self.resource),
+            object="/".join(key),
+            where=where,
+            problem=text,
+        )
+
+
+def _silent(event: str, **fields: object) -> None:
+    """Where nobody wants to hear of it."""

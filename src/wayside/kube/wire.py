@@ -1,0 +1,315 @@
+"""HTTP/1.1 to one API server: requests on connections that are kept, and answers without end.
+
+A watch has a connection of its own. Nothing is asked without a time limit; how long an answer may
+be silent is for TCP to say (see :func:`_keep_alive`), since a watch may have nothing to tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+import httptools
+
+from wayside.kube.access import Access
+from wayside.kube.errors import Unreachable, refusal
+from wayside.net.h1 import Answer, ClosedBeforeAnswer, Connection, TooLarge
+from wayside.vocab.errors import ConfigError
+
+MAX_ANSWER: Final = 64 << 20
+"""Bytes of one answer. A page of 500 pods has about 10 MB."""
+MAX_LINE: Final = 8 << 20
+"""Bytes of one event of a watch. An object has at most 1.5 MB in etcd."""
+CHUNK: Final = 256 << 10
+KEPT: Final = 8
+"""Idle connections that are kept, for at most :data:`IDLE_S` seconds each; API servers close
+theirs after three minutes."""
+IDLE_S: Final = 60.0
+AT_ONCE: Final = 32
+"""Requests under way; the others wait, within their time. Watches are not counted."""
+
+
+class Wire:
+    """Connections to the server of ``access``, of the event loop that is running."""
+
+    def __init__(self, access: Access) -> None:
+        """Raises :class:`ConfigError` for certificates that cannot be used."""
+        self.access = access
+        self._idle: list[tuple[float, Connection]] = []
+        self._stamp = access.stamp()
+        self._tls = access.tls()
+        self._free = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes = b"",
+        content_type: str = "application/json",
+        timeout_s: float,
+    ) -> Answer:
+        """The answer to one request, whatever its status.
+
+        A GET whose kept connection turns out to be closed is sent once more on a new one.
+        Raises :class:`Unreachable`.
+        """
+        what = f"{method} {target.partition('?')[0]}"
+        try:
+            async with asyncio.timeout(timeout_s), self._free:
+                token = self._token()
+                answer = await self._once(method, target, body, content_type, token)
+                if answer.status == 401 and self.access.token.refused(token, self._now()):
+                    token = self._token()
+                    answer = await self._once(method, target, body, content_type, token)
+                return answer
+        except TimeoutError as error:
+            raise Unreachable(f"{what}: no answer in {timeout_s:g} s") from error
+        except OSError as error:
+            raise self._unreachable(what, error) from error
+        except TooLarge as error:
+            raise Unreachable(f"{what}: answered more than {MAX_ANSWER} bytes") from error
+        except httptools.HttpParserError as error:
+            raise Unreachable(f"{what}: did not answer with HTTP") from error
+
+    @asynccontextmanager
+    async def lines(
+        self, target: str, *, begin_s: float, whole_s: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The lines of an answer that goes on: its head within ``begin_s`` seconds, its end
+        within ``whole_s``.
+
+        Raises :class:`Unreachable`, and the :class:`Refused` of another status than 200. An
+        answer that the server ends is the end of the lines.
+        """
+        what = f"GET {target.partition('?')[0]} (watch)"
+        stream: _Stream | None = None
+        try:
+            try:
+                async with asyncio.timeout(begin_s):
+                    token = self._token()
+                    stream = await self._stream(target, token)
+                    if stream.status == 401 and self.access.token.refused(token, self._now()):
+                        stream.close()
+                        stream = await self._stream(target, self._token())
+                    if stream.status != 200:
+                        body = await stream.rest(MAX_LINE)
+                        raise refusal(what, stream.status, body, retry_after(stream.headers))
+            except TimeoutError as error:
+                raise Unreachable(f"{what}: no answer in {begin_s:g} s") from error
+            try:
+                async with asyncio.timeout(whole_s):
+                    yield stream.lines()
+            except TimeoutError as error:
+                raise Unreachable(f"{what}: went on for more than {whole_s:g} s") from error
+        except OSError as error:
+            raise self._unreachable(what, error) from error
+        except TooLarge as error:
+            raise Unreachable(f"{what}: an event has more than {MAX_LINE} bytes") from error
+        except httptools.HttpParserError as error:
+            raise Unreachable(f"{what}: did not answer with HTTP") from error
+        finally:
+            if stream is not None:
+                stream.close()
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        idle, self._idle = self._idle, []
+        for _, connection in idle:
+            connection.drop()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _token(self) -> str:
+        return self.access.token.get(self._now())
+
+    async def _once(
+        self, method: str, target: str, body: bytes, content_type: str, token: str
+    ) -> Answer:
+        head = self._head(method, target, token, len(body), content_type)
+        connection = self._kept()
+        if connection is not None:
+            try:
+                return await self._exchange(connection, head + body)
+            except ClosedBeforeAnswer:
+                if method != "GET":  # it may have been done
+                    raise
+        server, tls = self.access.server, self._context()
+        name = (self.access.server_name or server.host) if tls is not None else None
+        return await self._exchange(await Connection.open(server, tls, name), head + body)
+
+    async def _exchange(self, connection: Connection, request: bytes) -> Answer:
+        try:
+            return await connection.exchange(request, MAX_ANSWER, None)
+        finally:
+            if connection.reusable and len(self._idle) < KEPT:
+                self._idle.append((self._now(), connection))
+            else:
+                connection.drop()
+
+    def _kept(self) -> Connection | None:
+        """A connection that is still good, the youngest first, under the certificates of now."""
+        self._context()
+        while self._idle:
+            since, connection = self._idle.pop()
+            if not connection.stale and self._now() - since < IDLE_S:
+                return connection
+            connection.drop()
+        return None
+
+    def _context(self) -> ssl.SSLContext | None:
+        """The TLS context, made anew when a certificate or key has been replaced; connections
+        under the old one are not used again."""
+        stamp = self.access.stamp()
+        if stamp != self._stamp:
+            try:
+                self._tls = self.access.tls()
+            except ConfigError as error:  # half of a rotation, perhaps: the next ask looks again
+                raise Unreachable(str(error)) from None
+            self._stamp = stamp
+            self.close()
+        return self._tls
+
+    async def _stream(self, target: str, token: str) -> _Stream:
+        server, tls = self.access.server, self._context()
+        name = (self.access.server_name or server.host) if tls is not None else None
+        reader, writer = await asyncio.open_connection(
+            server.host, server.port, ssl=tls, server_hostname=name, limit=CHUNK
+        )
+        _keep_alive(writer.get_extra_info("socket"))
+        stream = _Stream(reader, writer)
+        try:
+            writer.write(self._head("GET", target, token, 0, ""))
+            await writer.drain()
+            await stream.begin()
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def _head(self, method: str, target: str, token: str, length: int, content_type: str) -> bytes:
+        server = self.access.server
+        fields = [
+            f"{method} {server.base_path}{target} HTTP/1.1",
+            f"host: {server.authority}",
+            "accept: application/json",
+            "user-agent: wayside",
+        ]
+        if token:
+            fields.append(f"authorization: Bearer {token}")
+        if length:
+            fields += [f"content-type: {content_type}", f"content-length: {length}"]
+        return ("\r\n".join(fields) + "\r\n\r\n").encode("latin-1")
+
+    def _unreachable(self, what: str, error: OSError) -> Unreachable:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            why = f"its certificate is not trusted: {error.verify_message}"
+        elif isinstance(error, ssl.SSLError):
+            why = f"does not speak TLS as expected: {error.reason}"
+        else:
+            why = error.strerror or str(error) or type(error).__name__
+        return Unreachable(f"{what}: {self.access.server.authority}: {why}")
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds of a ``Retry-After`` (RFC 9110, 10.2.3); API servers send no dates there."""
+    text = headers.get("retry-after", "")
+    return float(text[:6]) if text.isascii() and text.isdigit() else 0.0
+
+
+def _keep_alive(sock: Any) -> None:
+    """Let the kernel find out within half a minute that nobody is at the other end any more.
+
+    A watch can be silent for minutes, and a server that vanished says nothing either; client-go
+    sends HTTP/2 pings after 30 s for the same reason.
+    """
+    if sock is None:
+        return
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        if (option := getattr(socket, name, None)) is not None:
+            options.append((socket.IPPROTO_TCP, option, value))
+    for level, option, value in options:
+        with suppress(OSError):
+            sock.setsockopt(level, option, value)
+
+
+class _Stream:
+    """An answer whose body is read while it comes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._parser = httptools.HttpResponseParser(self)
+        self._body = bytearray()
+        self._heads = 0
+        self._headed = self._done = False
+        self.status = 0
+        self.headers: dict[str, str] = {}
+
+    def close(self) -> None:
+        self._writer.transport.abort()
+
+    async def begin(self) -> None:
+        """Read until the head is there."""
+        while not self._headed:
+            await self._feed()
+
+    async def rest(self, most: int) -> bytearray:
+        while not self._done and len(self._body) <= most:
+            await self._feed()
+        return self._body
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        searched = 0
+        while True:
+            end = self._body.find(b"\n", searched)
+            if end >= 0:
+                line = bytes(self._body[:end])
+                del self._body[: end + 1]
+                searched = 0
+                if line:
+                    yield line
+                continue
+            searched = len(self._body)
+            if searched > MAX_LINE:
+                raise TooLarge
+            if self._done:
+                return  # half a line is an event that did not arrive
+            await self._feed()
+
+    async def _feed(self) -> None:
+        data = await self._reader.read(CHUNK)
+        if not data:
+            if not self._headed:
+                raise ConnectionError("closed the connection without an answer")
+            if {"content-length", "transfer-encoding"} & set(self.headers):
+                raise ConnectionError("closed the connection in the middle of its answer")
+            self._done = True
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            raise TooLarge from error
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._heads += len(name) + len(value)
+        if self._heads > CHUNK:
+            raise TooLarge
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        self._headed = self.status >= 200
+        if not self._headed:
+            self.headers.clear()
+
+    def on_body(self, data: bytes) -> None:
+        self._body += data
+
+    def on_message_complete(self) -> None:
+        self._done = self._headed
