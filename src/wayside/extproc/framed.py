@@ -12,20 +12,41 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, Protocol, cast
 
 from wayside.extproc import calls, h2, wire
-from wayside.extproc.session import Door, Session
-from wayside.vocab.outcome import Outcome
+from wayside.extproc.session import Replies, Say
 
 STALL_S: Final = 30.0
 """A peer that reads nothing, or opens no window, for this long is cut off."""
 
 
+class Talk(Protocol):
+    """One stream of ProcessingRequests, as :class:`~wayside.extproc.session.Session` is."""
+
+    done: bool
+    pending: Awaitable[Any] | None
+
+    def receive(self, data: bytes) -> Replies: ...
+    def resume(self, outcome: Any) -> Replies: ...
+    def too_large(self) -> Replies: ...
+    def close(self, reason: str = "") -> None: ...
+
+
+class Serves(Protocol):
+    """What is served: begins talks, and says how much may be held for them."""
+
+    max_body_bytes: int
+    max_held_bytes: int
+    log: Say
+
+    def session(self) -> Talk: ...
+
+
 class FramedServer:
     """Listens, serves ``door`` and answers health checks. Use :meth:`start`, then :meth:`stop`."""
 
-    def __init__(self, door: Door, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, door: Serves, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.door = door
         self.serving = True
         """What health checks say."""
@@ -95,6 +116,15 @@ class FramedServer:
             await server.wait_closed()
         for path in self._sockets:
             path.unlink(missing_ok=True)
+
+    def health(self, request: bytes) -> wire.Message:
+        """The answer to a HealthCheckRequest: the same whatever service is asked about."""
+        return calls.SERVING if self.serving else calls.NOT_SERVING
+
+    def tell_watchers(self) -> None:
+        """What :meth:`health` says has changed."""
+        for connection in self.connections:
+            connection.tell_watchers()
 
     def _connect(self) -> FramedConnection:
         return FramedConnection(self)
@@ -184,6 +214,12 @@ class FramedConnection(asyncio.Protocol):
                 stream.call.stopped()
         self.flush()
 
+    def tell_watchers(self) -> None:
+        for stream in list(self.http.streams.values()):
+            if isinstance(stream.call, _Health):
+                stream.call.again()
+        self.flush()
+
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
@@ -227,7 +263,7 @@ class _Process:
     def __init__(self, connection: FramedConnection, stream: h2.Stream) -> None:
         self._connection = connection
         self._stream = stream
-        self._session = Session(connection.server.door)
+        self._session: Talk = connection.server.door.session()
         self._task: asyncio.Task[None] | None = None
         self._backlog: list[bytes] = []
         self._ended = False
@@ -282,8 +318,8 @@ class _Process:
             session.close()
             http.finish(stream)
 
-    async def _wait(self, pending: Awaitable[Outcome]) -> None:
-        outcome: Outcome | BaseException
+    async def _wait(self, pending: Awaitable[Any]) -> None:
+        outcome: Any
         try:
             outcome = await pending
         except Exception as error:  # noqa: BLE001  a bug must cost one request, not the server
@@ -305,22 +341,25 @@ class _Process:
         self._connection.flush()
 
 
-def _close(pending: Awaitable[Outcome]) -> None:
+def _close(pending: Awaitable[Any]) -> None:
     if isinstance(pending, Coroutine):
         pending.close()
 
 
 class _Health:
-    """grpc.health.v1: the same answer whatever service is asked about."""
+    """grpc.health.v1."""
 
-    __slots__ = ("_connection", "_stream", "_watches")
+    __slots__ = ("_asked", "_connection", "_said", "_stream", "_watches")
 
     def __init__(self, connection: FramedConnection, stream: h2.Stream, *, watches: bool) -> None:
         self._connection, self._stream, self._watches = connection, stream, watches
+        self._asked: bytes | None = None
+        self._said: wire.Message = ()
 
     def message(self, data: bytes) -> None:
-        status = calls.SERVING if self._connection.server.serving else calls.NOT_SERVING
-        self._connection.http.reply(self._stream, [status])
+        self._asked = data
+        self._said = self._connection.server.health(data)
+        self._connection.http.reply(self._stream, [self._said])
         if not self._watches:
             self._connection.http.finish(self._stream)
 
@@ -334,6 +373,15 @@ class _Health:
 
     def gone(self, reason: str) -> None:
         pass
+
+    def again(self) -> None:
+        """A watcher hears what has changed."""
+        if self._asked is None or not self._watches:
+            return
+        status = self._connection.server.health(self._asked)
+        if status != self._said:
+            self._said = status
+            self._connection.http.reply(self._stream, [status])
 
     def stopped(self) -> None:
         """A watcher hears that the server is leaving, and is let go."""

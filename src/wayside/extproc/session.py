@@ -108,6 +108,10 @@ class Door:
         self._mutations: dict[Any, bytes] = {}
         self._reports: dict[Any, wire.Message] = {}
 
+    def session(self) -> Session:
+        """A talk about one request."""
+        return Session(self)
+
     @property
     def counts(self) -> bool:
         """Whether answers are counted: not by an Envoy that was asked often and never shows any,
