@@ -6,15 +6,22 @@ go to the picker. What a strategy may remember between requests is its own, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from wayside.vocab.endpoint import Endpoint, Fact, Need, Roster
+from wayside.vocab.endpoint import NEVER, Endpoint, Fact, Need, Roster, Vitals
 from wayside.vocab.outcome import HeaderPairs
 
 Scores = Sequence[float] | Mapping[int, float]
 """From 0 to 1, 1 is best: one number per server of the roster, in its order; or only those that
 are not 0, by position."""
+
+
+HITS = "prefix_hits"
+"""In a need's ``memo``, from scorers that know what servers have cached: the share of the prompt,
+0..1, by the position of the server in the roster that they rated."""
+HIT = "hit"
+"""In a need's ``memo``: that of the server that was picked."""
 
 
 class Filter(Protocol):
@@ -130,7 +137,11 @@ class Profile:
         assert self._picker is not None
         totals = self.scores(need, roster)
         endpoints = roster.endpoints
-        return [endpoints[i] for i in self._picker.pick(need, roster, totals)]
+        taken = self._picker.pick(need, roster, totals)
+        hits = need.memo.get(HITS)
+        if hits:
+            need.memo[HIT] = hits.get(taken[0], 0.0)
+        return [endpoints[i] for i in taken]
 
     def among(self, need: Need, roster: Roster) -> Roster:
         """Those who may be chosen."""
@@ -209,3 +220,35 @@ def spread(values: Sequence[float]) -> list[float]:
         return [1.0] * len(values)
     width = high - low
     return [(high - value) / width for value in values]
+
+
+def of_known(
+    roster: Roster,
+    read: Callable[[Vitals], float],
+    rate: Callable[[Sequence[float]], list[float]] = spread,
+) -> list[float]:
+    """Rate servers by what they say of themselves: ``rate`` makes scores of what ``read`` finds.
+
+    Who never said anything gets the mean of the others' scores, so that nobody is preferred, or
+    avoided, for being unknown; where all are, everybody gets 0.5.
+    """
+    said = [e.vitals for e in roster.endpoints]
+    known = [v for v in said if v.at != NEVER]
+    if not known:
+        return [0.5] * len(said)
+    scores = rate([read(v) for v in known])
+    if len(known) == len(said):
+        return scores
+    mean = min(1.0, sum(scores) / len(scores))
+    following = iter(scores)
+    return [mean if v.at == NEVER else next(following) for v in said]
+
+
+def one_of(values: Sequence[float], value: float, dice: Callable[[], float]) -> int:
+    """The position of one of those that equal ``value``, each as likely."""
+    position = values.index(value)
+    count = values.count(value)
+    if count > 1:
+        for _ in range(int(dice() * count)):
+            position = values.index(value, position + 1)
+    return position

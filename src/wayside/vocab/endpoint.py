@@ -40,6 +40,8 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     gpu: float | None = None
     gpu_memory: float | None = None
     """Share of its GPUs' memory in use, 0..1."""
+    gpu_at: float = NEVER
+    """When an exporter said so of the GPUs, where that was not at ``at``."""
 
 
 UNKNOWN = Vitals()
