@@ -22,6 +22,14 @@ from pydantic import (
 from wayside.settings.address import Address, parse_address
 from wayside.settings.base import Name, Settings
 from wayside.settings.calls import MultiCallSettings
+from wayside.settings.fleet import (
+    DiscoverSettings,
+    FleetSettings,
+    HealthCheckSettings,
+    MetricsPageSettings,
+    ModelsCheck,
+    http_url,
+)
 from wayside.settings.picking import PickingSettings
 from wayside.settings.production_stack import BatchSettings, ProductionStackSettings
 from wayside.settings.projections import ProjectionSettings
@@ -245,6 +253,8 @@ class EndpointSettings(Settings):
     """Requests that it is sent at once; others go elsewhere, or wait (`queue` of the model)."""
     labels: dict[str, str] = Field(default_factory=dict)
     """What `picking` may go by: a role, a zone, the lengths of prompts it is for."""
+    gpu_metrics: str | None = None
+    """The page of an exporter that tells of its GPUs; `fleet.gpu_metrics` when absent."""
 
     @model_validator(mode="before")
     @classmethod
@@ -256,6 +266,11 @@ class EndpointSettings(Settings):
     def _parses(cls, value: str) -> str:
         parse_address(value)
         return value
+
+    @field_validator("gpu_metrics")
+    @classmethod
+    def _a_page(cls, value: str | None) -> str | None:
+        return None if value is None else http_url(value)
 
     @property
     def address(self) -> Address:
@@ -286,6 +301,14 @@ class ModelSettings(ProviderSettings):
 
     endpoints: tuple[EndpointSettings, ...] = ()
     """Its replicas: URLs, all with the same path."""
+    discover: DiscoverSettings | None = None
+    """Where further ones are told, which come and go."""
+    health_check: HealthCheckSettings | None = None
+    """Ask its servers how they are; absent: only what becomes of requests tells."""
+    check_models: ModelsCheck = None
+    """Ask its servers what they serve; absent: they are taken to serve it."""
+    metrics: MetricsPageSettings = MetricsPageSettings()
+    """Where its servers show their metrics, read where `picking` goes by them."""
     upstream_name: str = ""
     """What its servers call it, when that differs from the key here."""
     aliases: tuple[Name, ...] = ()
@@ -570,6 +593,8 @@ class RouterSettings(Settings):
     picking: PickingSettings | None = None
     """Which of a model's servers takes a request, for models that do not say. Unset: the less
     loaded of two drawn by weight."""
+    fleet: FleetSettings = FleetSettings()
+    """What is asked of model servers beside requests."""
     engines: dict[Name, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     """``engines.<name>.<kind>`` holds that kind's settings: models that read prompts, beside the
     built-in ones or, under a built-in name, instead of them (``wayside catalog``)."""
