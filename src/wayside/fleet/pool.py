@@ -197,7 +197,8 @@ class Pool:
         self._review_at = min((r.out_until for r in wanted if r.out_until > now), default=_NEVER)
 
     def _wanted(self) -> list[Replica]:
-        return [r for r in self.replicas if r.weight > 0] or list(self.replicas)
+        awake = [r for r in self.replicas if not r.asleep]
+        return [r for r in awake if r.weight > 0] or awake
 
     def _pick_among(
         self, now: float, dice: Dice, tried: Collection[Replica], need: Need | None
@@ -219,7 +220,7 @@ class Pool:
         return _better_of_two(free, _bounds(free), dice)
 
     def _least_bad(self, tried: Collection[Replica]) -> Replica | None:
-        left = [r for r in self.replicas if r not in tried]
+        left = [r for r in self.replicas if r not in tried and not r.asleep]
         return min(
             left,
             key=lambda r: (_full(r), r.weight <= 0, r.out_until, r.failures, r.in_flight),
@@ -301,6 +302,11 @@ class Pool:
     def cool(self, replica: Replica, until: float) -> None:
         """The replica asked to be left alone until then."""
         replica.cool(until)
+        self._review_at = 0.0
+
+    def sleeps(self, replica: Replica, *, asleep: bool) -> None:
+        """The replica was put to sleep, or woken."""
+        replica.asleep = asleep
         self._review_at = 0.0
 
     def took(self, replica: Replica, seconds: float, now: float) -> None:

@@ -58,6 +58,7 @@ class Replica(Endpoint):
         "_paces",
         "_timeouts",
         "address",
+        "asleep",
         "breaker",
         "errors",
         "failures",
@@ -108,6 +109,8 @@ class Replica(Endpoint):
         self._answers = Window(self.breaker.window_s)
         self._errors = Window(self.breaker.window_s)
         self.on_trial = False
+        self.asleep = False
+        """Whether it was put to sleep: it takes no request until it is woken."""
         self.retired = False
         self.idle: list[Idle] = []
 

@@ -410,7 +410,7 @@ class Errand:
         if reason in SHED:
             wait = SHED_S * (0.5 + self.door.server.dice()) if peace is None else peace
             pairs = retry_pairs(wait)
-        elif pool is None or (back and reason in UNREACHABLE):
+        elif pool is None or reason == "no_healthy_endpoint" or (back and reason in UNREACHABLE):
             pairs = retry_pairs(max(1.0, back - now))
             reason = "no_healthy_endpoint"
         self._finish()
