@@ -24,6 +24,7 @@ from wayside.runtime import Answerer, Runtime, compile_policy
 from wayside.runtime.calls import Calls
 from wayside.runtime.experience import Experience
 from wayside.runtime.keys import KeyRing
+from wayside.runtime.prefill import Prefill
 from wayside.runtime.reload import ConfigState, Watcher
 from wayside.settings import RouterSettings
 from wayside.stores import Stores
@@ -88,6 +89,7 @@ class App:
         self.calls = Calls(
             lambda: self.runtime.policy, self.fleet, self.telemetry.called, random.Random().random
         )
+        self.prefill = Prefill(self.calls, random.Random().random, self._split())
         self.experience = Experience(lambda flow: self.runtime.after(flow))
         self.telemetry.watchers = self.experience.adopt(self.settings, policy)
         self.runtime = Runtime(policy, self._answerers(self.engines, self.stores))
@@ -215,7 +217,16 @@ class App:
     def replicas(self) -> Replicas:
         """Who picks servers for Envoy."""
         clock = asyncio.get_running_loop().time
-        return Replicas(lambda: self.fleet, clock, random.Random().random)
+        return Replicas(lambda: self.fleet, clock, random.Random().random, self.prefill)
+
+    def _split(self) -> Callable[[str, str], None]:
+        decided = self.telemetry.metrics.counter(
+            "wayside_disaggregation_total",
+            "Requests of models with prefill servers, by who reads the prompt, and why.",
+            "model",
+            "decision",
+        )
+        return lambda model, decision: decided.add((model, decision))
 
     async def close(self) -> None:
         """Finish what is done after answers, then let go of the stores."""

@@ -182,6 +182,7 @@ class over_http:
                 app.telemetry,
                 app.settings.limits,
                 reuse_port=WORKER in os.environ,
+                prefill=app.prefill,
             )
         except OSError as error:
             raise taken(where.address, where.port, "listen", error) from error

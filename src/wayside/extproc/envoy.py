@@ -26,6 +26,7 @@ from wayside.extproc.envoy_resilience import (
 from wayside.extproc.replicas import HEADER
 from wayside.settings import EndpointSettings, ModelSettings, RouterSettings
 from wayside.vocab.headers import CONTROLS, INTERNAL_NAMES, INTERNAL_PREFIXES, SELECTED_MODEL
+from wayside.vocab.roles import decodes
 
 BodyMode = Literal["BUFFERED", "FULL_DUPLEX_STREAMED"]
 DEFAULT_BODY_MODE: Final[BodyMode] = "BUFFERED"
@@ -330,7 +331,17 @@ def cluster_name(model: str) -> str:
 
 
 def _served(model: ModelSettings) -> bool:
-    return any(endpoint.weight > 0 for endpoint in model.endpoints)
+    return bool(_answering(model))
+
+
+def _answering(model: ModelSettings) -> list[EndpointSettings]:
+    """Those of its servers that requests are sent to, and not only prompts."""
+    apart = model.disaggregation
+    return [
+        endpoint
+        for endpoint in model.endpoints
+        if endpoint.weight > 0 and (apart is None or decodes(endpoint.labels, apart.label))
+    ]
 
 
 def _extproc_cluster(sockets: Iterable[str]) -> Node:
@@ -357,7 +368,7 @@ def _extproc_cluster(sockets: Iterable[str]) -> Node:
 
 
 def _cluster(name: str, model: ModelSettings, settings: RouterSettings) -> Node:
-    endpoints = [endpoint for endpoint in model.endpoints if endpoint.weight > 0]
+    endpoints = _answering(model)
     heaviest = max(endpoint.weight for endpoint in endpoints)
     by_name = any(not endpoint.address.is_ip for endpoint in endpoints)
     found: Node = {
@@ -375,7 +386,7 @@ def _cluster(name: str, model: ModelSettings, settings: RouterSettings) -> Node:
     if by_name:
         # A name that does not resolve yet must not keep the other models from being served.
         found |= {"dns_lookup_family": "ALL", "wait_for_warm_on_init": False}
-    if len(endpoints) > 1 and (model.picking or settings.picking):
+    if len(endpoints) > 1 and (model.picking or model.disaggregation or settings.picking):
         del found["lb_policy"]
         found["load_balancing_policy"] = _as_told()
     if len(endpoints) > 1:

@@ -7,11 +7,12 @@ goes by. It goes by addresses: a server that is named is one whose name has been
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
 from wayside.fleet import Dice, Fleet, Pool, Replica
 from wayside.fleet.resolve import TTL_S, is_ip
+from wayside.runtime.prefill import Prefill
 from wayside.vocab.endpoint import Need
 from wayside.vocab.outcome import Forward, HeaderPairs
 
@@ -25,10 +26,19 @@ class Chosen:
     addresses.
     """
 
-    __slots__ = ("_began", "_need", "_over", "_pool", "_replica", "hosts")
+    __slots__ = ("_began", "_need", "_over", "_pool", "_replica", "hosts", "reading")
 
-    def __init__(self, pool: Pool, replica: Replica, need: Need, hosts: str) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        replica: Replica,
+        need: Need,
+        hosts: str,
+        reading: Coroutine[Any, Any, Forward] | None = None,
+    ) -> None:
         self._pool, self._replica, self._need, self.hosts = pool, replica, need, hosts
+        self.reading = reading
+        """Wait for this, for the request as it goes on: another server reads the prompt."""
         self._began, self._over = need.now, False
         pool.began(replica, need)
 
@@ -63,8 +73,15 @@ class Chosen:
 class Replicas:
     """Picks among the fleet in force. ``clock`` is in seconds."""
 
-    def __init__(self, fleet: Callable[[], Fleet], clock: Callable[[], float], dice: Dice) -> None:
+    def __init__(
+        self,
+        fleet: Callable[[], Fleet],
+        clock: Callable[[], float],
+        dice: Dice,
+        prefill: Prefill | None = None,
+    ) -> None:
         self._fleet, self._clock, self._dice = fleet, clock, dice
+        self._prefill = prefill
 
     @property
     def now(self) -> float:
@@ -74,7 +91,7 @@ class Replicas:
         """A server for this request, or ``None``: Envoy chooses."""
         fleet = self._fleet()
         pool = fleet.pools.get(forward.target.name)
-        if pool is None or pool.profile is None:
+        if pool is None or (pool.profile is None and pool.prefill is None):
             return None
         now = self._clock()
         need = pool.need(
@@ -92,7 +109,10 @@ class Replicas:
             f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
             for host in known
         )
-        return Chosen(pool, replica, need, hosts)
+        prefill, reading = self._prefill, None
+        if prefill is not None and prefill.wanted(forward, pool, need):
+            reading = prefill.run(forward, pool, need)
+        return Chosen(pool, replica, need, hosts, reading)
 
     async def look_up(self) -> None:
         """Keep the addresses of named servers known, for as long as this runs."""
@@ -101,7 +121,7 @@ class Replicas:
             names = {
                 (replica.address.host, replica.address.port)
                 for pool in fleet.pools.values()
-                if pool.profile is not None
+                if pool.profile is not None or pool.prefill is not None
                 for replica in pool.replicas
                 if not is_ip(replica.address.host)
             }

@@ -19,6 +19,7 @@ from wayside.extproc.metered import Asked, Meter, Metered, is_stream
 from wayside.extproc.replicas import HEADER, Chosen, Replicas
 from wayside.flow.protocols import shell_error
 from wayside.flow.report import failed, merged
+from wayside.runtime.prefill import NoPrefill
 from wayside.vocab.ask import Flow
 from wayside.vocab.headers import CONTROLS, is_internal
 from wayside.vocab.outcome import (
@@ -259,6 +260,8 @@ class Session:
     def resume(self, outcome: Any) -> Replies:
         """The replies once :attr:`pending` has ended."""
         self.pending = None
+        if isinstance(outcome, NoPrefill):
+            return self._refuse(503, "no server can take this request", "no_healthy_endpoint")
         if isinstance(outcome, BaseException):
             why = "".join(traceback.format_exception(outcome))
             self.door.log("request failed", level="error", shell="extproc", traceback=why)
@@ -575,10 +578,19 @@ class Session:
             chosen = self.door.replicas.choose(outcome, self._headers or {})
             self._chosen = chosen
             if chosen is not None:
-                pairs = (*outcome.set_headers, (HEADER, chosen.hosts))
-                outcome = msgspec.structs.replace(outcome, set_headers=pairs)
                 if chosen.report:
                     self._report = merged(self._report, chosen.report)
+                if chosen.reading is not None:
+                    self.pending, self._then = chosen.reading, self._go_on
+                    self._tap = self._settling = outcome.tap
+                    return []
+        return self._go_on(outcome)
+
+    def _go_on(self, outcome: Forward) -> Replies:
+        """The request is as it goes to the model's server."""
+        if self._chosen is not None:
+            pairs = (*outcome.set_headers, (HEADER, self._chosen.hosts))
+            outcome = msgspec.structs.replace(outcome, set_headers=pairs)
         self._tap = self._settling = outcome.tap
         if self.door.counts:
             self._asked = Asked(outcome)

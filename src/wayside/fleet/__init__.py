@@ -19,6 +19,7 @@ from wayside.fleet.urgency import Urgencies
 from wayside.settings.model import EndpointSettings, ModelSettings, TlsSettings
 from wayside.settings.picking import PickingSettings
 from wayside.vocab.errors import ConfigError
+from wayside.vocab.roles import decodes, prefills
 
 __all__ = [
     "DialError",
@@ -61,7 +62,7 @@ class Fleet:
         old = {
             (model, replica.identity): replica
             for model, pool in self.pools.items()
-            for replica in pool.replicas
+            for replica in pool.everybody
         }
         contexts: dict[Hashable, ssl.SSLContext] = {}
         if picking is not None:
@@ -82,12 +83,7 @@ class Fleet:
                 replica.timeouts, replica.breaker = fresh.timeouts, fresh.breaker
                 replica.max_in_flight, replica.labels = fresh.max_in_flight, fresh.labels
                 kept.append(replica)
-            pool = self.pools.get(model)
-            if pool is None:
-                pool = Pool(kept, settings)
-            else:
-                pool.replace(kept, settings)
-            pools[model] = pool
+            pools[model] = _pool(self.pools.get(model), kept, settings)
         for gone in old.values():
             gone.retire()
         self.pools, self._contexts = pools, contexts
@@ -101,15 +97,35 @@ class Fleet:
         for pool in self.pools.values():
             if pool.line:
                 pool.look(now)
-            for replica in pool.replicas:
+            for replica in pool.everybody:
                 if replica.idle:
                     replica.close_idle(now)
 
     def close(self) -> None:
         """Close every idle connection; those in use end with their requests."""
         for pool in self.pools.values():
-            for replica in pool.replicas:
+            for replica in pool.everybody:
                 replica.retire()
+
+
+def _pool(pool: Pool | None, replicas: list[Replica], settings: ModelSettings) -> Pool:
+    """The pool of those that write answers, and within it that of those that read prompts."""
+    apart = settings.disaggregation
+    if apart is None:
+        prefill = None
+    else:
+        reading = [r for r in replicas if prefills(r.labels, apart.label)]
+        replicas = [r for r in replicas if decodes(r.labels, apart.label)]
+        mine = settings.model_copy(
+            update={"picking": apart.picking or settings.picking, "disaggregation": None}
+        )
+        prefill = _pool(pool.prefill if pool else None, reading, mine)
+    if pool is None:
+        pool = Pool(replicas, settings)
+    else:
+        pool.replace(replicas, settings)
+    pool.prefill = prefill
+    return pool
 
 
 def _shortest(pool: Pool) -> float:

@@ -57,6 +57,7 @@ class Pool:
         "hedging",
         "in_flight",
         "line",
+        "prefill",
         "profile",
         "replicas",
         "retrying",
@@ -72,6 +73,8 @@ class Pool:
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
         self.settings = ModelSettings()
         self.profile: Profile | None = None
+        self.prefill: Pool | None = None
+        """Those that read prompts for these, where the settings tell them apart."""
         self.replicas: tuple[Replica, ...] = ()
         self._set_budgets()
         self.replace(replicas, settings or self.settings)
@@ -101,6 +104,13 @@ class Pool:
             r.max_in_flight is not None for r in self.replicas
         )
         self._wake()
+
+    @property
+    def everybody(self) -> tuple[Replica, ...]:
+        """Also those that only read prompts."""
+        if self.prefill is None:
+            return self.replicas
+        return tuple(dict.fromkeys((*self.replicas, *self.prefill.replicas)))
 
     def _set_budgets(self) -> None:
         retries, hedge = self.settings.retries, self.settings.hedge
@@ -250,7 +260,7 @@ class Pool:
         priority: int = 0,
     ) -> Need | None:
         """What ``picking`` goes by, if it is asked at all. ``model`` is what servers call it."""
-        if self.profile is None:
+        if self.profile is None and self.prefill is None:
             return None
         return Need(model, body=body, headers=headers, now=now, dice=dice, priority=priority)
 

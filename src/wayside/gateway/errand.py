@@ -27,6 +27,7 @@ from wayside.gateway.failures import (
 )
 from wayside.gateway.head import ResponseHead
 from wayside.gateway.upstream import Upstream
+from wayside.runtime.prefill import NoPrefill, Prefill
 from wayside.settings.resilience import Trouble
 from wayside.vocab.endpoint import Need
 from wayside.vocab.outcome import Forward, HeaderPairs
@@ -51,9 +52,11 @@ class Errand:
         "_need",
         "_place",
         "_pool",
+        "_read",
         "_rested",
         "_second",
         "_since",
+        "_task",
         "_timer",
         "_tried",
         "door",
@@ -75,6 +78,8 @@ class Errand:
         self._timer: asyncio.TimerHandle | None = None
         self._hedge: asyncio.TimerHandle | None = None
         self._place: Place | None = None
+        self._task: asyncio.Task[None] | None = None
+        """Another server is reading the prompt."""
         self._due = NEVER
         self._take_up(forward)
 
@@ -83,6 +88,7 @@ class Errand:
         self.forward = forward
         self._pool: Pool | None = None
         self._need: Need | None = None
+        self._read = False
         self._tried: tuple[Replica, ...] = ()
         self._count = 0
         self._rested = False
@@ -97,7 +103,7 @@ class Errand:
             self._give_up("no_healthy_endpoint", "failure")
             return
         self._pool = pool
-        if pool.profile is not None:
+        if pool.profile is not None or pool.prefill is not None:
             self._need = pool.need(
                 self.forward.target.upstream_name,
                 self.forward.body,
@@ -138,6 +144,17 @@ class Errand:
             return
         if replica.out_until > now and self._avoids(pool, replica, now):
             return
+        prefill = self.door.server.prefill
+        if (
+            pool.prefill is not None
+            and prefill is not None
+            and need is not None
+            and not self._read
+            and prefill.wanted(self.forward, pool, need)
+        ):
+            self._task = self.door.loop.create_task(self._have_read(prefill, pool, need))
+            self.look_again()
+            return
         self._begin(pool, replica, "retry" if self._count else "first", now)
 
     def _go_to(self, pool: Pool, pin: str, now: float) -> None:
@@ -147,6 +164,23 @@ class Errand:
                 self._begin(pool, replica, "retry" if self._count else "first", now)
                 return
         self._give_up("no_healthy_endpoint", "failure")
+
+    async def _have_read(self, prefill: Prefill, pool: Pool, need: Need) -> None:
+        """Let another server read the prompt, then go on."""
+        self._read = True
+        try:
+            forward = await prefill.run(self.forward, pool, need)
+        except NoPrefill:
+            self._task = None
+            self._give_up("no_healthy_endpoint", "failure")
+            return
+        except Exception:  # noqa: BLE001 - the shell's last resort
+            self._task = None
+            self.door.fault()
+            return
+        self._task = None
+        self.forward = forward
+        self._go(self.door.loop.time())
 
     def _begin(self, pool: Pool, replica: Replica, kind: Kind, now: float) -> None:
         exchange = self.door.exchange
@@ -451,6 +485,9 @@ class Errand:
         """Stop everything that is under way."""
         now = self.door.loop.time()
         self._leave_line()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
         for attempt in (self._second, self._first):
             if attempt is not None:
                 attempt.drop()
@@ -471,6 +508,9 @@ class Errand:
         if self._hedge is not None:
             self._hedge.cancel()
             self._hedge = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
 
     def _finish(self) -> None:
         self.over = True

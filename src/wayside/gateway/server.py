@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from wayside.fleet import Dice, Fleet, Replica
 from wayside.gateway.door import Door
 from wayside.gateway.ports import Runtime, Say, Telemetry, silence
+from wayside.runtime.prefill import Prefill
 from wayside.settings.model import LimitSettings, ListenSettings
 from wayside.vocab.outcome import Forward
 
@@ -27,8 +28,10 @@ class HttpServer:
         telemetry: Telemetry,
         limits: LimitSettings,
         dice: Dice,
+        prefill: Prefill | None = None,
     ) -> None:
         self.runtime, self.fleet, self.telemetry = runtime, fleet, telemetry
+        self.prefill = prefill
         self.limits, self.dice = limits, dice
         self.say: Say = getattr(telemetry, "log", silence)
         self.loop = asyncio.get_running_loop()
@@ -113,8 +116,9 @@ async def serve_http(
     reuse_port: bool = False,
     backlog: int = 1024,
     dice: Dice = random.random,
+    prefill: Prefill | None = None,
 ) -> HttpServer:
     """Listen, and serve until :meth:`HttpServer.drain`. ``reuse_port`` lets workers share it."""
-    server = HttpServer(runtime, fleet, telemetry, limits, dice)
+    server = HttpServer(runtime, fleet, telemetry, limits, dice, prefill)
     await server.listen(listen, reuse_port=reuse_port, backlog=backlog)
     return server

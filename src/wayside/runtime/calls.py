@@ -27,8 +27,10 @@ from wayside.flow.protocols import SERVERS, only_openai, upstream_path
 from wayside.net.h1 import LINE, Answer, ClosedBeforeAnswer, Connection, TooLarge
 from wayside.vocab.ask import Ask
 from wayside.vocab.calls import Complete, Completed, Lane, Tokens
+from wayside.vocab.endpoint import Need
 from wayside.vocab.errors import AskFailed, RequestError
 from wayside.vocab.headers import is_internal
+from wayside.vocab.outcome import Forward
 from wayside.vocab.usage import taken
 
 MAX_ANSWER: Final = 16 << 20
@@ -88,6 +90,23 @@ class Calls:
             raise
         finally:
             self._counts(question.model, outcome, tokens)
+
+    async def to(
+        self, pool: Pool, replica: Replica, forward: Forward, body: bytes, need: Need | None
+    ) -> Answer:
+        """One request to one server, as the client's would be but for its ``body``. Raises
+        :class:`AskFailed` and :class:`DialError`."""
+        pool.began(replica, need)
+        try:
+            fields = {name.lower(): value for name, value in forward.set_headers}
+            fields = {name: value for name, value in fields.items() if name not in _OURS}
+            head = _lines(forward.path, fields, len(body))
+            return await self._at(pool, replica, head(replica), body)
+        except DialError:
+            pool.failed(replica, asyncio.get_running_loop().time())
+            raise
+        finally:
+            pool.ended(replica, need)
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -299,7 +318,10 @@ def _head(
     fields = {**extra, **given}
     ours = served.set_headers(dict(question.headers))
     fields |= {name.lower(): value for name, value in ours}
-    fields = {name: value for name, value in fields.items() if name not in _OURS}
+    return _lines(path, {k: v for k, v in fields.items() if k not in _OURS}, length)
+
+
+def _lines(path: str, fields: dict[str, str], length: int) -> _Head:
     fields |= {"content-type": "application/json", "accept": "application/json"}
     fields |= {"accept-encoding": "identity", "content-length": str(length)}
     lines = "".join(f"{name}: {_UNSENDABLE.sub(' ', value)}\r\n" for name, value in fields.items())

@@ -22,6 +22,7 @@ from pydantic import (
 from wayside.settings.address import Address, parse_address
 from wayside.settings.base import Name, Settings
 from wayside.settings.calls import MultiCallSettings
+from wayside.settings.disaggregation import DisaggregationSettings
 from wayside.settings.fleet import (
     DiscoverSettings,
     FleetSettings,
@@ -353,6 +354,8 @@ class ModelSettings(ProviderSettings):
     """How many requests it takes at once, and how others wait."""
     picking: PickingSettings | None = None
     """Which of its servers takes a request; unset, the top level's `picking`."""
+    disaggregation: DisaggregationSettings | None = None
+    """Prompts read by some of its servers, answers written by others."""
     usage: Literal["end", "each", "asked"] = "end"
     """When its servers are asked how many tokens a stream took: at its end (`include_usage`, for
     clients that do not ask as well, who do not get it), with each event too (vLLM's

@@ -8,7 +8,17 @@ SELECTED_MODEL = "x-selected-model"
 DEBUG = "x-vsr-debug"
 
 INTERNAL_PREFIXES = ("x-vsr-", "x-wayside-")
-INTERNAL_NAMES = frozenset({SELECTED_MODEL, "x-gateway-destination-endpoint"})
+INTERNAL_NAMES = frozenset(
+    {
+        SELECTED_MODEL,
+        "x-gateway-destination-endpoint",
+        # Where a sidecar of llm-d's fetches from: in a client's hand, any address of ours.
+        "x-prefiller-host-port",
+        "x-prefiller-url",
+        "x-encoder-hosts-ports",
+        "x-data-parallel-host-port",
+    }
+)
 
 COMPRESSION_CONTROL = "x-vsr-compression-control"
 

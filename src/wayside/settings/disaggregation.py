@@ -1,0 +1,37 @@
+"""Prompts read by some servers, answers written by others."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat
+
+from wayside.settings.base import Settings
+from wayside.settings.picking import PickingSettings
+from wayside.vocab.roles import ROLE_LABEL
+
+
+class DisaggregationSettings(Settings):
+    """Some of a model's servers read prompts (prefill), others write the answers (decode).
+
+    Which does what is in the endpoints' labels: `decode` (or no label), `prefill`, `both`.
+
+    Example: ``{min_tokens: 512}``
+    """
+
+    label: str = ROLE_LABEL
+    """The label of `endpoints` that says so."""
+    min_tokens: Annotated[int, Field(ge=0)] = 0
+    """A prompt of which the decode server has all but fewer tokens cached is read there; what is
+    cached is what a `prefix_cache` scorer of `picking` knows. 0: every prompt is read apart."""
+    how: Literal["two_step", "header"] = "two_step"
+    """`two_step`: the router asks the prefill server for one token, then the decode server for
+    the rest, with the `kv_transfer_params` of the first. `header`: the decode server's own
+    sidecar does that; it is told where in `x-prefiller-host-port` (llm-d)."""
+    picking: PickingSettings | None = None
+    """Which of the prefill servers; unset, as the model's `picking` says."""
+    timeout_s: PositiveFloat = 60.0
+    """How long a prefill server may take."""
+    without: Literal["decode", "refuse"] = "decode"
+    """What becomes of a request when no prefill server takes it: the decode server reads the
+    prompt itself, or it is answered 503."""
