@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -34,8 +35,9 @@ the kind. ``unreachable``: no answer, or none of use; the copy is as it was."""
 Kept = TypeVar("Kept")
 Log = Callable[..., None]
 """Takes a constant phrase, ``level``, and fields, as :class:`wayside.telemetry.Log` does."""
-TRIES_AT_VERSION: Final = 3
-"""After so many failures in a row to go on from a version, it is not believed any more."""
+TRIES: Final = 3
+"""After so many watches in a row that broke without telling anything, everything is listed again:
+the version may be what the server stumbles over."""
 LONGEST_REST_S: Final = 120.0
 """No ``Retry-After`` is believed beyond that."""
 
@@ -101,7 +103,7 @@ class Reflector(Generic[Kept]):
         self._tries = 0
         self._absences = 0
         self._pause_s = self._refused_s = 0.0
-        self._watched_since = float("inf")
+        self._watched_since = inf
         self._cut: asyncio.Timeout | None = None
         self._bug = ""
 
@@ -128,7 +130,7 @@ class Reflector(Generic[Kept]):
 
     async def _turn(self) -> None:
         """List if that is due, watch until that ends, and wait if something was wrong."""
-        self._watched_since = float("inf")
+        self._watched_since = inf
         try:
             if self._version is None:
                 self._version = await self._list()
@@ -142,9 +144,11 @@ class Reflector(Generic[Kept]):
         except KubeError as error:
             rest = self._wait(error)
             self._tries += 1
-            if self._tries >= TRIES_AT_VERSION:
+            worn_out = self._tries >= TRIES
+            if worn_out:
                 self._version = None
-            self._say("unreachable", str(error))
+            if worn_out or self._watched_since == inf:  # else a watch was cut, as they are
+                self._say("unreachable", str(error))
         held = asyncio.get_running_loop().time() - self._watched_since
         if held >= self._pace.steady_s:
             self._pause_s = 0.0
@@ -187,7 +191,7 @@ class Reflector(Generic[Kept]):
         except Gone:  # changed too much between two pages: ask for everything at once
             version, found = await self._listed(0)
         self.lists += 1
-        self._absences = 0
+        self._absences = self._tries = 0
         for key in [key for key in self._store if key not in found]:
             self._put(key, None)
         for key, kept in found.items():
@@ -225,8 +229,8 @@ class Reflector(Generic[Kept]):
             self._say("synced", "")
             async for event in events:
                 self.events += 1
-                self._tries = 0
                 self._follow(event)
+                self._tries = 0
 
     def _follow(self, event: Event) -> None:
         key, kept, version = self._read(event.object, bookmark=event.type == "BOOKMARK")

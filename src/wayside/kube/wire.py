@@ -1,30 +1,27 @@
 """HTTP/1.1 to one API server: requests on connections that are kept, and answers without end.
 
-A watch has a connection of its own. Nothing is asked without a time limit; how long an answer may
-be silent is for TCP to say (see :func:`_keep_alive`), since a watch may have nothing to tell.
+A watch has a connection of its own (:mod:`wayside.kube.stream`). Nothing is asked without a time
+limit.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from contextlib import asynccontextmanager
+from typing import Final
 
 import httptools
 
 from wayside.kube.access import Access
 from wayside.kube.errors import Unreachable, refusal
+from wayside.kube.stream import MAX_LINE, Stream
 from wayside.net.h1 import Answer, ClosedBeforeAnswer, Connection, TooLarge
 from wayside.vocab.errors import ConfigError
 
 MAX_ANSWER: Final = 64 << 20
 """Bytes of one answer. A page of 500 pods has about 10 MB."""
-MAX_LINE: Final = 8 << 20
-"""Bytes of one event of a watch. An object has at most 1.5 MB in etcd."""
-CHUNK: Final = 256 << 10
 KEPT: Final = 8
 """Idle connections that are kept, for at most :data:`IDLE_S` seconds each; API servers close
 theirs after three minutes."""
@@ -87,7 +84,7 @@ class Wire:
         answer that the server ends is the end of the lines.
         """
         what = f"GET {target.partition('?')[0]} (watch)"
-        stream: _Stream | None = None
+        stream: Stream | None = None
         try:
             try:
                 async with asyncio.timeout(begin_s):
@@ -175,22 +172,10 @@ class Wire:
             self.close()
         return self._tls
 
-    async def _stream(self, target: str, token: str) -> _Stream:
+    async def _stream(self, target: str, token: str) -> Stream:
         server, tls = self.access.server, self._context()
         name = (self.access.server_name or server.host) if tls is not None else None
-        reader, writer = await asyncio.open_connection(
-            server.host, server.port, ssl=tls, server_hostname=name, limit=CHUNK
-        )
-        _keep_alive(writer.get_extra_info("socket"))
-        stream = _Stream(reader, writer)
-        try:
-            writer.write(self._head("GET", target, token, 0, ""))
-            await writer.drain()
-            await stream.begin()
-        except BaseException:
-            stream.close()
-            raise
-        return stream
+        return await Stream.open(server, tls, name, self._head("GET", target, token, 0, ""))
 
     def _head(self, method: str, target: str, token: str, length: int, content_type: str) -> bytes:
         server = self.access.server
@@ -220,96 +205,3 @@ def retry_after(headers: Mapping[str, str]) -> float:
     """Seconds of a ``Retry-After`` (RFC 9110, 10.2.3); API servers send no dates there."""
     text = headers.get("retry-after", "")
     return float(text[:6]) if text.isascii() and text.isdigit() else 0.0
-
-
-def _keep_alive(sock: Any) -> None:
-    """Let the kernel find out within half a minute that nobody is at the other end any more.
-
-    A watch can be silent for minutes, and a server that vanished says nothing either; client-go
-    sends HTTP/2 pings after 30 s for the same reason.
-    """
-    if sock is None:
-        return
-    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
-        if (option := getattr(socket, name, None)) is not None:
-            options.append((socket.IPPROTO_TCP, option, value))
-    for level, option, value in options:
-        with suppress(OSError):
-            sock.setsockopt(level, option, value)
-
-
-class _Stream:
-    """An answer whose body is read while it comes."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._parser = httptools.HttpResponseParser(self)
-        self._body = bytearray()
-        self._heads = 0
-        self._headed = self._done = False
-        self.status = 0
-        self.headers: dict[str, str] = {}
-
-    def close(self) -> None:
-        self._writer.transport.abort()
-
-    async def begin(self) -> None:
-        """Read until the head is there."""
-        while not self._headed:
-            await self._feed()
-
-    async def rest(self, most: int) -> bytearray:
-        while not self._done and len(self._body) <= most:
-            await self._feed()
-        return self._body
-
-    async def lines(self) -> AsyncIterator[bytes]:
-        searched = 0
-        while True:
-            end = self._body.find(b"\n", searched)
-            if end >= 0:
-                line = bytes(self._body[:end])
-                del self._body[: end + 1]
-                searched = 0
-                if line:
-                    yield line
-                continue
-            searched = len(self._body)
-            if searched > MAX_LINE:
-                raise TooLarge
-            if self._done:
-                return  # half a line is an event that did not arrive
-            await self._feed()
-
-    async def _feed(self) -> None:
-        data = await self._reader.read(CHUNK)
-        if not data:
-            if not self._headed:
-                raise ConnectionError("closed the connection without an answer")
-            if {"content-length", "transfer-encoding"} & set(self.headers):
-                raise ConnectionError("closed the connection in the middle of its answer")
-            self._done = True
-            return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError as error:
-            raise TooLarge from error
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._heads += len(name) + len(value)
-        if self._heads > CHUNK:
-            raise TooLarge
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
-        self._headed = self.status >= 200
-        if not self._headed:
-            self.headers.clear()
-
-    def on_body(self, data: bytes) -> None:
-        self._body += data
-
-    def on_message_complete(self) -> None:
-        self._done = self._headed
