@@ -177,6 +177,8 @@ class Policy:
     """Where answers of the Responses API are kept."""
     taught: tuple[tuple[str, Taught], ...] = ()
     """The trained selectors of its decisions, and where their settings stand."""
+    gone: frozenset[str] = frozenset()
+    """Names that were concrete under earlier settings, where clients are told to come back."""
 
 
 def answer(policy: Policy, request: Request, dice: float) -> Outcome | Flow[Outcome]:
@@ -206,7 +208,7 @@ def _placed(policy: Policy, request: Request, body: Body, dice: float) -> Outcom
     check_once(request.body, body.judged if policy.guard is not None else MODEL)
     served = policy.concrete.get(body.model)
     if served is None:
-        raise unknown_model(body.model)
+        raise unknown_model(body.model, policy.gone)
     if policy.guard is not None:
         return guarded(policy.guard, served, request, body, dice)
     return _pass_through(served, request, body)
@@ -625,8 +627,21 @@ NO_MODEL = Candidate("")
 NOWHERE = served(Target(name="", upstream_name=""), "", "")
 
 
-def unknown_model(name: str) -> RequestError:
-    """OpenAI's 404."""
+AWAY_S = 10
+"""When clients are told to ask again for a model that is away."""
+
+
+def unknown_model(name: str, gone: frozenset[str] = frozenset()) -> RequestError:
+    """OpenAI's 404; 503 for a model that was there and is likely to come back."""
+    if name in gone:
+        return RequestError(
+            f"The model `{name[:256]}` is temporarily unavailable. Please try again later.",
+            status=503,
+            kind="server_error",
+            code="model_unavailable",
+            param="model",
+            headers=(("retry-after", str(AWAY_S)),),
+        )
     return RequestError(
         f"The model `{name[:256]}` does not exist or you do not have access to it.",
         status=404,
