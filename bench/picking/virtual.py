@@ -205,13 +205,13 @@ def _texts(body: bytes) -> list[str]:
 
 async def _play(
     scenario: Scenario,
-    picking: PickingSettings,
+    chosen: Profile,
     seed: int,
     warm: float,
     seconds: float,
     scrape: float,
 ) -> dict[str, float]:
-    world = World(scenario, profile(picking), seed, scrape)
+    world = World(scenario, chosen, seed, scrape)
     talks = scenario.load(seed, warm, seconds)
     others = [
         asyncio.create_task(world.scrape()),
@@ -250,9 +250,14 @@ def play(
     seconds: float = 12.0,
     scrape: float = SCRAPE_S,
 ) -> dict[str, float]:
-    """Medians over ``seeds``. ``picking`` is as in the settings."""
-    settings = PickingSettings.model_validate(picking)
-    runs = [run(_play(scenario, settings, s, warm, seconds, scrape)) for s in seeds]
+    """Medians over ``seeds``. ``picking`` is as in the settings, or makes a profile."""
+
+    def build() -> Profile:
+        if callable(picking):
+            return picking()  # type: ignore[no-any-return]
+        return profile(PickingSettings.model_validate(picking))
+
+    runs = [run(_play(scenario, build(), s, warm, seconds, scrape)) for s in seeds]
     return {key: median(r[key] for r in runs) for key in runs[0]}
 
 
