@@ -106,6 +106,11 @@ class Pool:
         self._wake()
 
     @property
+    def in_rotation(self) -> tuple[Replica, ...]:
+        """Those that may be picked, as of the last look."""
+        return self._rotation or tuple([r for r in self.replicas if not r.out_until])
+
+    @property
     def everybody(self) -> tuple[Replica, ...]:
         """Also those that only read prompts."""
         if self.prefill is None:
@@ -175,7 +180,9 @@ class Pool:
     ) -> Replica | None:
         """A replica that is well, has room, and was not tried; ``None`` where there is none."""
         found = self.pick(now, dice, tried, need)
-        return None if found is None or found.out_until > now or _full(found) else found
+        if found is None or found.down or found.out_until > now or _full(found):
+            return None
+        return found
 
     def open_until(self, now: float) -> float:
         """When the first replica comes back, while all are left out; 0 while one is not."""
@@ -183,19 +190,20 @@ class Pool:
             self._review(now)
         if self._rotation or not self.replicas:
             return 0.0
-        return min(r.out_until for r in self.replicas)
+        return min([r.out_until for r in self.replicas if not r.down], default=0.0)
 
     def asked_for_peace(self, now: float) -> float:
         """How long all replicas are still to be left alone because they said so
         (``Retry-After``); 0 while one is not."""
-        if not self.open_until(now) or any(r.why != "retry_after" for r in self.replicas):
+        until = self.open_until(now)
+        if not until or any(r.why != "retry_after" for r in self.replicas if not r.down):
             return 0.0
-        return min(r.out_until for r in self.replicas) - now
+        return until - now
 
     def _review(self, now: float) -> None:
         """Work out who is in rotation, and when that can next change by time alone."""
         wanted = self._wanted()
-        inside = [r for r in wanted if r.out_until <= now]
+        inside = [r for r in wanted if r.out_until <= now and not r.down]
         for replica in inside:
             if replica.out_until:  # its pause is over; one request tries it
                 replica.out_until = 0.0
@@ -233,7 +241,10 @@ class Pool:
         left = [r for r in self.replicas if r not in tried and not r.asleep]
         return min(
             left,
-            key=lambda r: (_full(r), r.weight <= 0, r.out_until, r.failures, r.in_flight),
+            key=lambda r: (
+                *(_full(r), r.weight <= 0, len(r.down)),
+                *(r.out_until, r.failures, r.in_flight),
+            ),
             default=None,
         )
 
@@ -318,6 +329,18 @@ class Pool:
         """The replica was put to sleep, or woken."""
         replica.asleep = asleep
         self._review_at = 0.0
+
+    def down(self, replica: Replica, why: str, now: float) -> None:
+        """Somebody who looks after it says why it is to be left out until :meth:`well`."""
+        replica.down |= {why}
+        self._review_at = 0.0
+        self.look(now)
+
+    def well(self, replica: Replica, why: str, now: float) -> None:
+        """That is no reason any more."""
+        replica.down -= {why}
+        self._review_at = 0.0
+        self.look(now)
 
     def took(self, replica: Replica, seconds: float, now: float) -> None:
         """Report how long an answer took to begin."""

@@ -60,6 +60,7 @@ class Replica(Endpoint):
         "address",
         "asleep",
         "breaker",
+        "down",
         "errors",
         "failures",
         "head_s",
@@ -109,6 +110,8 @@ class Replica(Endpoint):
         self._answers = Window(self.breaker.window_s)
         self._errors = Window(self.breaker.window_s)
         self.on_trial = False
+        self.down: frozenset[str] = frozenset()
+        """Why it is left out by those who look after it: health, models."""
         self.asleep = False
         """Whether it was put to sleep: it takes no request until it is woken."""
         self.retired = False
