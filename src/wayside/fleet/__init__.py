@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 from wayside.fleet.dial import DialError, dial
@@ -51,6 +51,7 @@ class Fleet:
         """Whose requests go first; whoever has the settings sets it."""
         self.shortest_timeout_s = float("inf")
         self._contexts: dict[Hashable, ssl.SSLContext] = {}
+        self._found: dict[str, tuple[EndpointSettings, ...]] = {}
         self.replace(models, picking=picking)
 
     def replace(
@@ -70,25 +71,44 @@ class Fleet:
                 name: m if m.picking else m.model_copy(update={"picking": picking})
                 for name, m in models.items()
             }
+        found = {m: f for m, f in self._found.items() if m in models and models[m].discover}
         planned = [
-            (model, settings, _plan(model, settings, self._contexts, contexts))
+            (model, settings, _plan(model, settings, found, self._contexts, contexts))
             for model, settings in models.items()
         ]
         pools: dict[str, Pool] = {}
         for model, settings, replicas in planned:
-            kept = []
-            for fresh in replicas:
-                replica = old.pop((model, fresh.identity), None) or fresh
-                replica.name, replica.weight = fresh.name, fresh.weight
-                replica.timeouts, replica.breaker = fresh.timeouts, fresh.breaker
-                replica.max_in_flight, replica.labels = fresh.max_in_flight, fresh.labels
-                kept.append(replica)
+            kept = [_kept(old.pop((model, r.identity), None), r) for r in replicas]
             pools[model] = _pool(self.pools.get(model), kept, settings)
         for gone in old.values():
             gone.retire()
-        self.pools, self._contexts = pools, contexts
+        self.pools, self._contexts, self._found = pools, contexts, found
+        self._times()
+
+    def discovered(self, model: str, endpoints: Sequence[EndpointSettings]) -> None:
+        """``endpoints`` are those of a model that its ``discover`` tells of; as :meth:`replace`
+        for this model alone. Those that `endpoints` of the settings name as well count once."""
+        pool = self.pools.get(model)
+        if pool is None or pool.settings.discover is None:
+            return  # the settings have changed meanwhile
+        found = {**self._found, model: tuple(endpoints)}
+        contexts: dict[Hashable, ssl.SSLContext] = {}
+        replicas = _plan(model, pool.settings, found, self._contexts, contexts)
+        old = {replica.identity: replica for replica in pool.everybody}
+        kept = [_kept(old.pop(r.identity, None), r) for r in replicas]
+        self.pools[model] = _pool(pool, kept, pool.settings)
+        for gone in old.values():
+            gone.retire()
+        everybody = [r for each in self.pools.values() for r in each.everybody]
+        used = {r.secure.context for r in everybody if r.secure is not None}
+        contexts = {**self._contexts, **contexts}
+        self._contexts = {key: c for key, c in contexts.items() if c in used}
+        self._found = found
+        self._times()
+
+    def _times(self) -> None:
         self.shortest_timeout_s = min(
-            [_shortest(pool) for pool in pools.values()], default=float("inf")
+            [_shortest(pool) for pool in self.pools.values()], default=float("inf")
         )
 
     def close_idle(self, now: float) -> None:
@@ -128,6 +148,17 @@ def _pool(pool: Pool | None, replicas: list[Replica], settings: ModelSettings) -
     return pool
 
 
+def _kept(replica: Replica | None, fresh: Replica) -> Replica:
+    """The one that is there, with what the settings say of it by now."""
+    if replica is None:
+        return fresh
+    replica.name, replica.weight = fresh.name, fresh.weight
+    replica.timeouts, replica.breaker = fresh.timeouts, fresh.breaker
+    replica.max_in_flight, replica.labels = fresh.max_in_flight, fresh.labels
+    replica.gpu_metrics = fresh.gpu_metrics
+    return replica
+
+
 def _shortest(pool: Pool) -> float:
     """The shortest time that something of a model may take."""
     settings = pool.settings
@@ -141,14 +172,23 @@ def _shortest(pool: Pool) -> float:
 def _plan(
     model: str,
     settings: ModelSettings,
+    found: Mapping[str, Sequence[EndpointSettings]],
     known: Mapping[Hashable, ssl.SSLContext],
     used: dict[Hashable, ssl.SSLContext],
 ) -> list[Replica]:
     """Replicas as the settings describe them, not yet joined with the ones already there."""
     seen: dict[Hashable, int] = {}
     replicas = []
-    for endpoint in settings.endpoints:
-        key, secure = _secure(model, endpoint, settings.tls, known, used)
+    told = {endpoint.address for endpoint in settings.endpoints}
+    further = [e for e in found.get(model, ()) if e.address not in told]
+    tls = settings.tls
+    if settings.discover is not None and settings.discover.dns is not None and not tls.server_name:
+        named = tls.model_copy(update={"server_name": settings.discover.dns.name})
+    else:
+        named = tls
+    planned = [(e, tls) for e in settings.endpoints] + [(e, named) for e in further]
+    for endpoint, proof in planned:
+        key, secure = _secure(model, endpoint, proof, known, used)
         place = (str(endpoint.address), key)
         seen[place] = seen.get(place, 0) + 1  # the same URL twice is two replicas
         replicas.append(
@@ -160,6 +200,7 @@ def _plan(
                 breaker=settings.breaker,
                 max_in_flight=endpoint.max_in_flight,
                 labels=endpoint.labels,
+                gpu_metrics=endpoint.gpu_metrics,
                 secure=secure,
                 identity=(place, seen[place]),
             )

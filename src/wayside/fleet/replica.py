@@ -63,6 +63,7 @@ class Replica(Endpoint):
         "down",
         "errors",
         "failures",
+        "gpu_metrics",
         "head_s",
         "host_line",
         "identity",
@@ -91,8 +92,11 @@ class Replica(Endpoint):
         secure: Secure | None = None,
         identity: Hashable = None,
         labels: Mapping[str, str] = NO_LABELS,
+        gpu_metrics: str | None = None,
     ) -> None:
         super().__init__(name, address.netloc, weight=weight, labels=labels)
+        self.gpu_metrics = gpu_metrics
+        """The page of an exporter that tells of its GPUs, where it has its own."""
         self.address = address
         self.timeouts = timeouts or TimeoutSettings()
         self.secure, self.identity = secure, identity
