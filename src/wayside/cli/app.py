@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from wayside.cli.files import Loaded, read
+from wayside.cli.files import Loaded
+from wayside.cli.files import read as read_again
 from wayside.dialects import encode
 from wayside.engines import Engines
 from wayside.extproc import Replicas
@@ -30,14 +32,17 @@ from wayside.settings import RouterSettings
 from wayside.stores import Stores
 from wayside.stores.metrics import watch as watch_stores
 from wayside.telemetry import Log, Price, Telemetry
+from wayside.translate import production_stack
 from wayside.vocab.ask import Ask
 from wayside.vocab.errors import ConfigError, Problem, WaysideError
 from wayside.vocab.outcome import Record, Reply
 
 FLUSH_S = 0.2
+MAX_EVER = 10_000
+"""Models of earlier settings that are remembered."""
 _RETIRE_S = 120.0
 """How long an engine that a reload left out still answers requests that began before."""
-_FIXED = ("listen", "management", "limits", "log", "extproc", "envoy")
+_FIXED = ("listen", "management", "limits", "log", "extproc", "envoy", "batches")
 """Parts of the settings that are read at start only; a change there asks for a restart."""
 
 
@@ -61,9 +66,15 @@ class App:
         update: Mapping[str, object] | None = None,
         needs_endpoints: bool = True,
         log: Log | None = None,
+        read: Callable[[bytes], Loaded] | None = None,
     ) -> None:
-        """``update`` replaces parts of the settings: what the command line says wins."""
+        """``update`` replaces parts of the settings: what the command line says wins. ``read``
+        makes a configuration of the watched file's content, where that is not all of it."""
         self._env = os.environ if env is None else env
+        self._read = read or (lambda text: read_again(text, self.state.path, env=self._env))
+        self.loaded = loaded
+        """What is in force, as it was written."""
+        self._ever = dict.fromkeys(loaded.settings.models)
         self._needs_endpoints = needs_endpoints
         self._update = dict(update or {})
         self._in_file = loaded.settings
@@ -123,6 +134,16 @@ class App:
             **self.experience.answerers(),
         }
 
+    def health(self) -> dict[str, Any]:
+        """What production-stack's router tells of itself: its configuration, and why a newer one
+        is not in force."""
+        said: dict[str, Any] = {"status": "healthy"}
+        if self.loaded.format == production_stack.NAME:
+            said["dynamic_config"] = production_stack.shown(self.loaded.text)
+        if self.state.error:
+            said["dynamic_config_error"] = self.state.error
+        return said
+
     def ready(self) -> tuple[bool, str]:
         """Whether requests are taken; a sentence for people."""
         if self.draining:
@@ -135,7 +156,12 @@ class App:
 
     def watcher(self, interval_s: float = 1.0) -> Watcher[Prepared]:
         return Watcher(
-            Path(self.state.path), self.prepare, self.adopt, self.refuse, interval_s=interval_s
+            Path(self.state.path),
+            self.prepare,
+            self.adopt,
+            self.refuse,
+            interval_s=interval_s,
+            seen=self.loaded.text,
         )
 
     def apply(self, text: bytes) -> None:
@@ -144,7 +170,7 @@ class App:
 
     def prepare(self, text: bytes) -> Prepared:
         """Everything about a new configuration that takes time; changes nothing yet."""
-        loaded = read(text, self.state.path, env=self._env)
+        loaded = self._read(text)
         policy = compile_policy(
             loaded.settings,
             keys=self.keys.resolve,
@@ -163,6 +189,7 @@ class App:
         """Put it in force, at once."""
         loaded, policy, engines, stores = prepared
         text = loaded.text
+        policy = self._with_gone(loaded.settings, policy)
         self.fleet.replace(loaded.settings.models, picking=loaded.settings.picking)
         self.fleet.urgency = Urgencies(loaded.settings.urgency, loaded.settings.identity)
         self.runtime.replace(policy, self._answerers(engines, stores))
@@ -172,7 +199,9 @@ class App:
         self.engines, self.stores = engines, stores
         stores.open()
         self.telemetry.prices = prices(loaded.settings)
-        self.telemetry.watchers = self.experience.adopt(loaded.settings, policy)
+        watchers = self.experience.adopt(loaded.settings, policy)
+        self.telemetry.watchers = (*watchers, *self.telemetry.always)
+        self.loaded = loaded
         waiting = tuple(
             part
             for part in _FIXED
@@ -190,6 +219,14 @@ class App:
         )
         for tell in self.on_reload:
             tell()
+
+    def _with_gone(self, settings: RouterSettings, policy: Policy) -> Policy:
+        """``policy`` that knows models of earlier settings, where clients expect that."""
+        names = [name for name in (*settings.models, *policy.concrete) if name not in self._ever]
+        self._ever |= dict.fromkeys(names[: max(0, MAX_EVER - len(self._ever))])
+        if not settings.production_stack.enabled:
+            return policy
+        return replace(policy, gone=frozenset(self._ever).difference(policy.concrete))
 
     def refuse(self, error: ConfigError) -> None:
         self.state.refuse(error)

@@ -19,6 +19,7 @@ from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.workers import WORKER, Workers, front, reserve, run_folder, worker_command
 from wayside.gateway import serve_http
 from wayside.gateway.listener import QuietServer, serve_management
+from wayside.gateway.stack import Stack
 from wayside.runtime import compile_policy
 from wayside.settings import RouterSettings
 from wayside.telemetry import Log
@@ -186,6 +187,14 @@ class over_http:
             )
         except OSError as error:
             raise taken(where.address, where.port, "listen", error) from error
+        try:
+            self._stack = Stack(
+                self._server, app.runtime, app.telemetry, lambda: app.settings, app.health
+            )
+        except ConfigError:
+            await self._server.drain(0)
+            raise
+        app.on_reload.append(self._stack.follow)
         app.serving = True
         host = f"[{where.address}]" if ":" in where.address else where.address
         url = f"http://{host}:{self._server.port}"
@@ -197,6 +206,8 @@ class over_http:
         self._app.draining = True
         self._app.log("draining", seconds=self._app.settings.limits.drain_s)
         self._app.log.flush()
+        self._app.on_reload.remove(self._stack.follow)
+        await self._stack.stop()
         await self._server.drain(self._app.settings.limits.drain_s)
         self._app.fleet.close()
         self._app.calls.close()

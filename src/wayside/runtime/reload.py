@@ -68,11 +68,13 @@ class Watcher(Generic[T]):
         refused: Callable[[ConfigError], None],
         *,
         interval_s: float = 1.0,
+        seen: bytes | None = None,
     ) -> None:
+        """``seen`` is what was read of it before; unset, what stands there now."""
         self._path, self._prepare, self._adopt, self._refused = path, prepare, adopt, refused
         self._interval = interval_s
-        self._stamp = self._signature()
-        self._seen = self._content()
+        self._stamp = self._signature() if seen is None else ()
+        self._seen = self._content() if seen is None else seen
 
     async def run(self) -> None:
         while True:

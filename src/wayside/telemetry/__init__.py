@@ -130,6 +130,8 @@ class Telemetry:
         self.metrics = m = Metrics()
         self.now = time.monotonic
         self.watchers: tuple[Watcher, ...] = ()
+        self.always: tuple[Watcher, ...] = ()
+        """Those of them that no reload takes away."""
         self._prefix = "req_" + os.urandom(6).hex()
         self._count = itertools.count(1)
         self.in_flight = 0
