@@ -140,3 +140,43 @@ def test_nobody_answers_if_the_settings_say_so() -> None:
 def test_something_has_to_count() -> None:
     with pytest.raises(ValidationError, match="every weight is 0"):
         choose({"weights": dict.fromkeys(("quality", "latency", "cost", "load"), 0)})
+
+
+QUEUES = {
+    "small": seen(100, 10, servers=2, waiting=9.0, kv=0.9),
+    "middle": seen(200, 20, servers=1, waiting=3.0, kv=0.5),
+    "big": seen(500, 50, servers=4, waiting=0.0, kv=0.1),
+}
+ONLY = dict.fromkeys(("quality", "latency", "cost", "load"), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("weight", "scores"), [("queue", (0.0, 2 / 3, 1.0)), ("kv", (0.0, 0.5, 1.0))]
+)
+def test_what_servers_say_counts_where_it_has_a_weight(
+    weight: str, scores: tuple[float, ...]
+) -> None:
+    choice = choose({"weights": ONLY | {weight: 1.0}}, **QUEUES)
+    assert choice.scores == pytest.approx(scores) and choice.candidate.name == "big"
+
+
+@pytest.mark.parametrize(
+    ("limit", "left", "why"),
+    [
+        ({"max_queue": 2}, "big", "has 9 waiting"),
+        ({"max_kv": 0.6}, "middle", "has 90% of its KV cache in use"),
+        ({"min_servers": 2}, "small", "has 1 servers"),
+    ],
+)
+def test_limits_of_what_servers_say(limit: dict[str, float], left: str, why: str) -> None:
+    weights = ONLY | {"latency": 1.0}
+    choice = choose({"slo": limit, "weights": weights}, **QUEUES)
+    assert choice.candidate.name == left and why in choice.why
+
+
+def test_servers_are_asked_about_only_where_that_counts() -> None:
+    def reads(rule: object) -> tuple[str, ...]:
+        return MultiFactorSelector(MultiFactorRule.model_validate(rule)).reads
+
+    assert reads({}) == () and reads({"slo": {"max_queue": 1}}) == ("vitals",)
+    assert reads({"weights": {"kv": 1}}) == ("vitals",)

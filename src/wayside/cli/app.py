@@ -20,6 +20,7 @@ from wayside.engines import Engines
 from wayside.extproc import Replicas
 from wayside.fleet import Fleet, Urgencies
 from wayside.fleet.gauges import show
+from wayside.fleet.servers import servers_of
 from wayside.flow import Policy
 from wayside.gateway.management import Management
 from wayside.runtime import Answerer, Runtime, compile_policy
@@ -103,6 +104,7 @@ class App:
         self.prefill = Prefill(self.calls, random.Random().random, self._split())
         self.experience = Experience(lambda flow: self.runtime.after(flow))
         self.telemetry.watchers = self.experience.adopt(self.settings, policy)
+        self.experience.observed.servers = lambda model: servers_of(self.fleet.pools.get(model))
         self.runtime = Runtime(policy, self._answerers(self.engines, self.stores))
         self.runtime.fault = lambda why: self.log("left undone", level="error", why=why)
         self.state = ConfigState(path=loaded.path)

@@ -177,6 +177,8 @@ class Policy:
     """Where answers of the Responses API are kept."""
     taught: tuple[tuple[str, Taught], ...] = ()
     """The trained selectors of its decisions, and where their settings stand."""
+    asked_about: frozenset[str] = frozenset()
+    """The models whose servers' own words a decision goes by."""
     gone: frozenset[str] = frozenset()
     """Names that were concrete under earlier settings, where clients are told to come back."""
 

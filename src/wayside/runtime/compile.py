@@ -27,7 +27,7 @@ from wayside.flow.compose import Composer
 from wayside.flow.responses import Keeping
 from wayside.flow.sticky import Sticky
 from wayside.plugins import Plugin
-from wayside.runtime import fallbacks, staying
+from wayside.runtime import drafts, fallbacks, pickings, staying
 from wayside.runtime.composers import asks_models, composer_of, problems
 from wayside.runtime.engine_links import circles, leans_on, named, stores_named
 from wayside.runtime.fallbacks import backed, fallbacks_of
@@ -123,6 +123,8 @@ class _Compiler:
         header = settings.urgency.header
         self.removed = self.identity.removed + (() if header is None else (header,))
         self.problems += fallbacks.problems(settings)
+        self.problems.extend(pickings.problems(settings))
+        self.problems.extend(drafts.problems(settings.models))
         self.engine_rules: dict[str, tuple[str, Any]] = {}
         """Where each configured engine's settings stand, and those settings."""
         self.engine_tasks = self.engines()
@@ -131,6 +133,7 @@ class _Compiler:
         self.stores_used: set[str] = set()
         self.banks: list[Bank] = []
         self.taught: list[tuple[str, Taught]] = []
+        self.asked_about: set[str] = set()
         self.engine_links()
 
     def policy(self) -> Policy:
@@ -163,6 +166,7 @@ class _Compiler:
             stores=frozenset(self.stores_used),
             responses=keeping,
             taught=tuple(self.taught),
+            asked_about=frozenset(self.asked_about),
         )
 
     def keeping(self) -> Keeping:
@@ -290,12 +294,14 @@ class _Compiler:
     def concrete(self) -> dict[str, Served]:
         """Every name a client may ask for directly: models, aliases, adapters."""
         found: dict[str, Served] = {}
+        pairs = drafts.drafts(self.settings.models)
         for name, model in self.settings.models.items():
             where = f"models.{name}"
             target = self.target(name, model, where)
             upstream = target.upstream_name
             names = {name: upstream, **dict.fromkeys(model.aliases, upstream)}
             names |= {lora.name: lora.name for lora in model.loras}
+            names |= {draft: upstream for draft, to in pairs.items() if to == name}
             for asked, sent in names.items():
                 if asked in found:
                     other = found[asked].target.name
@@ -464,7 +470,8 @@ class _Compiler:
     ) -> Option | None:
         model = self.settings.models.get(candidate.model)
         if model is None:
-            fix = suggest(candidate.model, self.settings.models, "models")
+            fix = drafts.hint(candidate.model, self.settings.models)
+            fix = fix or suggest(candidate.model, self.settings.models, "models")
             self.wrong(f"no model {candidate.model!r}", where, fix)
             return None
         adapters = [lora.name for lora in model.loras]
@@ -573,6 +580,8 @@ class _Compiler:
                     Problem(p.what, f"{where}.select.{name}" + (p.where and f".{p.where}"), p.fix)
                     for p in error.problems
                 )
+        if "vitals" in getattr(selector, "reads", ()):
+            self.asked_about.update(c.model for c in d.models)
         self.banks.extend(getattr(selector, "banks", {}).values())
         if (taught := getattr(selector, "taught", None)) is not None:
             self.taught.append((f"{where}.select.{name}", taught))
@@ -690,9 +699,14 @@ class _Compiler:
             }
             items[name] = self.item(name, "wayside", "Chooses a model by meaning.", routing)
         if self.settings.list_models:
+            pairs = drafts.drafts(self.settings.models)
             for name, to in concrete.items():
+                if name in pairs:  # it is the target that answers
+                    continue
                 model = self.settings.models[to.target.name]
                 routing = {"resolution": "passthrough", "selectable": True, "recipe": ""}
+                if model.speculative is not None:
+                    routing["speculative"] = model.speculative.model_dump(exclude_none=True)
                 items[name] = self.item(
                     name, "upstream-endpoint", model.description, routing, model.context_window
                 )

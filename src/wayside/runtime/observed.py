@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from wayside.fleet.servers import Servers
 from wayside.telemetry import Exchange, Tokens
 from wayside.vocab.ask import Ask
 from wayside.vocab.observed import Observe, Seen
@@ -99,6 +100,8 @@ class Observed:
         self._clock = clock
         self._models: dict[str, Watched] = {}
         self._told: dict[Observe, tuple[float, tuple[Seen, ...]]] = {}
+        self.servers: Callable[[str], Servers | None] = lambda model: None
+        """What a model's servers say of themselves; whoever has the fleet sets it."""
 
     def answerers(self) -> Mapping[type[Ask[Any]], Callable[[Any], Any]]:
         return {Observe: self.answer}
@@ -169,6 +172,8 @@ class Observed:
 
     def answer(self, question: Observe) -> tuple[Seen, ...]:
         """At once; of this moment, or of a tenth of a second ago."""
+        if question.servers:
+            return self._with_servers(question)
         now = self._clock()
         held = self._told.get(question)
         if held is not None and now - held[0] < STALE_S:
@@ -195,6 +200,16 @@ class Observed:
         told = tuple(found)
         self._told[question] = (now, told)
         return told
+
+    def _with_servers(self, question: Observe) -> tuple[Seen, ...]:
+        told = self.answer(Observe(question.models, question.percentiles))
+        found = []
+        for name, seen in zip(question.models, told, strict=True):
+            said = self.servers(name)
+            if said is not None:
+                seen = replace(seen, servers=said.ready, waiting=said.waiting, kv=said.kv)
+            found.append(seen)
+        return tuple(found)
 
     def _live(self, question: Observe, told: tuple[Seen, ...]) -> tuple[Seen, ...]:
         """The same with what is in flight now."""

@@ -11,6 +11,7 @@ from wayside.catalog import catalog
 from wayside.selection import Candidate, Picked, told
 from wayside.settings import Settings
 from wayside.vocab.ask import Flow, ask
+from wayside.vocab.endpoint import Fact
 from wayside.vocab.errors import RequestError
 from wayside.vocab.observed import ModelFacts, Observe, Seen, delays
 from wayside.vocab.prompt import Prompt
@@ -28,10 +29,15 @@ class FactorWeights(Settings):
     """Of its price."""
     load: NonNegativeFloat = 0.25
     """Of the requests it has under way."""
+    queue: NonNegativeFloat = 0.0
+    """Of the requests that wait at the least busy of its servers, as those say themselves."""
+    kv: NonNegativeFloat = 0.0
+    """Of how full the emptiest KV cache of its servers is."""
 
     @model_validator(mode="after")
     def _some(self) -> FactorWeights:
-        if self.quality + self.latency + self.cost + self.load <= 0:
+        every = (self.quality, self.latency, self.cost, self.load, self.queue, self.kv)
+        if sum(every) <= 0:
             raise ValueError("every weight is 0, so nothing would decide; give one a weight")
         return self
 
@@ -47,16 +53,22 @@ class FactorLimits(Settings):
     """Price of a million tokens, half of them input and half output."""
     max_inflight: PositiveInt | None = None
     """Requests under way; a candidate with this many takes no more."""
+    max_queue: NonNegativeFloat | None = None
+    """Requests waiting at the least busy of its servers."""
+    max_kv: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the KV cache in use at the server that has most of it left."""
+    min_servers: PositiveInt | None = None
+    """Servers of it in rotation."""
 
 
 class MultiFactorRule(Settings):
     """Example: ``{weights: {quality: 0.5, cost: 0.5}, slo: {max_ttft_ms: 800}}``"""
 
     weights: FactorWeights = FactorWeights()
-    """`quality`, `latency`, `cost`, `load`: 0.25 each."""
+    """`quality`, `latency`, `cost`, `load`: 0.25 each; `queue`, `kv`: 0."""
     slo: FactorLimits = FactorLimits()
-    """`max_tpot_ms`, `max_ttft_ms`, `max_cost_per_1m`, `max_inflight`: whoever is over one is
-    left out."""
+    """`max_tpot_ms`, `max_ttft_ms`, `max_cost_per_1m`, `max_inflight`, `max_queue`, `max_kv`,
+    `min_servers`: whoever is over one is left out."""
     latency_percentile: Annotated[float, Field(gt=0, le=100)] = 50.0
     """At which latencies are compared and held against their limits."""
     on_no_candidates: Literal["cheapest", "first", "fail"] = "cheapest"
@@ -69,7 +81,8 @@ class MultiFactorSelector:
 
     Among the candidates that keep every limit of ``slo``:
 
-        score = w_q Q + w_l (1 - L) + w_c (1 - C) + w_load (1 - Load)
+        score = w_q Q + w_l (1 - L) + w_c (1 - C) + w_load (1 - Load) + w_queue (1 - Queue)
+                + w_kv (1 - KV)
 
     with each factor min-max normalised over them: 0 for the least, 1 for the greatest, 0.5 where
     all are equal. A candidate of which a factor is not known gets nothing for it. L is the mean of
@@ -84,6 +97,12 @@ class MultiFactorSelector:
     def __init__(self, rule: MultiFactorRule) -> None:
         self._rule = rule
         self._facts: dict[str, ModelFacts] = {}
+        weights, slo = rule.weights, rule.slo
+        limits = (slo.max_queue, slo.max_kv, slo.min_servers)
+        self._asks_servers = bool(weights.queue or weights.kv) or any(
+            limit is not None for limit in limits
+        )
+        self.reads: tuple[Fact, ...] = ("vitals",) if self._asks_servers else ()
 
     def meet(self, facts: tuple[ModelFacts, ...]) -> None:
         self._facts = {model.name: model for model in facts}
@@ -92,7 +111,9 @@ class MultiFactorSelector:
         self, prompt: Prompt, candidates: tuple[Candidate, ...], dice: float
     ) -> Flow[Picked]:
         models = tuple([c.model for c in candidates])
-        seen = yield from ask(Observe(models, (self._rule.latency_percentile,)))
+        seen = yield from ask(
+            Observe(models, (self._rule.latency_percentile,), self._asks_servers)
+        )
         facts = [self._facts.get(c.model) or ModelFacts(name=c.model) for c in candidates]
         over = [self._over(f, s) for f, s in zip(facts, seen, strict=True)]
         scores = self.scores(facts, seen, [not why for why in over])
@@ -118,7 +139,9 @@ class MultiFactorSelector:
         each = normal([_of(s.tpot_s) for s in seen])
         cost = normal([f.price for f in facts])
         load = normal([float(s.in_flight) for s in seen])
-        whole = w.quality + w.latency + w.cost + w.load
+        queue = normal([s.waiting for s in seen])
+        kv = normal([s.kv for s in seen])
+        whole = w.quality + w.latency + w.cost + w.load + w.queue + w.kv
         found: list[float | None] = []
         for i, ok in enumerate(within):
             if not ok:
@@ -128,6 +151,7 @@ class MultiFactorSelector:
             slow = sum(times) / len(times) if times else None
             score = w.quality * (quality[i] or 0.0)
             score += w.latency * _less(slow) + w.cost * _less(cost[i]) + w.load * _less(load[i])
+            score += w.queue * _less(queue[i]) + w.kv * _less(kv[i])
             found.append(score / whole)
         return tuple(found)
 
@@ -143,6 +167,16 @@ class MultiFactorSelector:
             return f"needs {tpot * 1e3:.0f} ms per token"
         if slo.max_cost_per_1m is not None and price is not None and price > slo.max_cost_per_1m:
             return f"costs {price:g} per million"
+        if slo.max_queue is not None and seen.waiting is not None and seen.waiting > slo.max_queue:
+            return f"has {seen.waiting:g} waiting"
+        if slo.max_kv is not None and seen.kv is not None and seen.kv > slo.max_kv:
+            return f"has {seen.kv:.0%} of its KV cache in use"
+        if (
+            slo.min_servers is not None
+            and seen.servers is not None
+            and seen.servers < slo.min_servers
+        ):
+            return f"has {seen.servers} servers"
         return ""
 
     def _none(

@@ -47,6 +47,7 @@ from wayside.settings.resilience import (
     UrgencySettings,
 )
 from wayside.settings.responses import ResponsesSettings
+from wayside.settings.speculative import SpeculativeSettings
 from wayside.settings.sticky import LearningSettings, StickySettings
 from wayside.vocab.headers import CREDENTIALS, header_name, header_value
 
@@ -354,6 +355,8 @@ class ModelSettings(ProviderSettings):
     """How many requests it takes at once, and how others wait."""
     picking: PickingSettings | None = None
     """Which of its servers takes a request; unset, the top level's `picking`."""
+    speculative: SpeculativeSettings | None = None
+    """That its servers decode speculatively, and with which draft."""
     disaggregation: DisaggregationSettings | None = None
     """Prompts read by some of its servers, answers written by others."""
     usage: Literal["end", "each", "asked"] = "end"

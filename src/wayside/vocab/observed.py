@@ -43,6 +43,10 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     percentile asked for, ``None`` while there are no samples. ``samples`` are the answers, good
     and bad, that the window holds. ``latency_s`` (of all answers) and ``cache_hit`` (share of the
     input that the model's server had cached, 0..1) are moving averages.
+
+    ``servers`` (in rotation), ``waiting`` (requests in the shortest of their queues) and ``kv``
+    (the least of their KV caches' use, 0..1) are told where the question asks for ``servers``;
+    the last two are ``None`` while no server has said.
     """
 
     in_flight: int = 0
@@ -53,13 +57,18 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     error_rate: float = 0.0
     latency_s: float | None = None
     cache_hit: float | None = None
+    servers: int | None = None
+    waiting: float | None = None
+    kv: float | None = None
 
 
 class Observe(msgspec.Struct, Ask[tuple[Seen, ...]], frozen=True):
-    """How are these models doing? In their order; ``percentiles`` in 0..100."""
+    """How are these models doing? In their order; ``percentiles`` in 0..100. ``servers``: also
+    what their servers say of themselves."""
 
     models: tuple[str, ...]
     percentiles: tuple[float, ...] = (50.0,)
+    servers: bool = False
 
 
 def delays(seen: Sequence[Seen], at: int = 0) -> list[float | None]:
