@@ -1,0 +1,195 @@
+"""Which conversation a request belongs to, as its client says, and where that was last answered.
+
+Identifiers are kept as 16-byte hashes: nothing of a header or a body outlives its request.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import msgspec
+from xxhash import xxh3_128_digest
+
+from wayside.vocab.endpoint import Endpoint, Need, Roster
+from wayside.vocab.errors import ConfigError, Problem
+
+Where = Literal["header", "cookie", "field", "token"]
+Source = dict[Where, str]
+"""One place to look: ``{header: x-session-id}``, ``{cookie: session}``, ``{field: user}`` of the
+body (dots lead into objects), or ``{token: x-session-token}``: a header that names the server
+itself, in base64, as our earlier answer told the client."""
+
+USUAL_SOURCES: tuple[Source, ...] = (
+    {"header": "x-session-id"},
+    {"header": "x-claude-code-session-id"},
+    {"header": "x-conversation-id"},
+    {"field": "session_params.session_id"},
+    {"field": "session_id"},
+)
+"""The usual header, those of agents, and what vllm-router reads of bodies (spec 6.1)."""
+
+Read = Callable[[Need], bytes | None]
+"""The key of a request's session, 16 bytes; ``None`` where it names none."""
+_LONGEST_TOKEN = 1024
+
+
+def reader(sources: Sequence[Source], where: str = "sources") -> Read:
+    """What finds the first of ``sources`` that a request has; tokens are not for it.
+
+    Raises :class:`ConfigError`.
+    """
+    problems = [
+        Problem(f"one place at a time, not {len(s)}", f"{where}[{i}]", "write {header: NAME}")
+        for i, s in enumerate(sources)
+        if len(s) != 1
+    ]
+    if problems:
+        raise ConfigError(problems)
+    steps: list[Callable[[Need], str | None]] = []
+    for source in sources:
+        ((kind, name),) = source.items()
+        if kind == "header":
+            steps.append(_header(name.lower()))
+        elif kind == "cookie":
+            steps.append(_cookie(name))
+        elif kind == "field":
+            steps.append(_field(name))
+
+    def read(need: Need) -> bytes | None:
+        for i, step in enumerate(steps):
+            said = step(need)
+            if said:
+                return xxh3_128_digest(f"{i} {said}".encode("utf-8", "surrogatepass"))
+        return None
+
+    return read
+
+
+def token_headers(sources: Sequence[Source]) -> tuple[str, ...]:
+    """The headers that carry tokens."""
+    return tuple(s["token"].lower() for s in sources if "token" in s)
+
+
+def token_of(endpoint: Endpoint) -> str:
+    """A server's name in base64, as llm-d's ``x-session-token`` has it (spec 3.4)."""
+    return base64.b64encode(endpoint.name.encode("utf-8", "surrogatepass")).decode("ascii")
+
+
+def by_token(token: str | None, roster: Roster) -> int | None:
+    """The position of the server that a token names; ``None`` where it names none of these."""
+    if not token or len(token) > _LONGEST_TOKEN:
+        return None
+    try:
+        name = base64.b64decode(token, validate=True).decode("utf-8", "surrogatepass")
+    except (binascii.Error, ValueError):
+        return None
+    names: dict[str, int] | None = roster.memo.get("names")
+    if names is None:
+        names = roster.memo["names"] = {e.name: i for i, e in enumerate(roster.endpoints)}
+    return names.get(name)
+
+
+class Sessions:
+    """The last ``most`` sessions and the servers that have them, for ``ttl_s`` after each use."""
+
+    __slots__ = ("_held", "_most", "_ttl_s")
+
+    def __init__(self, most: int, ttl_s: float) -> None:
+        self._most, self._ttl_s = most, ttl_s
+        self._held: OrderedDict[bytes, tuple[Endpoint, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def find(self, key: bytes, now: float) -> Endpoint | None:
+        found = self._held.get(key)
+        return found[0] if found is not None and found[1] > now else None
+
+    def keep(self, key: bytes, endpoint: Endpoint, now: float) -> None:
+        held = self._held
+        held[key] = (endpoint, now + self._ttl_s)
+        held.move_to_end(key)
+        while len(held) > self._most or next(iter(held.values()))[1] <= now:
+            held.popitem(last=False)
+
+    def forget(self, endpoint: Endpoint) -> None:
+        """Its sessions may go anywhere."""
+        for key in [k for k, (e, _) in self._held.items() if e is endpoint]:
+            del self._held[key]
+
+
+class Pins:
+    """What ``session_affinity`` and ``session_filter`` share: where a request's session is."""
+
+    __slots__ = ("_read", "_sessions", "_tokens")
+
+    def __init__(self, sources: Sequence[Source], most: int, ttl_s: float) -> None:
+        """Raises :class:`ConfigError`."""
+        self._read, self._tokens = reader(sources), token_headers(sources)
+        self._sessions = Sessions(most, ttl_s)
+
+    def position(self, need: Need, roster: Roster) -> int | None:
+        """Of the server that has the session, if it is there."""
+        for header in self._tokens:
+            position = by_token(need.headers.get(header), roster)
+            if position is not None:
+                return position
+        key = self._key(need)
+        server = None if key is None else self._sessions.find(key, need.now)
+        return None if server is None else roster.positions.get(server)
+
+    def chosen(self, need: Need, endpoint: Endpoint) -> None:
+        key = self._key(need)
+        if key is not None:
+            self._sessions.keep(key, endpoint, need.now)
+
+    def forget(self, endpoint: Endpoint) -> None:
+        self._sessions.forget(endpoint)
+
+    def says(self, need: Need, endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+        if not self._tokens:
+            return ()
+        return tuple([(header, token_of(endpoint)) for header in self._tokens])
+
+    def _key(self, need: Need) -> bytes | None:
+        memo = need.memo
+        if self not in memo:
+            memo[self] = self._read(need)
+        found: bytes | None = memo[self]
+        return found
+
+
+def _header(name: str) -> Callable[[Need], str | None]:
+    return lambda need: need.headers.get(name)
+
+
+def _cookie(name: str) -> Callable[[Need], str | None]:
+    def read(need: Need) -> str | None:
+        for pair in need.headers.get("cookie", "").split(";"):
+            key, _, value = pair.strip().partition("=")
+            if key == name:
+                return value.strip('"')
+        return None
+
+    return read
+
+
+def _field(path: str) -> Callable[[Need], str | None]:
+    first, *rest = path.split(".")
+    shape = msgspec.defstruct("Field", [("found", Any, None)], rename={"found": first})
+    decode = msgspec.json.Decoder(shape).decode
+
+    def read(need: Need) -> str | None:
+        try:
+            found = decode(need.body).found  # type: ignore[attr-defined]
+        except msgspec.MsgspecError:  # not JSON, or no object
+            return None
+        for name in rest:
+            found = found.get(name) if isinstance(found, dict) else None
+        return str(found) if isinstance(found, str | int) else None
+
+    return read
