@@ -44,9 +44,8 @@ class Refused(KubeError):
         retry_after_s: float = 0,
     ) -> None:
         said = message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + " ..."
-        super().__init__(
-            f"{what}: {code} {reason}: {said}" if said else f"{what}: {code} {reason}"
-        )
+        parts = (what, f"{code} {reason}".rstrip(), said)
+        super().__init__(": ".join(part for part in parts if part))
         self.code, self.reason, self.message = code, reason, said
         self.retry_after_s = retry_after_s
 
