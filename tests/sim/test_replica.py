@@ -84,7 +84,7 @@ async def test_a_stream_without_the_option_has_no_usage(http):
 async def test_the_first_token_and_those_after_it_take_their_time(http):
     slow = SimModel("small", ttft_s=0.1, itl_s=0.01, answer_tokens=12)
     async with serve_sim([slow]) as [sim]:
-        clock = sim.replica._clock
+        clock = sim.replica.clock
         began = clock()
         async with http.post(f"{sim.url}/v1/chat/completions", json=chat(stream=True)) as response:
             assert clock() - began < 0.09, "vLLM sends the head before the first token"

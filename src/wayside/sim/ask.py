@@ -47,6 +47,12 @@ class Ask:
     schema: Mapping[str, Any] | None = None
     """What a tool's arguments, or structured output, must fit."""
     json_object: bool = False
+    continues: bool = False
+    """The answer follows the prompt directly, as in a text completion; a chat begins a line."""
+    cache_salt: str | None = None
+    """Prompts with different salts share no cache (vLLM)."""
+    kv_transfer: Mapping[str, Any] | None = None
+    """vLLM's kv_transfer_params: who reads the prompt, and who answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,7 @@ def read_completion(body: Body) -> Ask:
         prompts=tuple(Prompt(text, text) for text in texts),
         limit=16 if limit is None else limit,
         echo=body.get("echo") is True,
+        continues=True,
         **_common(body),
     )
 
@@ -131,7 +138,21 @@ def _common(body: Body) -> dict[str, Any]:
         "stream": body.get("stream") is True,
         "include_usage": options.get("include_usage") is True,
         "usage_always": options.get("continuous_usage_stats") is True,
+        "cache_salt": _salt(body.get("cache_salt")),
+        "kv_transfer": _transfer(body.get("kv_transfer_params")),
     }
+
+
+def _salt(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise Refusal(400, "'cache_salt' must be text that is not empty", param="cache_salt")
+
+
+def _transfer(value: object) -> Mapping[str, Any] | None:
+    if value is None or isinstance(value, dict):
+        return value
+    raise Refusal(400, "'kv_transfer_params' must be an object", param="kv_transfer_params")
 
 
 def _model(body: Body) -> str:

@@ -1,4 +1,4 @@
-"""One model on one replica: running slots, a first-come queue, a KV cache, and its metrics.
+"""One model on one replica: running slots, a first-come queue, and what each answer takes.
 
 Nothing is computed token by token. A sequence knows when each of its tokens is due, so how far
 it has come, and how much cache it holds, is worked out whenever somebody asks.
@@ -7,15 +7,17 @@ it has come, and how much cache it holds, is worked out whenever somebody asks.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from .metrics import PER_TOKEN_S, REQUEST_S, TOKENS, TTFT_S, Histogram, Labels, Sample
-from .prefix import PrefixCache
+from .adapters import Adapters
+from .engine_metrics import EngineMetrics
+from .kv import Held, KvCache, Text, Watcher
+from .metrics import Labels, Sample
+from .offers import Offers
 from .refusal import Refusal
 from .settings import SimModel
-
-ENDINGS = ("stop", "length", "abort")
+from .tokens import cut_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,11 @@ class Work:
     completion_tokens: int
     steps: int
     slow: float = 1.0
+    answer: str = ""
+    """What is made, as it follows `glue` and the prompt if a conversation goes on."""
+    glue: str = ""
+    adapter: str | None = None
+    cache_salt: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,11 +41,14 @@ class Sequence:
     """A request in a running slot. Times are the engine's clock, in seconds."""
 
     work: Work
+    held: Held
     arrived: float
     started: float
     first_at: float
     itl_s: float
     cached_tokens: int
+    fetched: bool
+    """Whether the prompt's cache came from another server."""
 
     def due(self, step: int) -> float:
         """When step 0, 1, ... is ready."""
@@ -59,8 +69,22 @@ class Sequence:
         return self.work.completion_tokens * min(steps, self.work.steps) // self.work.steps
 
 
+@dataclass(slots=True, eq=False)
+class _Place:
+    """A place in the queue; `held` once it is the owner's turn."""
+
+    work: Work
+    prompt: Text
+    names: tuple[int, ...]
+    turn: asyncio.Future[None] | None = None
+    held: Held | None = None
+
+
 class Engine:
-    """Admits work, at most `max_running` at a time, and accounts for it."""
+    """Admits work, at most `max_running` at a time and as the KV cache has room; accounts for it.
+
+    The cache's room for a whole answer is kept from its start, so nothing is ever preempted.
+    """
 
     def __init__(
         self,
@@ -69,22 +93,21 @@ class Engine:
         clock: Callable[[], float],
         dice: random.Random,
         changed: Callable[[], None],
+        watcher: Watcher | None = None,
     ) -> None:
         self.model = model
+        self.adapters = Adapters(model.loras, model.lora_slots, model.lora_load_s)
+        self.kv = KvCache(model.kv_blocks, model.block_size, watcher)
+        self.offers = Offers(self._take_back, hold_s=model.kv_offer_s)
+        self.pace = 1.0
+        """Everything that starts from here on takes that many times as long."""
         self._clock = clock
         self._dice = dice
         self._changed = changed
         self._running: set[Sequence] = set()
         self._reserved = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._prefixes = PrefixCache(model.kv_blocks, model.block_size)
-        self._prompt_tokens = self._generated = self._queried = self._hit = 0
-        self._ended = dict.fromkeys(ENDINGS, 0)
-        self._ttft, self._per_token = Histogram(TTFT_S), Histogram(PER_TOKEN_S)
-        self._e2e, self._queued = Histogram(REQUEST_S), Histogram(REQUEST_S)
-        self._prefill, self._decode = Histogram(REQUEST_S), Histogram(REQUEST_S)
-        self._inference = Histogram(REQUEST_S)
-        self._prompt_sizes, self._answer_sizes = Histogram(TOKENS), Histogram(TOKENS)
+        self._waiting: deque[_Place] = deque()
+        self._metrics = EngineMetrics()
 
     @property
     def running(self) -> int:
@@ -97,177 +120,182 @@ class Engine:
         return len(self._waiting)
 
     @property
-    def busy(self) -> bool:
-        """Whether work that comes in this moment would wait."""
-        return self.running >= self.model.max_running or bool(self._waiting)
+    def hit_rate(self) -> float:
+        """Share of all prompt tokens that were found in the cache, 0..1."""
+        return self._metrics.hit_rate
 
-    @property
-    def full(self) -> bool:
-        """Whether work that comes in this moment would be turned away."""
-        limit = self.model.max_waiting
-        return self.busy and limit is not None and len(self._waiting) >= limit
+    async def enter(
+        self,
+        work: Work,
+        *,
+        waits: Callable[[], None] = lambda: None,
+        fetch: Callable[[], Awaitable[bool]] | None = None,
+    ) -> Sequence:
+        """Wait for a slot and take it; `leave` gives it back. 503 when the queue is full.
 
-    async def enter(self, work: Work) -> Sequence:
-        """Wait for a slot and take it; `leave` gives it back. 503 when the queue is full."""
+        `waits` is called if there is a wait. `fetch` gets the prompt's cache from elsewhere, once
+        there is a slot, and says whether it did; then nothing of the prompt is computed here.
+        """
         arrived = self._clock()
-        if self.busy:
-            await self._wait()
+        prompt = Text(work.prompt, (work.adapter, work.cache_salt))
+        place = _Place(work, prompt, self.kv.names(prompt))
+        held = await self._turn(place, waits)
         started = self._clock()
-        cached = min(self._prefixes.take(work.prompt), max(work.prompt_tokens - 1, 0))
-        pace = self._pace() * work.slow
-        prefill_s = self.model.prefill_s_per_token * (work.prompt_tokens - cached)
+        try:
+            fetched = fetch is not None and await fetch()
+        except BaseException:
+            self._give_up(place)
+            raise
+        model, pace = self.model, self._pace() * work.slow
+        # The last token of a prompt is always computed: its output is the first of the answer.
+        found = min(held.found, max(work.prompt_tokens - 1, 0) // model.block_size)
+        cached = found * model.block_size
+        missing = work.prompt_tokens - cached
+        if fetched:
+            cost_s = model.itl_s + model.kv_transfer_s_per_token * missing
+        else:
+            cost_s = model.ttft_s + model.prefill_s_per_token * missing
+        now = self._clock()
         sequence = Sequence(
             work=work,
+            held=held,
             arrived=arrived,
             started=started,
-            first_at=started + (self.model.ttft_s + prefill_s) * pace,
-            itl_s=self.model.itl_s * pace,
+            first_at=self.adapters.ready_at(work.adapter, now) + cost_s * pace,
+            itl_s=model.itl_s * pace,
             cached_tokens=cached,
+            fetched=fetched,
         )
+        self._reserved -= 1
         self._running.add(sequence)
-        self._prompt_tokens += work.prompt_tokens
-        self._queried += work.prompt_tokens
-        self._hit += cached
+        self._metrics.entered(work.prompt_tokens, cached)
         self._changed()
         return sequence
 
-    def leave(self, sequence: Sequence, ending: str) -> int:
-        """Free the slot; `ending` is one of ENDINGS. Says how many tokens were generated."""
-        now = self._clock()
+    def leave(self, sequence: Sequence, ending: str, *, offered: bool = False) -> int:
+        """Free the slot; `ending` is one of ENDINGS. Says how many tokens were generated.
+
+        When it was `offered`, its blocks stay held: they are among the `offers`.
+        """
+        now, work = self._clock(), sequence.work
         self._running.discard(sequence)
-        whole = ending != "abort"
-        made = sequence.work.completion_tokens if whole else sequence.made_by(now)
-        self._generated += made
-        self._ended[ending] += 1
-        self._observe(sequence, now, made)
+        self.adapters.stop(work.adapter)
+        made = sequence.made_by(now) if ending == "abort" else work.completion_tokens
+        if not offered:
+            answer = cut_tokens(work.answer, made)
+            self.kv.release(sequence.held, work.glue + answer if answer else "")
+        self._metrics.left(sequence, ending, now, made)
         self._wake()
         self._changed()
         return made
 
-    def kv_usage(self) -> float:
-        """Share of the cache's blocks that running sequences hold, 0..1."""
-        now, size = self._clock(), self.model.block_size
-        blocks = sum(-(-(s.work.prompt_tokens + s.made_by(now)) // size) for s in self._running)
-        return min(blocks / self.model.kv_blocks, 1.0)
+    def restart(self) -> None:
+        """Forget all that a process which ends forgets; nothing must be running."""
+        self.offers.clear()
+        self.kv.clear()
+        self.adapters.restart()
 
-    def samples(self, labels: Labels) -> dict[str, list[Sample]]:
-        """Samples of every family in `FAMILIES`, by its name."""
+    def kv_usage(self) -> float:
+        """Share of the cache's blocks that are held: by what runs, and for others to fetch. 0..1.
+
+        Of the room kept for an answer only what is filled by now counts.
+        """
         now = self._clock()
+        unnamed = sum(
+            max(self.kv.blocks(s.work.prompt_tokens + s.made_by(now)) - len(s.held.keys), 0)
+            for s in self._running
+        )
+        blocks = self.kv.named_in_use + unnamed + self.offers.spare_blocks
+        return min(blocks / self.kv.capacity, 1.0)
+
+    def samples(self, labels: Labels, today: float) -> dict[str, list[Sample]]:
+        """Samples of every family in `FAMILIES`, by its name; `today` is the Unix time."""
+        now = self._clock()
+        gauges = {
+            "vllm:num_requests_running": float(self.running),
+            "vllm:num_requests_waiting": float(self.waiting),
+            "vllm:kv_cache_usage_perc": self.kv_usage(),
+        }
         live = sum(sequence.made_by(now) for sequence in self._running)
-        usage = self.kv_usage()
-        plain = {
-            "vllm:num_requests_running": self.running,
-            "vllm:num_requests_waiting": self.waiting,
-            "vllm:kv_cache_usage_perc": usage,
-            "vllm:gpu_cache_usage_perc": usage,
-            "vllm:prefix_cache_queries_total": self._queried,
-            "vllm:prefix_cache_hits_total": self._hit,
-            "vllm:num_preemptions_total": 0,
-            "vllm:prompt_tokens_total": self._prompt_tokens,
-            "vllm:generation_tokens_total": self._generated + live,
-        }
-        histograms = {
-            "vllm:time_to_first_token_seconds": self._ttft,
-            "vllm:time_per_output_token_seconds": self._per_token,
-            "vllm:inter_token_latency_seconds": self._per_token,
-            "vllm:e2e_request_latency_seconds": self._e2e,
-            "vllm:request_queue_time_seconds": self._queued,
-            "vllm:request_prefill_time_seconds": self._prefill,
-            "vllm:request_decode_time_seconds": self._decode,
-            "vllm:request_inference_time_seconds": self._inference,
-            "vllm:request_prompt_tokens": self._prompt_sizes,
-            "vllm:request_generation_tokens": self._answer_sizes,
-        }
-        out: dict[str, list[Sample]] = {k: [("", labels, v)] for k, v in plain.items()}
-        out |= {name: histogram.samples(labels) for name, histogram in histograms.items()}
-        out["vllm:request_success_total"] = [
-            ("", {**labels, "finished_reason": ending}, count)
-            for ending, count in self._ended.items()
-        ]
-        out["vllm:cache_config_info"] = [("", {**self._cache_labels(), **labels}, 1.0)]
+        out = self._metrics.samples(labels, gauges, live, self.model)
+        out["vllm:lora_requests_info"] = self.adapters.samples(today)
         return out
 
-    def _cache_labels(self) -> dict[str, str]:
-        return {
-            "block_size": str(self.model.block_size),
-            "cache_dtype": "auto",
-            "enable_prefix_caching": "True",
-            "gpu_memory_utilization": "0.9",
-            "num_gpu_blocks": str(self.model.kv_blocks),
-            "num_cpu_blocks": "None",
-        }
-
-    async def _wait(self) -> None:
-        if self.full:
-            raise Refusal(503, "The queue is full; try again later.", retry_after_s=1)
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        self._changed()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
-                self._waiting.remove(turn)
-            else:  # a slot was handed over in the very moment the client left
-                self._reserved -= 1
-            self._wake()
-            self._ended["abort"] += 1
+    async def _turn(self, place: _Place, waits: Callable[[], None]) -> Held:
+        """Queue up, and wait until `_wake` gives this place its blocks and a slot."""
+        self._waiting.append(place)
+        self.adapters.wait(place.work.adapter, 1)
+        self._wake()
+        if place.held is None:
+            limit = self.model.max_waiting
+            if limit is not None and len(self._waiting) > limit:
+                self._drop(place)
+                raise Refusal(503, "The queue is full; try again later.", retry_after_s=1)
+            place.turn = asyncio.get_running_loop().create_future()
             self._changed()
-            raise
-        self._reserved -= 1
+            try:
+                waits()
+                await place.turn
+            except BaseException:
+                self._give_up(place)
+                raise
+        assert place.held is not None
+        return place.held
+
+    def _give_up(self, place: _Place) -> None:
+        """The client left before its sequence began: in the queue, or with a slot handed over."""
+        if place.held is None:
+            self._drop(place)
+        else:
+            self.kv.release(place.held)
+            self.adapters.stop(place.work.adapter)
+            self._reserved -= 1
+        self._metrics.gave_up()
+        self._wake()
+        self._changed()
+
+    def _drop(self, place: _Place) -> None:
+        self._waiting.remove(place)
+        self.adapters.wait(place.work.adapter, -1)
 
     def _wake(self) -> None:
+        """Admit from the front of the queue while there is room, passing over those whose
+        adapter may not run now; that is the order in which vLLM does it."""
+        passed: list[_Place] = []
         while self._waiting and self.running < self.model.max_running:
-            turn = self._waiting[0]
-            if turn.cancelled():  # its owner is about to leave the queue, and wakes the next
-                break
-            self._waiting.popleft()
-            turn.set_result(None)
+            place = self._waiting.popleft()
+            work = place.work
+            held = None
+            left = place.turn is not None and place.turn.cancelled()  # its owner will drop it
+            if not left and self.adapters.admits(work.adapter):
+                tokens = work.prompt_tokens + work.completion_tokens
+                held = self.kv.hold(place.prompt, place.names, tokens)
+                if held is None:
+                    passed.append(place)
+                    break
+            if held is None:
+                passed.append(place)
+                continue
+            place.held = held
             self._reserved += 1
+            self.adapters.wait(work.adapter, -1)
+            self.adapters.start(work.adapter, self._clock())
+            if place.turn is not None:
+                place.turn.set_result(None)
+        self._waiting.extendleft(reversed(passed))
+
+    def _take_back(self, held: Held) -> None:
+        """Blocks that were on offer are fetched, or nobody came for them."""
+        self.kv.release(held)
+        self._wake()
+        self._changed()
 
     def _pace(self) -> float:
         model = self.model
-        pace = 1.0
+        pace = self.pace
         if model.slowdown_at_full > 1 and model.max_running > 1:
-            pace += (model.slowdown_at_full - 1) * len(self._running) / (model.max_running - 1)
+            share = len(self._running) / (model.max_running - 1)
+            pace *= 1 + (model.slowdown_at_full - 1) * share
         if model.jitter:
             pace *= self._dice.uniform(1 - model.jitter, 1 + model.jitter)
         return pace
-
-    def _observe(self, sequence: Sequence, now: float, made: int) -> None:
-        self._e2e.observe(now - sequence.arrived)
-        self._queued.observe(sequence.started - sequence.arrived)
-        self._inference.observe(now - sequence.started)
-        self._prompt_sizes.observe(sequence.work.prompt_tokens)
-        self._answer_sizes.observe(made)
-        if now >= sequence.first_at:
-            self._ttft.observe(sequence.first_at - sequence.arrived)
-            self._prefill.observe(sequence.first_at - sequence.started)
-            self._decode.observe(now - sequence.first_at)
-        if made > 1:
-            self._per_token.observe(sequence.itl_s, made - 1)
-
-
-FAMILIES: dict[str, tuple[str, str]] = {
-    "vllm:num_requests_running": ("gauge", "Number of requests in model execution batches."),
-    "vllm:num_requests_waiting": ("gauge", "Number of requests waiting to be processed."),
-    "vllm:kv_cache_usage_perc": ("gauge", "KV-cache usage. 1 means 100 percent usage."),
-    "vllm:gpu_cache_usage_perc": ("gauge", "The older name of vllm:kv_cache_usage_perc."),
-    "vllm:prefix_cache_queries_total": ("counter", "Prompt tokens looked up in the cache."),
-    "vllm:prefix_cache_hits_total": ("counter", "Prompt tokens found in the cache."),
-    "vllm:num_preemptions_total": ("counter", "Preemptions; the simulator never preempts."),
-    "vllm:prompt_tokens_total": ("counter", "Number of prefill tokens processed."),
-    "vllm:generation_tokens_total": ("counter", "Number of generation tokens processed."),
-    "vllm:request_success_total": ("counter", "Count of requests by how they ended."),
-    "vllm:time_to_first_token_seconds": ("histogram", "Time to first token in seconds."),
-    "vllm:time_per_output_token_seconds": ("histogram", "Time per output token in seconds."),
-    "vllm:inter_token_latency_seconds": ("histogram", "Inter-token latency in seconds."),
-    "vllm:e2e_request_latency_seconds": ("histogram", "End to end latency in seconds."),
-    "vllm:request_queue_time_seconds": ("histogram", "Time in the WAITING phase."),
-    "vllm:request_prefill_time_seconds": ("histogram", "Time in the PREFILL phase."),
-    "vllm:request_decode_time_seconds": ("histogram", "Time in the DECODE phase."),
-    "vllm:request_inference_time_seconds": ("histogram", "Time in the RUNNING phase."),
-    "vllm:request_prompt_tokens": ("histogram", "Prompt tokens per request."),
-    "vllm:request_generation_tokens": ("histogram", "Generated tokens per request."),
-    "vllm:cache_config_info": ("gauge", "Information of the LLMEngine CacheConfig"),
-}

@@ -9,9 +9,11 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
+from .kv_events import Publisher
 from .recording import Recorded, Stats, Took
 from .replica import Replica
 from .settings import FaultRates, SimModel, SimServer, SimSettings
+from .transfers import TransferTally
 from .wire import Connection, Limits
 
 _BACKLOG = 1024
@@ -23,12 +25,20 @@ class Sim:
     def __init__(self, settings: SimServer) -> None:
         self.settings = settings
         self.port = settings.port
+        self.kv_events = (
+            Publisher(settings.kv_events, today=time.time) if settings.kv_events else None
+        )
+        """What tells of the KV cache, if anything does: its `endpoint` and `subscribers`."""
         self.replica = Replica(
             settings,
             clock=time.monotonic,  # uvloop's own clock only ticks in whole milliseconds
             today=time.time,
             dice=random.Random(settings.faults.seed),
+            publisher=self.kv_events,
+            crash=self._crash,
         )
+        self._crashing: asyncio.Task[None] | None = None
+        self._been_up = False
         self._limits = Limits(
             settings.max_head_bytes, settings.max_body_bytes, settings.keep_alive_s
         )
@@ -84,6 +94,28 @@ class Sim:
     def healthy(self, healthy: bool) -> None:
         self.replica.healthy = healthy
 
+    @property
+    def pace(self) -> float:
+        """How many times as long every answer takes that starts from here on; set it."""
+        return self.replica.pace
+
+    @pace.setter
+    def pace(self, factor: float) -> None:
+        self.replica.pace = factor
+
+    @property
+    def transfers(self) -> TransferTally:
+        """How often a prompt was read for another server, or fetched from one."""
+        return self.replica.transfers.tally
+
+    def hang(self) -> None:
+        """Be silent on every connection, probes and running answers included."""
+        self.replica.life.hang()
+
+    def revive(self) -> None:
+        """End `hang`; who waited is answered."""
+        self.replica.life.revive()
+
     def clear(self) -> None:
         """Forget the recorded requests and what they took; the counters stay."""
         self.replica.recording.clear()
@@ -94,9 +126,21 @@ class Sim:
         return await self.replica.until(true, timeout_s)
 
     async def up(self) -> None:
-        """Listen; after `down`, at the same address."""
+        """Listen. After `down` it is at the same address again, and its caches are empty."""
         if self._server is not None:
             return
+        if self._been_up:
+            self.replica.restart()
+        await self._listen()
+        self._been_up = True
+        if self.kv_events is not None:
+            try:
+                self.kv_events.open(self.replica.topics)
+            except OSError:
+                await self.down()
+                raise
+
+    async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         if self.settings.unix is not None:
             _remove_socket(self.settings.unix)
@@ -107,7 +151,7 @@ class Sim:
         self._server = await loop.create_server(
             self._connect, self.settings.host, self.port, ssl=self._tls, backlog=_BACKLOG
         )
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = self.replica.port = self._server.sockets[0].getsockname()[1]
 
     async def down(self) -> None:
         """Stop listening and drop every connection, as a crash would."""
@@ -115,6 +159,8 @@ class Sim:
             return
         server, self._server = self._server, None
         server.close()
+        if self.kv_events is not None:
+            self.kv_events.close()
         while self._connections:
             for connection in tuple(self._connections):
                 connection.abort()
@@ -122,6 +168,21 @@ class Sim:
         await server.wait_closed()
         if self.settings.unix is not None:
             _remove_socket(self.settings.unix)
+
+    async def close(self) -> None:
+        """Go down for good, whatever `crash` had in mind."""
+        if self._crashing is not None:
+            self._crashing.cancel()
+        await self.down()
+
+    def _crash(self, for_s: float | None) -> None:
+        async def crash() -> None:
+            await self.down()
+            if for_s is not None:
+                await asyncio.sleep(for_s)
+                await self.up()
+
+        self._crashing = asyncio.ensure_future(crash())
 
     def _connect(self) -> Connection:
         self.replica.connected()
@@ -131,6 +192,7 @@ class Sim:
             open_connections=self._connections,
             on_cancel=self.replica.cancelled,
             sni_of=self._name_of,
+            always=self.replica.identity,
         )
 
     def _context(self) -> ssl.SSLContext | None:
@@ -162,7 +224,7 @@ async def serve_sim(servers: Iterable[SimServer | SimModel | str]) -> AsyncItera
         yield sims
     finally:
         for sim in sims:
-            await sim.down()
+            await sim.close()
 
 
 async def run(

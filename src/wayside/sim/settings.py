@@ -104,6 +104,21 @@ class SimModel:
     """Numbers in an embedding, unless the request says otherwise."""
     version: str | None = None
     """The dated name a provider echoes; None looks it up, or makes one up."""
+    loras: tuple[str, ...] = ()
+    """LoRA adapters there are from the start; each is asked for by its name."""
+    max_loras: Some | None = None
+    """Different adapters that run at once. None: one if there are `loras`, else no LoRA at all."""
+    lora_load_s: Seconds = 0.0
+    """Added to the first token of the request that brings an adapter to the GPU."""
+    kv_transfer_s_per_token: Seconds = 0.0
+    """Each prompt token whose cache another server computed costs this instead of a prefill."""
+    kv_offer_s: Seconds = 480.0
+    """How long a prompt read for another server is kept for it (vLLM's default)."""
+
+    @property
+    def lora_slots(self) -> int:
+        """Different adapters that run at once; 0 without LoRA."""
+        return self.max_loras or (1 if self.loras else 0)
 
 
 @dataclass(frozen=True, slots=True, config=_strict)
@@ -115,6 +130,24 @@ class TlsFiles:
 
 
 @dataclass(frozen=True, slots=True, config=_strict)
+class KvEvents:
+    """Tell over ZeroMQ what the KV cache holds, as vLLM does with --kv-events-config."""
+
+    endpoint: Annotated[str, Field(pattern=r"^(tcp|ipc|inproc)://.+")]
+    """Where, in ZeroMQ's words: `tcp://*:5557`. Port `*` takes any free one."""
+    bind: bool = True
+    """False connects to a subscriber that listens there."""
+    topic: str | None = None
+    """None is `kv@<pod_ip>:<port>@<model>`."""
+    hash_seed: str | None = "42"
+    """What PYTHONHASHSEED would be. With None nobody else can compute the hashes."""
+    rank: Count = 0
+    """The data-parallel rank that is told."""
+    most_unsent: Some = 100_000
+    """Messages kept for a slow subscriber; more are dropped (vLLM's `hwm`)."""
+
+
+@dataclass(frozen=True, slots=True, config=_strict)
 class SimServer:
     """One listening address: a vLLM replica (usually one model) or a provider (many models)."""
 
@@ -122,6 +155,22 @@ class SimServer:
     replica: Count = 0
     provider: Literal["openai"] | None = None
     """None behaves like vLLM."""
+    pod: str | None = None
+    """The name told in `x-inference-pod`. None is `sim-<replica>`; a provider then tells none."""
+    namespace: str = "default"
+    """The Kubernetes namespace told in `x-inference-namespace`."""
+    pod_ip: str | None = None
+    """The address that others find it at. None is `host`, or 127.0.0.1 if that is any address."""
+    role: Literal["both", "prefill", "decode"] = "both"
+    """A decode server never reads prompts for others, a prefill server never fetches any."""
+    sidecar: bool = False
+    """Obey `x-prefiller-host-port`, as llm-d's sidecar of a decode server does."""
+    kv_events: KvEvents | None = None
+    """Where to tell what the KV cache holds; None tells nobody. Wants pyzmq."""
+    metrics: Literal["vllm", "vllm_v0", "sglang", "trtllm"] = "vllm"
+    """In whose names /metrics speaks."""
+    gpu_memory_mib: Some = 81_559
+    """Of the GPU on /gpu_metrics; the default is an H100's."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     """0 takes any free port."""
@@ -140,11 +189,24 @@ class SimServer:
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> "SimServer":
-        names = [name for model in self.models for name in (model.name, *model.aliases)]
+        names = [
+            name for model in self.models for name in (model.name, *model.aliases, *model.loras)
+        ]
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
             raise ValueError(f"names served twice on one address: {', '.join(doubled)}")
+        if self.sidecar and self.role == "prefill":
+            raise ValueError("sidecar: a prefill server has none; use role decode or both")
         return self
+
+
+@dataclass(frozen=True, slots=True, config=_strict)
+class GpuExporter:
+    """An address with the GPUs of all servers on /metrics, like the DCGM exporter of one node."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9400
+    """0 takes any free port."""
 
 
 @dataclass(frozen=True, slots=True, config=_strict)
@@ -152,6 +214,8 @@ class SimSettings:
     """Everything one simulator process serves."""
 
     servers: Annotated[tuple[SimServer, ...], Field(min_length=1)]
+    gpu_exporter: GpuExporter | None = None
+    """One page with the GPUs of all the servers; None is none."""
 
 
 _SETTINGS: TypeAdapter[SimSettings] = TypeAdapter(SimSettings)

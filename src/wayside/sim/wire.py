@@ -142,7 +142,8 @@ class Reply:
 
     def _head(self, status: int, headers: Headers, kind: str, framing: str) -> bytes:
         self.status = status
-        extra = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        every = (*headers, *self._connection.always)
+        extra = "".join(f"{name}: {value}\r\n" for name, value in every)
         close = "" if self._keep_alive else "connection: close\r\n"
         text = phrase(status) if status != 200 else "OK"
         return (
@@ -161,7 +162,10 @@ class Connection(asyncio.Protocol):
         open_connections: set["Connection"],
         on_cancel: Callable[[], None],
         sni_of: Callable[[object], str | None],
+        always: Headers = (),
     ) -> None:
+        """`always` are headers of every answer."""
+        self.always = always
         self._handler = handler
         self._limits = limits
         self._open = open_connections
