@@ -101,7 +101,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._metrics: dict[str, Counter | Gauge | Histogram] = {}
-        self._copies: list[tuple[str, str, str, dict[str, str]]] = []
+        self._copies: list[tuple[str, str, str, dict[str, str], bool]] = []
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -122,13 +122,15 @@ class Metrics:
     ) -> Histogram:
         return self._declare(Histogram(name, help, labels, bounds, {}))
 
-    def copy(self, name: str, as_name: str, labels: dict[str, str]) -> None:
+    def copy(
+        self, name: str, as_name: str, labels: dict[str, str], *, empty: bool = False
+    ) -> None:
         """Also show ``name`` as ``as_name``, summed over the labels that are not in ``labels``.
 
-        ``labels`` maps our label to the compatible one. What has none of them is left out: a
-        request without a decision matched none.
+        ``labels`` maps our label to the compatible one. What has none of them is left out, unless
+        ``empty``: a request without a decision matched none.
         """
-        self._copies.append((name, as_name, self._metrics[name].help, labels))
+        self._copies.append((name, as_name, self._metrics[name].help, labels, empty))
 
     def names(self) -> list[str]:
         return sorted([*self._metrics, *(c[1] for c in self._copies)])
@@ -138,7 +140,7 @@ class Metrics:
 
     def copies(self) -> list[tuple[str, str]]:
         """Our name and the compatible one, for each that is shown twice."""
-        return [(ours, theirs) for ours, theirs, _, _ in self._copies]
+        return [(ours, theirs) for ours, theirs, *_ in self._copies]
 
     def text(self) -> bytes:
         """Prometheus's text format, version 0.0.4."""
@@ -153,12 +155,16 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         for metric in self._metrics.values():
             yield _family(metric)
-        for name, as_name, text, labels in self._copies:
-            yield _family(_regrouped(self._metrics[name], as_name, text, labels))
+        for name, as_name, text, labels, empty in self._copies:
+            yield _family(_regrouped(self._metrics[name], as_name, text, labels, empty))
 
 
 def _regrouped(
-    metric: Counter | Gauge | Histogram, name: str, text: str, labels: dict[str, str]
+    metric: Counter | Gauge | Histogram,
+    name: str,
+    text: str,
+    labels: dict[str, str],
+    empty: bool,
 ) -> Counter | Histogram:
     keep = [metric.labels.index(ours) for ours in labels]
     theirs = tuple(labels.values())
@@ -166,7 +172,7 @@ def _regrouped(
         histogram = Histogram(name, text, theirs, metric.bounds, {})
         for key, series in metric.values.items():
             short = tuple(key[i] for i in keep)
-            if not any(short):
+            if not (empty or any(short)):
                 continue
             total = histogram.values.setdefault(short, Series(len(metric.bounds) + 1))
             total.buckets = [a + b for a, b in zip(total.buckets, series.buckets, strict=True)]
@@ -177,7 +183,7 @@ def _regrouped(
     counter = Counter(name, text, theirs, {})
     for key, value in metric.values.items():
         short = tuple(key[i] for i in keep)
-        if any(short):
+        if empty or any(short):
             counter.add(short, value)
     return counter
 
