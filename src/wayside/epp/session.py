@@ -1,0 +1,364 @@
+"""One HTTP request as Envoy tells it to an endpoint picker: messages in, replies out.
+
+A pure state machine, as :class:`wayside.extproc.session.Session` is, and served the same way.
+Nothing is said before the whole request is there; then where it goes, in a header and in
+metadata, and its body again (FULL_DUPLEX_STREAMED, in chunks of at most 62,000 bytes), or only
+what changes in it (BUFFERED).
+"""
+
+from __future__ import annotations
+
+import traceback
+import uuid
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Final
+
+from wayside.epp import metadata
+from wayside.epp.answers import Answer, Names
+from wayside.epp.headers import (
+    DESTINATION,
+    REQUEST_ID,
+    TEST_ECHO,
+    TEST_SELECTION,
+    TEST_SERVED,
+    WENT_THROUGH,
+    is_owned,
+)
+from wayside.epp.refusals import CANNOT_READ, FAILED, Refusal, too_large
+from wayside.epp.requests import Asked, Sent, Visit
+from wayside.extproc import wire
+from wayside.telemetry.meter import Meter
+
+if TYPE_CHECKING:
+    from wayside.epp.door import Door
+
+Replies = list[wire.Message]
+
+
+class Session:
+    """One stream of ProcessingRequests. Feed it in order; send what it returns; then close it."""
+
+    __slots__ = (
+        "_answer",
+        "_bodiless",
+        "_chunks",
+        "_decided",
+        "_headers",
+        "_protocol",
+        "_sent",
+        "_size",
+        "_subset",
+        "_trailers",
+        "_visit",
+        "done",
+        "door",
+        "pending",
+    )
+
+    def __init__(self, door: Door) -> None:
+        self.door = door
+        self.done = False
+        """No more will be said: the server ends the stream after the last reply."""
+        self.pending: Awaitable[Any] | None = None
+        """Wait for this, then :meth:`resume`; receive nothing else meanwhile."""
+        self._protocol = door.assumed
+        self._headers: dict[str, str] | None = None
+        self._subset: tuple[str, ...] | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._bodiless = self._trailers = self._decided = False
+        self._sent: Sent | None = None
+        self._answer: Answer | None = None
+        self._visit: Visit | None = None
+
+    # --- what the servers call -----------------------------------------------------------------
+
+    def receive(self, data: bytes) -> Replies:
+        """The replies to one ProcessingRequest; ``WireError`` if it cannot be one here."""
+        if self.done:
+            return []
+        phase, start, end, protocol, observing = wire.parse(data)
+        if observing:
+            self.done = True  # nobody listens in observability mode, so there is nothing to do
+            return []
+        if protocol is not None:
+            self._protocol = protocol
+        if phase == wire.REQUEST_HEADERS:
+            return self._request_headers(data, start, end)
+        if phase == wire.REQUEST_BODY:
+            return self._request_body(data, start, end)
+        if phase == wire.REQUEST_TRAILERS:
+            return self._request_trailers()
+        if phase == wire.RESPONSE_HEADERS:
+            return self._response_headers(data, start, end)
+        if phase == wire.RESPONSE_BODY:
+            return self._response_body(data, start, end)
+        return self._response_trailers()
+
+    def resume(self, outcome: Any) -> Replies:
+        """The replies once :attr:`pending` has ended."""
+        self.pending = None
+        if isinstance(outcome, BaseException):
+            why = "".join(traceback.format_exception(outcome))
+            self.door.log("request failed", level="error", shell="epp", traceback=why)
+            return self._refuse(FAILED)
+        return self._refuse(outcome) if isinstance(outcome, Refusal) else self._send(outcome)
+
+    def close(self, reason: str = "") -> None:
+        """The stream is over, in order or not."""
+        self.done = True
+        self._release()
+        sent, self._sent = self._sent, None
+        if sent is not None:
+            sent.errand.ended()
+        visit, self._visit = self._visit, None
+        if visit is not None:
+            answer, size = self._answer, 0
+            if answer is not None and answer.meter is not None:
+                self._tell(visit, answer)
+                size = answer.meter.size
+            visit.ended(complete=answer is not None and answer.ended, size=size)
+
+    def too_large(self) -> Replies:
+        """The next message is larger than any body that would be accepted."""
+        return self._refuse(too_large(self.door.max_body_bytes))
+
+    # --- the request ---------------------------------------------------------------------------
+
+    def _request_headers(self, data: bytes, start: int, end: int) -> Replies:
+        if self._headers is not None:
+            raise wire.WireError("request headers came twice")
+        headers, ended = wire.read_headers(data, start, end)
+        if REQUEST_ID not in headers:
+            headers[REQUEST_ID] = str(uuid.uuid4())
+        self._headers = headers
+        self._subset = metadata.subset(data)
+        if self.door.conformance and TEST_SELECTION in headers:
+            named = headers.get(TEST_SELECTION, "").split(",")
+            self._subset = tuple(name for part in named if (name := part.strip()))
+        self._visit = self.door.telemetry.begin(headers[REQUEST_ID], self.door.clock())
+        if ended:
+            self._bodiless = True
+            return self._decide(b"")
+        mode = self._protocol.request_body
+        if self._held_back:
+            return []  # the body comes all the same, and the headers are answered after it
+        if mode in (wire.BUFFERED, wire.BUFFERED_PARTIAL):
+            return [_CONTINUE]
+        return [_CONTINUE_BUFFERED]  # this mode shows no whole body in time: ask for one
+
+    def _request_body(self, data: bytes, start: int, end: int) -> Replies:
+        body, last = wire.read_body(data, start, end)
+        mode = self._protocol.request_body
+        if self._headers is None or self._decided:
+            # Its headers never were shown to us, or it was answered: it goes on as it is.
+            if mode == wire.FULL_DUPLEX_STREAMED and self._headers is None:
+                return wire.stream_answers(wire.REQUEST_BODY, body, last=last)
+            return []
+        self._size += len(body)
+        self.door.held += len(body)
+        self._chunks.append(body)
+        if self._size > self.door.max_body_bytes:
+            return self._refuse(too_large(self.door.max_body_bytes))
+        if self.door.held > self.door.max_held_bytes:
+            return self._refuse(Refusal("ServiceUnavailable", "too many requests are held"))
+        if last or mode == wire.BUFFERED:
+            return self._decide(body if len(self._chunks) == 1 else b"".join(self._chunks))
+        if not self._held_back:
+            return self._refuse(CANNOT_READ)
+        return []
+
+    def _request_trailers(self) -> Replies:
+        if self._headers is None or self._decided or not self._held_back:
+            return [_REQUEST_TRAILERS]
+        self._trailers = True
+        return self._decide(b"".join(self._chunks))
+
+    @property
+    def _held_back(self) -> bool:
+        """Whether the request's headers are still to be answered when its body comes."""
+        mode, _, early = self._protocol
+        return mode == wire.FULL_DUPLEX_STREAMED or (early and mode == wire.STREAMED)
+
+    def _decide(self, body: bytes) -> Replies:
+        self._decided = True
+        headers = self._headers
+        assert headers is not None
+        asked = Asked(headers, body, subset=self._subset, bodiless=self._bodiless)
+        try:
+            outcome = self.door.director.choose(asked)
+        except Exception as error:  # noqa: BLE001  a bug must cost one request, not the server
+            return self.resume(error)
+        if isinstance(outcome, Sent):
+            return self._send(outcome)
+        if isinstance(outcome, Refusal):
+            return self._refuse(outcome)
+        self.pending = outcome
+        return []
+
+    def _send(self, sent: Sent) -> Replies:
+        headers, door = self._headers, self.door
+        assert headers is not None
+        self._sent = sent
+        if self._visit is not None:
+            self._visit.sent(sent)
+        pairs = [(DESTINATION, sent.destination)]
+        if not self._bodiless:
+            pairs.append(("Content-Length", str(len(sent.body))))
+        pairs += door.echo.of(headers)
+        pairs += sent.headers
+        if door.conformance:
+            pairs.append((TEST_ECHO, f"{TEST_SERVED}:{sent.destination}"))
+        named = {name for name, _ in pairs}
+        gone = [name for name in headers if is_owned(name) and name not in named]
+        if "content-length" in gone:
+            gone.remove("content-length")
+        common = wire.common(wire.mutation(pairs, gone))
+        where = door.chosen(sent)
+        if self._bodiless:
+            replies = [wire.answer(wire.REQUEST_HEADERS, common, where)]
+        elif self._held_back:
+            replies = [wire.answer(wire.REQUEST_HEADERS, common, where)]
+            if self._protocol.request_body == wire.FULL_DUPLEX_STREAMED:
+                last = not self._trailers
+                replies += wire.stream_answers(wire.REQUEST_BODY, sent.body, last=last)
+            else:
+                replies += [_CLEAR_CHUNK] * (len(self._chunks) - 1)
+                replies.append(wire.body_answer(b"", sent.body))
+        else:
+            if sent.model != sent.target:
+                common += wire.field(3, wire.field(1, sent.body))
+            replies = [wire.answer(wire.REQUEST_BODY, common, where)]
+        if self._trailers:
+            replies.append(_REQUEST_TRAILERS)
+        self._release()
+        if sent.skips or (door.skips and not self._needs_answer(sent)):
+            self.done = True  # Envoy goes on by itself once the stream has ended in order
+        return replies
+
+    def _needs_answer(self, sent: Sent) -> bool:
+        return self.door.conformance or sent.model != sent.target or sent.errand.follows
+
+    # --- the answer ----------------------------------------------------------------------------
+
+    def _response_headers(self, data: bytes, start: int, end: int) -> Replies:
+        headers, bodiless = wire.read_headers(data, start, end)
+        door, sent, visit = self.door, self._sent, self._visit
+        status = headers.get(":status", "")
+        if visit is not None:
+            visit.answered(int(status) if status.isdecimal() else 0)
+        pairs = [(WENT_THROUGH, "true"), *door.echo.of(headers)]
+        if sent is not None:
+            sent.errand.answered(door.clock())
+            pairs += sent.errand.says()
+        if door.conformance:
+            pairs.append((TEST_SERVED, _served(data)))
+        stream = "text/event-stream" in headers.get("content-type", "")
+        self._answer = self._expect(sent, stream, bodiless)
+        override = b""
+        mode = self._protocol.response_body
+        if door.skips and mode != wire.NONE and not bodiless and not self._changes:
+            # Only that the answer ends is of interest, which the stream's end tells.
+            override = wire.mode_override(request_body=self._protocol.request_body)
+        elif self._changes and mode == wire.NONE and not bodiless:
+            override = wire.mode_override(
+                request_body=self._protocol.request_body, response_body=wire.STREAMED
+            )
+            self._protocol = self._protocol._replace(response_body=wire.STREAMED)
+        named = {name for name, _ in pairs}
+        gone = [n for n in headers if is_owned(n) and n not in named and n != "content-length"]
+        if self._changes and mode != wire.BUFFERED and "content-length" in headers:
+            gone.append("content-length")
+        common = wire.common(wire.mutation(pairs, gone), clear=False)
+        return [wire.answer(wire.RESPONSE_HEADERS, common, override)]
+
+    @property
+    def _changes(self) -> bool:
+        return self._sent is not None and self._sent.model != self._sent.target
+
+    def _expect(self, sent: Sent | None, stream: bool, bodiless: bool) -> Answer:
+        names = None
+        if sent is not None and sent.model != sent.target:
+            names = Names(sent.target, sent.model)
+        streams = stream or (sent is not None and sent.stream)
+        if names is None and (self.door.skips or self._protocol.response_body == wire.STREAMED):
+            streams = True  # nothing is changed, so nothing need be held
+        path = (self._headers or {}).get(":path", "")
+        leads = path.startswith("/v1/messages")
+        meter = Meter(stream=stream, leads=leads) if self.door.counts else None
+        answer = Answer(stream=streams, names=names, meter=meter, limit=self.door.max_body_bytes)
+        if bodiless:
+            answer.ended = True
+        return answer
+
+    def _response_body(self, data: bytes, start: int, end: int) -> Replies:
+        body, last = wire.read_body(data, start, end)
+        mode = self._protocol.response_body
+        whole = mode == wire.BUFFERED
+        answer = self._answer
+        if answer is None:  # its headers never were shown to us
+            goes: bytes | None = body
+        else:
+            goes = answer.came(body, last=last or whole)
+            if (last or whole) and self._sent is not None:
+                self._sent.errand.ended()
+        if mode == wire.FULL_DUPLEX_STREAMED:
+            if goes is None:
+                return []
+            return wire.stream_answers(wire.RESPONSE_BODY, goes, last=last)
+        if goes == body:
+            return [_KEEP_PIECE]
+        if not goes:
+            return [_CLEAR_PIECE]
+        length = (("content-length", str(len(goes))),) if whole else ()
+        common = wire.common(wire.mutation(length), clear=False)
+        return [wire.body_answer(common, goes, wire.RESPONSE_BODY)]
+
+    def _response_trailers(self) -> Replies:
+        trailers = wire.trailers_answer(wire.RESPONSE_TRAILERS)
+        answer = self._answer
+        if answer is None or answer.ended:
+            return [trailers]
+        rest = answer.rest()
+        if self._sent is not None:
+            self._sent.errand.ended()
+        if self._protocol.response_body != wire.FULL_DUPLEX_STREAMED:
+            return [trailers]
+        return [*wire.stream_answers(wire.RESPONSE_BODY, rest, last=False), trailers]
+
+    # --- endings -------------------------------------------------------------------------------
+
+    def _refuse(self, refusal: Refusal) -> Replies:
+        self.done = self._decided = True
+        if self._visit is not None:
+            self._visit.refused(refusal.code)
+        self._release()
+        return [refusal.reply()]
+
+    def _tell(self, visit: Visit, answer: Answer) -> None:
+        took = answer.took()
+        if took is not None:
+            visit.took(took.prompt, took.completion, took.cached)
+
+    def _release(self) -> None:
+        self.door.held -= self._size
+        self._size = 0
+        self._chunks = []
+
+
+def _served(data: bytes) -> str:
+    """What the conformance suite wants to read of where the request really went."""
+    found = metadata.served(data)
+    if found is None:
+        return "fail: missing envoy lb metadata"
+    return found or "fail: missing destination endpoint served metadata"
+
+
+_CONTINUE: Final = wire.answer(wire.REQUEST_HEADERS, b"")
+_CONTINUE_BUFFERED: Final = wire.answer(
+    wire.REQUEST_HEADERS, b"", wire.mode_override(request_body=wire.BUFFERED)
+)
+_CLEAR_CHUNK: Final = wire.answer(wire.REQUEST_BODY, wire.CLEAR_BODY)
+_KEEP_PIECE: Final = wire.answer(wire.RESPONSE_BODY, b"")
+_CLEAR_PIECE: Final = wire.answer(wire.RESPONSE_BODY, wire.CLEAR_BODY)
+_REQUEST_TRAILERS: Final = wire.trailers_answer(wire.REQUEST_TRAILERS)
