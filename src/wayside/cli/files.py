@@ -16,8 +16,8 @@ from wayside.cli import READING
 from wayside.settings import RouterSettings
 from wayside.settings.load import documents, fill
 from wayside.settings.problems import problems_from
-from wayside.translate import Note, translate_all
-from wayside.vocab.errors import ConfigError
+from wayside.translate import Note, production_stack, translate_all
+from wayside.vocab.errors import ConfigError, Problem
 
 DEFAULT_NAMES = ("wayside.yaml", "wayside.yml", "config.yaml", "config/config.yaml")
 FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
@@ -86,6 +86,10 @@ def read_bytes(path: Path | None) -> tuple[bytes, str]:
 def read(text: bytes, path: str, *, env: Mapping[str, str] | None = None) -> Loaded:
     """The same for text already in hand; ``path`` is for messages and hints."""
     document, format_, notes = native(text, path)
+    if format_ == production_stack.NAME:  # it has no half of a configuration either
+        refused = [Problem(note.what, note.path) for note in notes if note.severity == "refused"]
+        if refused:
+            raise ConfigError(refused)
     try:
         filled = fill(document, os.environ if env is None else env)
         settings = RouterSettings.model_validate(filled)
