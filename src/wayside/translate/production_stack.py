@@ -1,33 +1,47 @@
 """production-stack's ``static_config.json`` and ``dynamic_config.json``.
 
-What its StaticRoute and InferenceGateway write into a ConfigMap, and what ``vllm_router
---dynamic-config-json`` reads: lists aligned by position, as comma-separated text or as lists, or
-the YAML form with models as keys. Several backends of one model become its endpoints.
+What its StaticRoute and InferenceGateway write into a ConfigMap, and what ``vllm_router`` reads
+(``--dynamic-config-json``, ``--dynamic-config-yaml``, ``--config``): any of its arguments by name,
+with ``_`` for ``-``. Lists are aligned by position, as comma-separated text or as lists; the YAML
+form has models as keys. Several backends of one model become its endpoints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from wayside.settings.address import parse_address
+from wayside.settings.load import documents
 from wayside.translate.notes import Translation
+from wayside.translate.production_stack_external import providers
+from wayside.translate.production_stack_picking import Backend, health_check, picking
+from wayside.translate.production_stack_rest import rest
 from wayside.translate.reading import Ledger, Reader
+from wayside.vocab.errors import WaysideError
 
 NAME = "production_stack"
 _OWN = ("static_backends", "static_models", "service_discovery", "k8s_label_selector")
-_ALL = (
-    "round_robin",
-    "roundrobin",
-    "session",
-    "session_affinity",
-    "prefixaware",
-    "prefix_hash",
-    "prefixhash",
-    "kvaware",
-    "least_loaded",
-    "disaggregated_prefill",
-    "disaggregated_prefill_orchestrated",
+TYPES = (
+    "chat",
+    "completion",
+    "embeddings",
+    "messages",
+    "rerank",
+    "score",
+    "transcription",
+    "vision",
+)
+_K8S = (
+    "k8s_port",
+    "k8s_namespace",
+    "k8s_label_selector",
+    "k8s_service_discovery_type",
+    "k8s_watcher_timeout_seconds",
+)
+_PODS = (
+    "Pods are not looked up by label; give the DNS name of a headless Service that selects them, "
+    "as http://NAME.NAMESPACE:PORT in static_backends"
 )
 
 
@@ -40,31 +54,42 @@ def translate(document: Mapping[Any, Any]) -> Translation:
     """The whole of ``document``. See :mod:`wayside.translate` for what the notes promise."""
     ledger = Ledger()
     root = ledger.reader(document)
-    models = (
-        _mapped(root) if isinstance(document.get("static_models"), Mapping) else _aligned(root)
-    )
+    backends = _backends(root)
+    external = _discovery(root)
+    models = _models(root, backends)
     _aliases(root, models)
-    _discovery(root)
-    _logic(root)
-    for key in (
-        "static_backend_health_checks",
-        "static_backend_health_check_interval",
-        "static_backend_health_check_timeout_seconds",
-        "health_check",
-    ):
-        root.set_aside(key, "replicas are judged by their answers; probes are not configured here")
-    for key in ("prefill_model_labels", "decode_model_labels", "static_model_labels"):
-        root.set_aside(key, "prefill and decode are not told apart yet")
-    root.set_aside("static_model_types", "a replica is asked whatever the client asks", "ignored")
-    root.set_aside("callbacks", "foreign code is not loaded")
-    root.set_aside("cache_configs", "caches are the operator's")
-    for key in ("external_providers_config", "max_instance_failover_reroute_attempts"):
-        root.set_aside(key, "not supported yet")
-    settings = {"models": models} if models else {}
+    settings: dict[str, Any] = {"production_stack": {"enabled": True}}
+    settings |= picking(root, models, backends)
+    health_check(root, models)
+    _failover(root, models)
+    providers(root, models, wanted=external)
+    if models:
+        settings["models"] = models
+    rest(root, settings)
     return Translation(settings, ledger.close(), NAME)
 
 
-def _items(root: Reader, key: str) -> list[str]:
+def shown(text: bytes) -> dict[str, Any]:
+    """The document for ``/health``: what it says of itself, without what nobody here knows."""
+    try:
+        found = documents(text.decode("utf-8-sig"))
+    except (WaysideError, UnicodeDecodeError):
+        return {}
+    if len(found) != 1 or not recognises(found[0]):
+        return {}
+    return {key: value for key, value in found[0].items() if key in _SHOWN}
+
+
+_SHOWN = frozenset({
+    "service_discovery", "routing_logic", "static_backends", "static_models", "static_aliases",
+    "static_model_labels", "static_model_types", "static_backend_health_checks",
+    "static_backend_health_check_interval", "static_backend_health_check_timeout_seconds",
+    "prefill_model_labels", "decode_model_labels", "k8s_port", "k8s_namespace",
+    "k8s_label_selector", "session_key",
+})  # fmt: skip
+
+
+def items(root: Reader, key: str) -> list[str]:
     """``a,b`` or ``[a, b]``; positions count, so empty items stay."""
     texts = root.texts(key)
     if len(texts) == 1 and "," in texts[0]:
@@ -72,98 +97,140 @@ def _items(root: Reader, key: str) -> list[str]:
     return [t.strip() for t in texts] if any(t.strip() for t in texts) else []
 
 
-def _aligned(root: Reader) -> dict[str, Any]:
-    backends, names = _items(root, "static_backends"), _items(root, "static_models")
+def _backends(root: Reader) -> list[Backend]:
+    if isinstance(root.raw("static_models"), Mapping):
+        return list(_mapped(root))
+    return list(_aligned(root))
+
+
+def _aligned(root: Reader) -> Iterable[Backend]:
+    """Lists of which the same positions belong together."""
+    backends, names = items(root, "static_backends"), items(root, "static_models")
     if len(backends) != len(names):
         root.note(
-            f"{len(backends)} static_backends but {len(names)} static_models; those without a "
-            "partner are left out",
+            f"{len(backends)} static_backends but {len(names)} static_models; each backend needs "
+            "the model that it serves, at the same place",
             "refused",
             key="static_backends" if len(backends) > len(names) else "static_models",
         )
-    models: dict[str, Any] = {}
-    for index, (backend, name) in enumerate(zip(backends, names, strict=False)):
-        _add(models, name, backend, root, f"{root.at('static_backends')}[{index}]")
-    for index, name in enumerate(names):
-        if name and name not in models:
-            path = f"{root.at('static_models')}[{index}]"
-            root.ledger.add(path, "has no backend that can be used; left out", "refused")
-    return models
+    count = min(len(backends), len(names))
+    labels = _beside(root, "static_model_labels", len(backends))
+    for index, kind in enumerate(_beside(root, "static_model_types", len(backends))):
+        _check_type(root, kind, f"{root.at('static_model_types')}[{index}]")
+    for index in range(count):
+        path = f"{root.at('static_backends')}[{index}]"
+        label = labels[index] if index < len(labels) else ""
+        named = f"{root.at('static_models')}[{index}]"
+        yield Backend(names[index], backends[index], label, path, named)
 
 
-def _mapped(root: Reader) -> dict[str, Any]:
+def _beside(root: Reader, key: str, count: int) -> list[str]:
+    """A list that has as many items as there are backends."""
+    found = items(root, key)
+    if found and len(found) != count:
+        root.note(f"{len(found)} of them for {count} static_backends", "refused", key=key)
+        return []
+    return found
+
+
+def _check_type(root: Reader, kind: str, path: str) -> None:
+    if kind not in TYPES:
+        root.ledger.add(path, f"{kind!r} is not one of {', '.join(TYPES)}", "refused")
+    else:
+        why = "servers are asked how they are in the same way, whatever they serve"
+        root.ledger.add(path, why, "ignored")
+
+
+def _mapped(root: Reader) -> Iterable[Backend]:
     """``static_models: {name: {static_backends: [...], static_model_type: chat}}``."""
-    models: dict[str, Any] = {}
     for name, model in root.named("static_models"):
-        for index, backend in enumerate(_items(model, "static_backends")):
-            _add(models, name, backend, model, f"{model.at('static_backends')}[{index}]")
-        model.set_aside(
-            "static_model_type", "a replica is asked whatever the client asks", "ignored"
-        )
-        model.set_aside("static_model_label", "prefill and decode are not told apart yet")
-        for alias in _items(model, "static_aliases"):
-            if name in models:
-                models[name].setdefault("aliases", []).append(alias)
+        label = model.text("static_model_label") or ""
+        kind = model.text("static_model_type")
+        if kind is not None:
+            _check_type(model, kind, model.at("static_model_type"))
+        for index, backend in enumerate(items(model, "static_backends")):
+            path = f"{model.at('static_backends')}[{index}]"
+            yield Backend(name, backend, label, path, model.path)
     root.set_aside("static_backends", "each model lists its own", "ignored")
+    for key in ("static_model_labels", "static_model_types"):
+        root.set_aside(key, f"write {key[:-1]} for each model", "refused")
+
+
+def _models(root: Reader, backends: Sequence[Backend]) -> dict[str, Any]:
+    models: dict[str, Any] = {}
+    for backend in backends:
+        _add(models, backend, root)
+    for backend in backends:
+        if backend.model and backend.model not in models:
+            root.ledger.add(backend.named, "has no backend that can be used; left out", "refused")
+    if isinstance(root.raw("static_models"), Mapping):
+        for name, model in root.named("static_models"):
+            for index, alias in enumerate(items(model, "static_aliases")):
+                path = f"{model.at('static_aliases')}[{index}]"
+                _alias(models, alias, name, root, path)
     return models
 
 
-def _add(models: dict[str, Any], name: str, backend: str, reader: Reader, path: str) -> None:
+def _add(models: dict[str, Any], backend: Backend, root: Reader) -> None:
+    name, path = backend.model, backend.path
     if not name or len(name) > 256:
-        reader.ledger.add(path, "has no model; left out", "refused")
+        root.ledger.add(path, "has no model; left out", "refused")
         return
     try:
-        url = str(parse_address(backend))
+        url = str(parse_address(backend.url))
     except ValueError as error:
-        reader.ledger.add(path, f"{error}; left out", "refused")
+        root.ledger.add(path, f"{error}; left out", "refused")
         return
+    backend.url = url
     endpoints = models.setdefault(name, {"endpoints": []})["endpoints"]
-    if url in endpoints:
-        reader.ledger.add(path, "the same backend twice", "ignored")
+    if url in [endpoint["url"] for endpoint in endpoints]:
+        root.ledger.add(path, "the same backend twice", "ignored")
     else:
-        endpoints.append(url)
+        endpoints.append({"url": url})
 
 
 def _aliases(root: Reader, models: dict[str, Any]) -> None:
     """``alias:model`` pairs, or a mapping of them."""
-    pairs: list[tuple[str, str, str]] = []
     if isinstance(root.raw("static_aliases"), Mapping):
         inner = root.inner("static_aliases")
-        pairs += ((inner.at(alias), alias, inner.text(alias) or "") for alias in inner)
-    else:
-        for index, item in enumerate(_items(root, "static_aliases")):
-            alias, _, name = (part.strip() for part in item.partition(":"))
-            pairs.append((f"{root.at('static_aliases')}[{index}]", alias, name))
-    for path, alias, name in pairs:
-        if name not in models or not alias or len(alias) > 256:
-            root.ledger.add(path, "an alias is written alias:model, of a model here", "refused")
-        elif alias in models:
-            root.ledger.add(path, "a model has this name", "refused")
-        else:
-            models[name].setdefault("aliases", []).append(alias)
+        for alias in inner:
+            _alias(models, alias, inner.text(alias) or "", root, inner.at(alias))
+        return
+    for index, item in enumerate(items(root, "static_aliases")):
+        alias, _, name = (part.strip() for part in item.partition(":"))
+        _alias(models, alias, name, root, f"{root.at('static_aliases')}[{index}]")
 
 
-def _discovery(root: Reader) -> None:
-    how = root.text("service_discovery")
-    if how not in (None, "static"):
-        root.note(
-            f"service discovery {how!r} is not supported yet; list the backends, or name a "
-            "Service by DNS",
-            "unsupported",
-            key="service_discovery",
-        )
-    for key in ("k8s_port", "k8s_namespace", "k8s_label_selector", "k8s_service_discovery_type"):
-        root.set_aside(key, "Pods are not discovered yet; name a Service by DNS")
+def _alias(models: dict[str, Any], alias: str, name: str, root: Reader, path: str) -> None:
+    taken = {a: model for model, made in models.items() for a in made.get("aliases", ())}
+    if name not in models or not alias or len(alias) > 256:
+        root.ledger.add(path, "an alias is written alias:model, of a model here", "refused")
+    elif alias in models or taken.get(alias, name) != name:
+        root.ledger.add(path, "a model has this name", "refused")
+    elif alias not in taken:
+        models[name].setdefault("aliases", []).append(alias)
 
 
-def _logic(root: Reader) -> None:
-    logic = (root.text("routing_logic") or "roundrobin").lower().replace("-", "_")
-    if logic not in _ALL:
-        root.note(f"no routing logic {logic!r}", "refused", key="routing_logic")
-    elif logic not in ("roundrobin", "round_robin"):
-        root.note(
-            f"{logic} is not supported yet; replicas share requests by weight and load",
-            "unsupported",
-            key="routing_logic",
-        )
-    root.set_aside("session_key", "requests of a session are not kept together yet")
+def _discovery(root: Reader) -> bool:
+    """Whether models are to come from providers alone."""
+    how = (root.text("service_discovery") or "static").lower().replace("_", "-")
+    if how == "k8s":
+        root.note(_PODS, "refused", key="service_discovery")
+    elif how not in ("static", "external-only"):
+        said = f"{how!r} is not one of static, external-only"
+        root.note(said, "refused", key="service_discovery")
+    for key in _K8S:
+        root.set_aside(key, _PODS if how == "k8s" else "nothing is discovered", "ignored")
+    return how == "external-only"
+
+
+def _failover(root: Reader, models: dict[str, Any]) -> None:
+    key = "max_instance_failover_reroute_attempts"
+    count = root.whole(key, low=0, high=9)
+    if count is None:
+        return
+    for model in models.values():
+        model["retries"] = {"attempts": count + 1}
+    if count:
+        said = "a server that answers 429, 502, 503 or 504 is no better than one that is gone"
+        root.note(said, "mapped", key=key)

@@ -1,0 +1,184 @@
+"""What else the data plane serves beside models: files and batches, and what production-stack's
+router had there. Put in place when the listener is open, and taken down before it drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from wayside import __version__
+from wayside.dialects import Edit
+from wayside.fleet import Replica
+from wayside.flow import Policy
+from wayside.gateway.batch_rows import Rows
+from wayside.gateway.batch_runner import Runner
+from wayside.gateway.batches_api import BatchesApi
+from wayside.gateway.door import Door
+from wayside.gateway.engines_api import EnginesApi, Pinned, servers, url_of
+from wayside.gateway.files_api import FilesApi
+from wayside.gateway.further import Found, Further, Handler, identity_of, raw, told
+from wayside.gateway.passing_api import PATHS as PASSED
+from wayside.gateway.passing_api import PassingApi
+from wayside.gateway.server import HttpServer
+from wayside.gateway.sleep_api import PATHS as SLEEP
+from wayside.gateway.sleep_api import SleepApi
+from wayside.runtime import Runtime
+from wayside.settings import RouterSettings
+from wayside.telemetry import Exchange, Telemetry
+from wayside.telemetry.machine import Machine
+from wayside.telemetry.production_stack import StackMetrics
+from wayside.vocab.errors import ConfigError, RequestError
+from wayside.vocab.outcome import Forward, Outcome, Request
+
+_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Stack:
+    """All of it. ``settings`` are those in force, ``health`` what ``/health`` tells."""
+
+    def __init__(
+        self,
+        server: HttpServer,
+        runtime: Runtime,
+        telemetry: Telemetry,
+        settings: Callable[[], RouterSettings],
+        health: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        """Raises :class:`ConfigError` for a folder that cannot be used."""
+        self._server, self._runtime, self._telemetry = server, runtime, telemetry
+        self._settings, self._health = settings, health
+        self._further = Further()
+        self._rows: Rows | None = None
+        self._runner: Runner | None = None
+        self._metrics: StackMetrics | None = None
+        self._reports: asyncio.Task[None] | None = None
+        passing = PassingApi(self._policy)
+        for path in PASSED:
+            self._further.add("POST", path, lambda request, _: passing.asked(request))
+        self._files_and_batches()
+        if settings().production_stack.enabled:
+            self._production_stack()
+        runtime.further = self._further
+
+    def _policy(self) -> Policy:
+        return self._runtime.policy
+
+    async def stop(self) -> None:
+        """Leave batches to whoever comes next."""
+        self._runtime.further = None
+        if self._reports is not None:
+            self._reports.cancel()
+        if self._runner is not None:
+            await self._runner.stop()
+        if self._rows is not None:
+            await asyncio.to_thread(self._rows.close)
+
+    def follow(self) -> None:
+        """A reload is in force."""
+        if self._metrics is not None:
+            self._metrics.prune()
+
+    # Files and batches
+
+    def _files_and_batches(self) -> None:
+        settings = self._settings().batches
+        if not settings.enabled:
+            return
+        self._rows = rows = Rows(settings)
+        try:
+            rows.open()
+        except OSError as error:
+            raise ConfigError.one(
+                f"cannot keep files in {rows.folder}: {error.strerror or error}",
+                where="batches.folder",
+                fix="name a folder that this process may write to",
+            ) from error
+        self._runner = runner = Runner(rows, self._server, self._telemetry.log)
+        identity = identity_of(self._settings().identity)
+        files = FilesApi(rows, identity)
+        files.add_to(self._further)
+        BatchesApi(rows, files, identity, runner.wake).add_to(self._further)
+        runner.start()
+
+    # production-stack
+
+    def _production_stack(self) -> None:
+        fleet, telemetry, further = self._server.fleet, self._telemetry, self._further
+        engines = EnginesApi(fleet)
+        sleep = SleepApi(engines, self._policy)
+        add = further.add
+        add("GET", "/health", lambda _, __: told(self._health()))
+        self._runtime.local["/health"] = lambda: told(self._health())
+        add("GET", "/version", lambda _, __: told({"version": __version__}))
+        add("GET", "/metrics", lambda _, __: self._shown())
+        add("GET", "/engines", self._for_admins(lambda _, __: engines.listed()))
+        for path, method in SLEEP.items():
+            add(method, path, self._for_admins(lambda request, _: sleep.asked(request)))
+        further.add_last(Pinned(engines, self._runtime.handle))
+        self._metrics = metrics = StackMetrics(
+            telemetry.metrics,
+            lambda: servers(fleet),
+            lambda: self._settings().production_stack.stats_window_s,
+            telemetry.log,
+        )
+        Machine().show(telemetry.metrics)
+        telemetry.always = (*telemetry.always, metrics)
+        telemetry.watchers = (*telemetry.watchers, metrics)
+        self._server.attempting = self._attempting
+        if self._settings().production_stack.log_stats_s is not None:
+            self._reports = asyncio.create_task(self._report())
+
+    def _shown(self) -> Outcome:
+        self.follow()
+        return raw(self._telemetry.metrics.text(), content_type=_TEXT)
+
+    def _for_admins(self, handler: Handler) -> Handler:
+        """Only for members of ``admin_groups``, where it is known who asks."""
+
+        def guarded(request: Request, id: str) -> Found:
+            settings = self._settings()
+            identity = settings.identity
+            if identity.trusted:
+                said = request.headers.get(identity.groups_header.lower(), "").split(",")
+                groups = {group.strip() for group in said} - {""}
+                if groups.isdisjoint(settings.production_stack.admin_groups):
+                    raise RequestError(
+                        "Only members of production_stack.admin_groups may do this.",
+                        status=403,
+                        kind="permission_error",
+                        code="not_allowed",
+                    )
+            return handler(request, id)
+
+        return guarded
+
+    def _attempting(self, door: Door, forward: Forward, replica: Replica) -> None:
+        exchange, metrics = door.exchange, self._metrics
+        if metrics is None or not isinstance(exchange, Exchange) or door.head is None:
+            return
+        if forward.record.path != "upstream":
+            return
+        key = self._settings().production_stack.session_key
+        session = _session(key, door.head.headers, forward.body) if key else None
+        metrics.attempting(exchange, url_of(replica), session)
+
+    async def _report(self) -> None:
+        while True:
+            every = self._settings().production_stack.log_stats_s
+            await asyncio.sleep(every or 60.0)
+            if every is not None and self._metrics is not None:
+                self._metrics.report()
+
+
+def _session(key: str, headers: Mapping[str, str], body: bytes) -> str | None:
+    """The header's value, else that of the body's field."""
+    found = headers.get(key.lower())
+    if found or key.encode() not in body:
+        return found
+    try:
+        said = Edit(body).get(key)
+    except RequestError:
+        return None
+    return str(said) if isinstance(said, str | int) else None
