@@ -13,7 +13,7 @@ import uvloop
 from wayside.cli.app import App, until
 from wayside.cli.config import notes
 from wayside.cli.files import Loaded, config_option, load
-from wayside.cli.serve import management, taken
+from wayside.cli.serve import managed, management, taken
 from wayside.extproc import serve_extproc
 from wayside.extproc.envoy_resilience import not_done
 from wayside.runtime.composers import longest_s
@@ -32,12 +32,16 @@ Examples:
 @click.option("--listen", help="host:port.  [default: extproc.address and port, 127.0.0.1:50051]")
 @click.option("--unix", help="A Unix socket instead.")
 @click.option("--server", type=click.Choice(["framed", "grpcio"]), help="[default: framed]")
+@click.option(
+    "--management-address", help="Whoever reaches it needs no key.  [default: 127.0.0.1]"
+)
 @click.option("--management-port", type=click.IntRange(0, 65535), help="[default: 8080]")
 def command(
     path: Path | None,
     listen: str | None,
     unix: str | None,
     server: Literal["framed", "grpcio"] | None,
+    management_address: str | None,
     management_port: int | None,
 ) -> None:
     """Serve envoy.service.ext_proc.v3 over gRPC, with gRPC health.
@@ -61,8 +65,7 @@ def command(
     if server:
         change["server"] = server
     update: dict[str, object] = {"extproc": s.extproc.model_copy(update=change)}
-    if management_port is not None:
-        update["management"] = s.management.model_copy(update={"port": management_port})
+    update |= managed(s, management_address, management_port)
     uvloop.run(serve(loaded, update))
 
 

@@ -37,6 +37,9 @@ Examples:
 @config_option
 @click.option("--address", help="Where to listen.  [default: listen.address, 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="[default: listen.port, 8801]")
+@click.option(
+    "--management-address", help="Whoever reaches it needs no key.  [default: 127.0.0.1]"
+)
 @click.option("--management-port", type=click.IntRange(0, 65535), help="[default: 8080]")
 @click.option("--envoy", "with_envoy", is_flag=True, help="Put Envoy in front, and run both.")
 @click.option(
@@ -50,6 +53,7 @@ def command(
     path: Path | None,
     address: str | None,
     port: int | None,
+    management_address: str | None,
     management_port: int | None,
     with_envoy: bool,
     workers: int,
@@ -65,14 +69,19 @@ def command(
     s = loaded.settings
     listen = {k: v for k, v in (("address", address), ("port", port)) if v is not None}
     update: dict[str, object] = {"listen": s.listen.model_copy(update=listen)}
-    if management_port is not None:
-        update["management"] = s.management.model_copy(update={"port": management_port})
+    update |= managed(s, management_address, management_port)
     if workers == 1:
         uvloop.run(serve(loaded, update, with_envoy=with_envoy))
     elif with_envoy:
         raise click.UsageError("--workers and --envoy do not go together: Envoy is one process.")
     else:
         uvloop.run(serve_many(loaded, update, workers))
+
+
+def managed(settings: RouterSettings, address: str | None, port: int | None) -> dict[str, object]:
+    """What the command line says of the management listener."""
+    said = {k: v for k, v in (("address", address), ("port", port)) if v is not None}
+    return {"management": settings.management.model_copy(update=said)} if said else {}
 
 
 async def serve(loaded: Loaded, update: Mapping[str, object], *, with_envoy: bool = False) -> None:
