@@ -157,6 +157,8 @@ class Profile:
                 if steady:
                     roster.memo[f] = smaller
             roster = smaller
+            if not roster.endpoints:
+                break
         return roster
 
     def scores(self, need: Need, roster: Roster) -> Sequence[float]:
