@@ -2,6 +2,7 @@ import pytest
 
 from tests.endpoints.rig import need, servers
 from wayside.endpoints.queue import QueueRule, QueueScorer
+from wayside.vocab.endpoint import UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -11,3 +12,9 @@ from wayside.endpoints.queue import QueueRule, QueueScorer
 def test_scores_are_linear_between_the_longest_queue_and_the_shortest(waiting, scores) -> None:
     roster = servers(len(waiting), waiting=waiting)
     assert QueueScorer(QueueRule()).score(need(), roster) == pytest.approx(scores)
+
+
+def test_who_said_nothing_gets_the_mean_of_the_others() -> None:
+    roster = servers(3, waiting=[4, 8, 0])
+    roster.endpoints[2].vitals = UNKNOWN
+    assert QueueScorer(QueueRule()).score(need(), roster) == [1.0, 0.0, 0.5]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from wayside.catalog import catalog
-from wayside.endpoints import Scores, spread
+from wayside.endpoints import Scores, of_known
 from wayside.settings import Settings
 from wayside.vocab.endpoint import Fact, Need, Roster
 
@@ -27,4 +29,4 @@ class QueueScorer:
         pass
 
     def score(self, need: Need, roster: Roster) -> Scores:
-        return spread([e.vitals.waiting for e in roster.endpoints])
+        return of_known(roster, attrgetter("waiting"))
