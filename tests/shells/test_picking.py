@@ -80,3 +80,27 @@ async def test_clients_cannot_name_a_server_themselves(stage: Stage) -> None:
     for _ in range(8):
         assert (await router.ask(chat("hello", "m"), named)).headers["x-taken"] == "a"
     assert sims[1].stats.requests == before
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a3_26_who_was_picked_and_how_fast_is_counted(stage: Stage) -> None:
+    router, _ = stage
+    pool = router.app.fleet.pools["m"]
+    pool.profile = Profile([], [(ByHeader(), 1.0)], MaxScorePicker(MaxScoreRule()))
+
+    def counted() -> dict[str, float]:
+        lines = router.app.telemetry.metrics.text().decode().splitlines()
+        return {
+            key: float(value)
+            for key, _, value in (line.rpartition(" ") for line in lines)
+            if key.startswith(("wayside_picks_total", "wayside_pick_seconds_count"))
+        }
+
+    before = counted()
+    for _ in range(3):
+        await router.ask(chat("hello", "m"), {"x-want": "b"})
+    after = counted()
+    mine = 'wayside_picks_total{endpoint="b",model="m"}'
+    assert after[mine] == before.get(mine, 0) + 3
+    seconds = 'wayside_pick_seconds_count{model="m"}'
+    assert after[seconds] == before.get(seconds, 0) + 3

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from wayside.fleet.dial import DialError, dial
@@ -18,6 +19,7 @@ from wayside.fleet.resolve import Resolver
 from wayside.fleet.urgency import Urgencies
 from wayside.settings.model import EndpointSettings, ModelSettings, TlsSettings
 from wayside.settings.picking import PickingSettings
+from wayside.vocab.endpoint import Need
 from wayside.vocab.errors import ConfigError
 from wayside.vocab.roles import decodes, prefills
 
@@ -50,6 +52,8 @@ class Fleet:
         self.urgency = Urgencies()
         """Whose requests go first; whoever has the settings sets it."""
         self.shortest_timeout_s = float("inf")
+        self.told: Callable[[str, Replica, Need], None] | None = None
+        """Hears of every request whose server a strategy picked."""
         self._contexts: dict[Hashable, ssl.SSLContext] = {}
         self._found: dict[str, tuple[EndpointSettings, ...]] = {}
         self.replace(models, picking=picking)
@@ -83,7 +87,7 @@ class Fleet:
         for gone in old.values():
             gone.retire()
         self.pools, self._contexts, self._found = pools, contexts, found
-        self._times()
+        self._settled()
 
     def discovered(self, model: str, endpoints: Sequence[EndpointSettings]) -> None:
         """``endpoints`` are those of a model that its ``discover`` tells of; as :meth:`replace`
@@ -104,12 +108,21 @@ class Fleet:
         contexts = {**self._contexts, **contexts}
         self._contexts = {key: c for key, c in contexts.items() if c in used}
         self._found = found
-        self._times()
+        self._settled()
 
-    def _times(self) -> None:
+    def _settled(self) -> None:
+        """The pools are as they should be."""
         self.shortest_timeout_s = min(
             [_shortest(pool) for pool in self.pools.values()], default=float("inf")
         )
+        for model, pool in self.pools.items():
+            pool.told = partial(self._tell, model)
+            if pool.prefill is not None:
+                pool.prefill.told = pool.told
+
+    def _tell(self, model: str, replica: Replica, need: Need) -> None:
+        if self.told is not None:
+            self.told(model, replica, need)
 
     def close_idle(self, now: float) -> None:
         """Close connections that have been idle for too long, and let who waits go to servers

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import accumulate
 from statistics import median
+from time import perf_counter
 from typing import cast
 
 from wayside.endpoints import Profile
@@ -62,6 +63,7 @@ class Pool:
         "replicas",
         "retrying",
         "settings",
+        "told",
         "watches_errors",
         "watches_pace",
     )
@@ -75,6 +77,8 @@ class Pool:
         self.profile: Profile | None = None
         self.prefill: Pool | None = None
         """Those that read prompts for these, where the settings tell them apart."""
+        self.told: Callable[[Replica, Need], None] | None = None
+        """Hears of every request whose server was picked by ``profile``."""
         self.replicas: tuple[Replica, ...] = ()
         self._set_budgets()
         self.replace(replicas, settings or self.settings)
@@ -159,7 +163,9 @@ class Pool:
         dice: Dice,
     ) -> Replica | None:
         assert self.profile is not None
+        began = perf_counter()
         found = self.profile.pick(need, roster)
+        need.took = perf_counter() - began
         if found:
             return cast(Replica, found[0])
         picking = self.settings.picking
@@ -281,6 +287,8 @@ class Pool:
         self.in_flight += 1
         if need is not None and self.profile is not None:
             self.profile.chosen(need, replica)
+            if self.told is not None:
+                self.told(replica, need)
 
     def ended(self, replica: Replica, need: Need | None = None) -> None:
         """It is over; whoever waits may go on."""

@@ -124,7 +124,17 @@ class Need:
     uniform in [0, 1). ``memo`` holds what strategies of one choice share.
     """
 
-    __slots__ = ("_shape", "body", "dice", "headers", "memo", "now", "priority", "usual")
+    __slots__ = (
+        "_shape",
+        "body",
+        "dice",
+        "headers",
+        "memo",
+        "now",
+        "priority",
+        "took",
+        "usual",
+    )
 
     def __init__(
         self,
@@ -140,6 +150,8 @@ class Need:
         self.now, self.dice, self.priority = now, dice, priority
         self.memo: dict[object, Any] = {}
         self._shape: _Shape | None = None
+        self.took = 0.0
+        """Seconds that the last choice took."""
 
     @property
     def shape(self) -> _Shape:
