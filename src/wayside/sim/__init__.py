@@ -12,10 +12,12 @@ metrics move, breaks on request, and remembers what it was sent. None of them ru
 from .faults import Fault
 from .recording import Recorded, Stats, Took
 from .replica import Replica
-from .serve import Sim, run, serve_sim
+from .serve import Sim, run, serve_gpus, serve_sim
 from .settings import (
     CloseRate,
     FaultRates,
+    GpuExporter,
+    KvEvents,
     ResetRate,
     SimModel,
     SimServer,
@@ -26,12 +28,15 @@ from .settings import (
     TlsFiles,
     parse_settings,
 )
-from .tokens import count_tokens
+from .tokens import count_tokens, token_ids, token_text
+from .transfers import TransferTally
 
 __all__ = [
     "CloseRate",
     "Fault",
     "FaultRates",
+    "GpuExporter",
+    "KvEvents",
     "Recorded",
     "Replica",
     "ResetRate",
@@ -45,8 +50,12 @@ __all__ = [
     "StatusRate",
     "TlsFiles",
     "Took",
+    "TransferTally",
     "count_tokens",
     "parse_settings",
     "run",
+    "serve_gpus",
     "serve_sim",
+    "token_ids",
+    "token_text",
 ]

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 from .ask import Body, read_body, read_chat
 from .exposition import exposition
-from .gpu import gpu_page
+from .gpu import TEXT, gpu_page
 from .refusal import Refusal
 from .tokens import token_ids, token_text
 from .wire import Request
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 VLLM_VERSION = "0.10.2"
 """The version of vLLM whose behaviour is copied."""
 JSON = "application/json"
-TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _MOST_TOKEN = 2**31 - 1
 
 Page = tuple[int, bytes, str]

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import os
 import signal
@@ -12,15 +11,11 @@ from typing import Any
 
 import click
 import uvloop
-import yaml
 from click.core import ParameterSource
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from .options import explain, placed, read_config, read_options
 from .serve import Sim, run
-from .settings import FaultRates, SimModel, SimServer, SimSettings, TlsFiles, parse_settings
-
-_MODEL: TypeAdapter[SimModel] = TypeAdapter(SimModel)
-_FAULTS: TypeAdapter[FaultRates] = TypeAdapter(FaultRates)
 
 _HELP = """Serve simulated models: the OpenAI API, vLLM's metrics, no GPU.
 
@@ -47,6 +42,18 @@ Examples:
   wayside sim --model small --fault status=0.1,code=503 --fault reset=0.01,after=3
 
 \b
+  # A fleet for endpoint picking: KV caches of 2048 blocks, told on ports 5557 to 5564,
+  # two adapters on each server, and one page with the GPUs of all eight
+  wayside sim --model small,kv_blocks=2048,loras=sql+chat,max_loras=2 --replicas 8 \\
+    --prefill 0.0001 --kv-events 'tcp://127.0.0.1:5557' --gpu-exporter-port 9400
+
+\b
+  # One server that reads prompts for another, which fetches what was read
+  wayside sim --model big --role prefill --port 9001
+  wayside sim --model big --role decode --sidecar --port 9002
+  curl -H 'x-prefiller-host-port: 127.0.0.1:9001' localhost:9002/v1/chat/completions ...
+
+\b
 Ask one:
   curl localhost:9001/v1/chat/completions -H 'content-type: application/json' \\
     -d '{"model": "small", "messages": [{"role": "user", "content": "Hello"}]}'
@@ -56,6 +63,12 @@ Break one answer, then see what was received and what became of it:
   curl -H 'x-sim-fault: status=503' ...    (also reset, close, stall=2, slow=10, reset-after=3)
   curl localhost:9001/_sim/requests
   curl localhost:9001/_sim/stats
+
+\b
+Slow one down, freeze one, and crash one for five seconds, while it runs:
+  curl -X PUT localhost:9001/_sim/pace -d '{"factor": 4}'
+  curl -X PUT localhost:9002/_sim/life -d '{"state": "hung"}'     (then "up")
+  curl -X PUT localhost:9003/_sim/life -d '{"state": "down", "for_s": 5}'
 """
 
 
@@ -66,7 +79,8 @@ Break one answer, then see what was received and what became of it:
     multiple=True,
     metavar="NAME[,KEY=VALUE...]",
     help="Serve this model; repeat for more. KEYs are model settings: ttft_s, itl_s, "
-    "max_running, max_waiting, max_model_len, answer_tokens, answer, aliases (a+b), ...",
+    "max_running, max_waiting, max_model_len, answer_tokens, answer, kv_blocks, aliases (a+b), "
+    "loras (a+b), max_loras, ...",
 )
 @click.option("--replicas", default=1, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -113,6 +127,13 @@ Break one answer, then see what was received and what became of it:
     help="Seconds between tokens.",
 )
 @click.option(
+    "--prefill",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Seconds that each prompt token adds to the first, unless it is in the cache.",
+)
+@click.option(
     "--max-running",
     default=256,
     show_default=True,
@@ -143,6 +164,49 @@ Break one answer, then see what was received and what became of it:
     help="Requests each replica remembers for /_sim/requests.",
 )
 @click.option(
+    "--role",
+    default="both",
+    show_default=True,
+    type=click.Choice(["both", "prefill", "decode"]),
+    help="Read prompts for others, go on from prompts that others read, or both.",
+)
+@click.option(
+    "--sidecar",
+    is_flag=True,
+    help="Have prompts read by the server that x-prefiller-host-port names.",
+)
+@click.option(
+    "--kv-events",
+    "kv_events",
+    metavar="ENDPOINT",
+    help="Tell over ZeroMQ what the KV cache holds: tcp://*:5557. Each further server takes the "
+    "next port.",
+)
+@click.option(
+    "--kv-events-connect",
+    "kv_events_connect",
+    metavar="ENDPOINT",
+    help="The same, to a subscriber that listens there; all servers connect to it.",
+)
+@click.option(
+    "--hash-seed",
+    default="42",
+    show_default=True,
+    help="Of the blocks' hashes in KV events; what PYTHONHASHSEED is for vLLM.",
+)
+@click.option(
+    "--metrics",
+    default="vllm",
+    show_default=True,
+    type=click.Choice(["vllm", "vllm_v0", "sglang", "trtllm"]),
+    help="In whose names /metrics speaks.",
+)
+@click.option(
+    "--gpu-exporter-port",
+    type=click.IntRange(0, 65535),
+    help="Serve one page with the GPUs of all servers there, like the DCGM exporter.",
+)
+@click.option(
     "--config",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A YAML file with everything (servers: [...]); see docs/reference/simulator.md. "
@@ -156,9 +220,10 @@ def sim(context: click.Context, /, config: Path | None, as_json: bool, **options
             f"--config says everything; leave out {', '.join(given)}, or put it into {config}"
         )
     try:
-        settings = _read(config) if config else SimSettings(tuple(_servers(**options)))
+        settings = read_config(config) if config else read_options(**options)
     except ValidationError as error:
-        raise click.ClickException(_explain(error)) from error
+        raise click.ClickException(explain(error)) from error
+    settings = placed(settings, os.environ)
 
     def started(sims: list[Sim]) -> None:
         for line in describe(sims, as_json=as_json):
@@ -169,6 +234,8 @@ def sim(context: click.Context, /, config: Path | None, as_json: bool, **options
             runner.run(_until_signalled(run(settings, started=started)))
     except OSError as error:
         raise click.ClickException(f"{error}; choose another --port or --host") from error
+    except RuntimeError as error:  # pyzmq is missing
+        raise click.ClickException(str(error)) from error
 
 
 def _given(context: click.Context, *, but: tuple[str, ...]) -> list[str]:
@@ -205,106 +272,6 @@ async def _until_signalled(serving: Coroutine[None, None, None]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-
-def _servers(
-    *,
-    models: tuple[str, ...],
-    replicas: int,
-    host: str,
-    port: int,
-    unix: Path | None,
-    provider: str | None,
-    key_variables: tuple[str, ...],
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    ttft: float,
-    itl: float,
-    max_running: int,
-    answer_tokens: int,
-    faults: tuple[str, ...],
-    seed: int,
-    keep: int,
-) -> list[SimServer]:
-    if not models:
-        raise click.UsageError("name at least one --model, or give a --config")
-    if (tls_cert is None) != (tls_key is None):
-        raise click.UsageError("--tls-cert and --tls-key go together")
-    defaults = {
-        "ttft_s": ttft,
-        "itl_s": itl,
-        "max_running": max_running,
-        "answer_tokens": answer_tokens,
-    }
-    parsed = tuple(_model(text, defaults) for text in models)
-    together = [parsed] if provider else [(model,) for model in parsed]
-    plain: dict[str, Any] = {
-        "host": host,
-        "provider": provider,
-        "tls": TlsFiles(tls_cert, tls_key) if tls_cert and tls_key else None,
-        "api_keys": tuple(_key(variable) for variable in key_variables),
-        "faults": _faults(faults, seed),
-        "keep": keep,
-    }
-    servers: list[SimServer] = []
-    for group in together:
-        for replica in range(replicas):
-            place: dict[str, Any] = {"port": port + len(servers) if port else 0}
-            if unix is not None:
-                name = provider or group[0].name.replace("/", "_")
-                place = {"unix": unix / f"{name}-{replica}.sock"}
-            shifted = dataclasses.replace(plain["faults"], seed=seed + len(servers))
-            servers.append(SimServer(group, replica, **{**plain, "faults": shifted}, **place))
-    return servers
-
-
-def _model(text: str, defaults: dict[str, Any]) -> SimModel:
-    name, settings = _split(text, "--model")
-    if isinstance(aliases := settings.get("aliases"), str):
-        settings["aliases"] = aliases.split("+")
-    return _MODEL.validate_python({**defaults, **settings, "name": name})
-
-
-def _faults(texts: tuple[str, ...], seed: int) -> FaultRates:
-    faults: dict[str, Any] = {"seed": seed}
-    for text in texts:
-        head, settings = _split(text, "--fault")
-        kind, _, rate = head.partition("=")
-        faults[kind] = {"rate": rate, **settings}
-    return _FAULTS.validate_python(faults)
-
-
-def _split(text: str, option: str) -> tuple[str, dict[str, Any]]:
-    """`head,key=value,...` taken apart; dashes in keys are underscores."""
-    head, *rest = text.split(",")
-    pairs = [part.partition("=") for part in rest]
-    if not head or not all(equals for _, equals, _ in pairs):
-        raise click.UsageError(f"cannot read {option} {text!r}; write NAME,KEY=VALUE,...")
-    return head, {key.strip().replace("-", "_"): value for key, _, value in pairs}
-
-
-def _key(variable: str) -> str:
-    key = os.environ.get(variable)
-    if not key:
-        raise click.UsageError(f"--api-key-env: ${variable} is not set")
-    return key
-
-
-def _read(path: Path) -> SimSettings:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise click.ClickException(f"{path}: not YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise click.ClickException(f"{path}: expected `servers:` at the top")
-    return parse_settings(document)
-
-
-def _explain(error: ValidationError) -> str:
-    return "\n".join(
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-        for problem in error.errors()
-    )
 
 
 command = sim

@@ -5,16 +5,20 @@ much of the KV cache as is in use; asleep, it holds almost nothing. Real servers
 memory once and for all, so only the first of the two says much of them.
 """
 
+import asyncio
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .metrics import Labels, Sample, render_family
+from .settings import GpuExporter
+from .wire import Connection, Limits, Reply, Request
 
 _WEIGHTS, _CACHE, _ASLEEP = 0.2, 0.7, 0.02
 """Shares of the memory; what is left is never used."""
 
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _FAMILIES = {
     "DCGM_FI_DEV_GPU_UTIL": "GPU utilization (in %).",
     "DCGM_FI_DEV_FB_USED": "Framebuffer memory used (in MiB).",
@@ -43,6 +47,33 @@ def gpu_page(gpus: Sequence[Gpu]) -> str:
         samples: list[Sample] = [("", labels, float(values[column])) for labels, values in rows]
         pages.append(render_family(name, "gauge", text, samples))
     return "".join(pages)
+
+
+async def serve_gpu_page(
+    settings: GpuExporter, gpus: Callable[[], Sequence[Gpu]]
+) -> asyncio.Server:
+    """Serve the page of all `gpus` on /metrics, as the exporter of a node does, until closed.
+
+    Another path is 404. Raises OSError if the address is taken.
+    """
+
+    async def answer(request: Request, reply: Reply) -> None:
+        if request.path in ("/metrics", "/gpu_metrics"):
+            reply.whole(200, gpu_page(gpus()).encode(), kind=TEXT)
+        else:
+            reply.whole(404, b"Not Found; see /metrics\n", kind="text/plain")
+
+    def connect() -> Connection:
+        return Connection(
+            answer,
+            Limits(head_bytes=64 << 10, body_bytes=64 << 10),
+            open_connections=set(),
+            on_cancel=lambda: None,
+            sni_of=lambda connection: None,
+        )
+
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(connect, settings.host, settings.port)
 
 
 def _labels(number: int, gpu: Gpu) -> Labels:

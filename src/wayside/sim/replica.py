@@ -92,6 +92,11 @@ class Replica:
         return self.settings.pod or f"sim-{self.settings.replica}"
 
     @property
+    def namespace(self) -> str:
+        """Where that pod is."""
+        return self.settings.namespace or "default"
+
+    @property
     def address(self) -> str:
         """The host that others find it at."""
         host = self.settings.host
@@ -104,7 +109,7 @@ class Replica:
             return ()
         return (
             ("x-inference-pod", self.pod),
-            ("x-inference-namespace", self.settings.namespace),
+            ("x-inference-namespace", self.namespace),
             ("x-inference-port", str(self.port)),
             ("x-worker-id", self.pod),
         )
@@ -187,7 +192,7 @@ class Replica:
         engines = self.engines.values()
         return Gpu(
             pod=self.pod,
-            namespace=self.settings.namespace,
+            namespace=self.namespace,
             host=f"{self.address}:{self.port}",
             memory=self.settings.gpu_memory_mib,
             busy=max(engine.running / engine.model.max_running for engine in engines),

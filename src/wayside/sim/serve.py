@@ -6,13 +6,14 @@ import random
 import ssl
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 
+from .gpu import Gpu, serve_gpu_page
 from .kv_events import Publisher
 from .recording import Recorded, Stats, Took
 from .replica import Replica
-from .settings import FaultRates, SimModel, SimServer, SimSettings
+from .settings import FaultRates, GpuExporter, SimModel, SimServer, SimSettings
 from .transfers import TransferTally
 from .wire import Connection, Limits
 
@@ -231,9 +232,26 @@ async def run(
     settings: SimSettings, *, started: Callable[[list[Sim]], None] = lambda sims: None
 ) -> None:
     """Serve for ever; `started` is called once everything listens. Cancel it to stop."""
-    async with serve_sim(settings.servers) as sims:
+    async with serve_sim(settings.servers) as sims, contextlib.AsyncExitStack() as stack:
+        if settings.gpu_exporter is not None:
+            await stack.enter_async_context(serve_gpus(sims, settings.gpu_exporter))
         started(sims)
         await asyncio.Event().wait()
+
+
+@contextlib.asynccontextmanager
+async def serve_gpus(sims: Sequence[Sim], settings: GpuExporter) -> AsyncIterator[str]:
+    """Serve the GPUs of these servers on one page until the block ends; gives its address."""
+
+    def gpus() -> list[Gpu]:
+        return [sim.replica.gpu() for sim in sims]
+
+    server = await serve_gpu_page(settings, gpus)
+    try:
+        port = server.sockets[0].getsockname()[1]
+        yield f"http://{settings.host}:{port}/metrics"
+    finally:
+        server.close()
 
 
 def _server(server: SimServer | SimModel | str) -> SimServer:

@@ -157,8 +157,8 @@ class SimServer:
     """None behaves like vLLM."""
     pod: str | None = None
     """The name told in `x-inference-pod`. None is `sim-<replica>`; a provider then tells none."""
-    namespace: str = "default"
-    """The Kubernetes namespace told in `x-inference-namespace`."""
+    namespace: str | None = None
+    """The Kubernetes namespace told in `x-inference-namespace`. None is `default`."""
     pod_ip: str | None = None
     """The address that others find it at. None is `host`, or 127.0.0.1 if that is any address."""
     role: Literal["both", "prefill", "decode"] = "both"
