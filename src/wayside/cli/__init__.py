@@ -16,6 +16,7 @@ from wayside.vocab.errors import ConfigError
 _COMMANDS = {
     "demo": ("wayside.cli.demo", "See it work, with simulated models."),
     "serve": ("wayside.cli.serve", "Route requests, over HTTP or behind Envoy."),
+    "vllm-router": ("wayside.cli.vllm_router", "Serve in the place of vllm_router."),
     "extproc": ("wayside.cli.extproc", "Serve ext_proc to an Envoy you already have."),
     "route": ("wayside.cli.route", "Show where a prompt would go, and why."),
     "sim": ("wayside.sim.command", "Run simulated model servers."),

@@ -86,15 +86,18 @@ def managed(settings: RouterSettings, address: str | None, port: int | None) -> 
 
 async def serve(loaded: Loaded, update: Mapping[str, object], *, with_envoy: bool = False) -> None:
     """Serve until SIGTERM or SIGINT."""
-    app = App(loaded, update=update)
+    await serve_app(App(loaded, update=update), with_envoy=with_envoy)
+
+
+async def serve_app(app: App, *, with_envoy: bool = False, watches: bool = True) -> None:
+    """The same; ``watches``: there is a file to follow."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
-    chores = [
-        asyncio.create_task(app.housekeeping()),
-        asyncio.create_task(app.watcher().run()),
-    ]
+    chores = [asyncio.create_task(app.housekeeping())]
+    if watches:
+        chores.append(asyncio.create_task(app.watcher().run()))
     try:
         async with management(app):
             if with_envoy:
