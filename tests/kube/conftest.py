@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from wayside.kube.client import Client
 from wayside.kube.kubeconfig import find_access
@@ -21,6 +23,17 @@ from .fake import FakeApi, serving
 
 SHARED = Path(os.environ.get("WAYSIDE_SHARED", Path(__file__).parents[3] / "shared"))
 PACKED = SHARED / "tools" / "apiserver" / "testapi-linux-amd64.zst"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories(
+    config: object, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """What goes over the wire runs on uvloop, which carries production, and on plain asyncio."""
+    plain = {"asyncio": asyncio.SelectorEventLoop}
+    if item.path.name not in ("test_client.py", "test_watch.py"):
+        return plain
+    return {"uvloop": uvloop.new_event_loop, **plain}
 
 
 @pytest.fixture
