@@ -14,8 +14,8 @@ import aiohttp
 import openai
 import pytest
 from openai import AsyncOpenAI
-from tests.running import Running, running
 
+from tests.running import Running, running
 from wayside.sim import SimModel, SimServer, serve_sim
 
 CHAT = "/v1/chat/completions"
