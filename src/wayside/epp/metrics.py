@@ -11,7 +11,7 @@ from statistics import fmean, pstdev
 from typing import Final
 
 from wayside import __version__
-from wayside.epp.lanes import Waiting
+from wayside.epp.lanes import Lanes, Waiting
 from wayside.epp.requests import Sent
 from wayside.epp.store import Store
 from wayside.telemetry.metrics import Counter, Histogram, Labels, Metrics
@@ -206,6 +206,34 @@ class EppMetrics:
     def queued(self, waiting: Waiting, seconds: float, outcome: str) -> None:
         labels = (self.fairness(waiting.flow), str(waiting.priority), outcome)
         self.waited.observe(labels, seconds)
+
+    def lines(self, lanes: Lanes, saturation: Callable[[], float]) -> None:
+        """Show who waits; declared once, where there is flow control."""
+        labels = ("fairness_id", "priority", "inference_pool")
+
+        def now() -> _Read:
+            found: dict[Labels, float] = {}
+            for priority, flow, count, _ in lanes.sizes():
+                key = (self.fairness(flow), str(priority), self._store.pool)
+                found[key] = found.get(key, 0.0) + count
+            return found.items()
+
+        def size() -> _Read:
+            bands = {priority: total for priority, _, _, total in lanes.sizes()}
+            pool = self._store.pool
+            return [(("", str(p), pool), float(total)) for p, total in bands.items()]
+
+        gauge = self._metrics.gauge
+        for prefix in (_PREFIX, "inference_extension_"):
+            name = f"{prefix}flow_control"
+            gauge(f"{name}_queue_size", "Requests in line.", *labels, read=now)
+            gauge(f"{name}_queue_bytes", "Their bytes.", *labels, read=size)
+            gauge(
+                f"{name}_pool_saturation",
+                "How full the pool is; 1 is full.",
+                "inference_pool",
+                read=lambda: [((self._store.pool,), saturation())],
+            )
 
     def labels(self, sent: Sent) -> Labels:
         key = (sent.model, sent.target, sent.fairness, sent.priority)
