@@ -142,7 +142,7 @@ class App:
         """What production-stack's router tells of itself: its configuration, and why a newer one
         is not in force."""
         said: dict[str, Any] = {"status": "healthy"}
-        if self.loaded.format == production_stack.NAME:
+        if self.loaded.format == production_stack.NAME and self.loaded.text:
             said["dynamic_config"] = production_stack.shown(self.loaded.text)
         if self.state.error:
             said["dynamic_config_error"] = self.state.error
