@@ -14,6 +14,7 @@ from wayside.vocab.endpoint import Endpoint, Need, Roster
 from wayside.vocab.errors import ConfigError
 from wayside.vocab.hashring import BoundedRing
 from wayside.vocab.sessions import Source, reader
+from wayside.vocab.spoken import spoken
 
 _SOURCES: tuple[Source, ...] = (
     {"header": "x-session-id"},
@@ -73,4 +74,4 @@ class ConsistentHashPicker:
 
     def _key(self, need: Need) -> int:
         session = self._read(need)
-        return xxh3_64_intdigest(need.text[: self._characters] if session is None else session)
+        return xxh3_64_intdigest(spoken(need)[: self._characters] if session is None else session)

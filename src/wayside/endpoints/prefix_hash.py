@@ -13,6 +13,7 @@ from wayside.catalog import catalog
 from wayside.settings import Settings
 from wayside.vocab.endpoint import Endpoint, Need, Roster
 from wayside.vocab.hashring import BoundedRing
+from wayside.vocab.spoken import spoken
 
 
 class PrefixHashRule(Settings):
@@ -22,7 +23,7 @@ class PrefixHashRule(Settings):
     """Begin alike means the same first `characters`, or the same opening: tools, system prompt
     and everything up to the first thing the user said."""
     characters: PositiveInt = 128
-    """Bytes of the prompt's JSON that are hashed, tools first, then the system prompt."""
+    """Bytes of the prompt that are hashed: tools first, then the system prompt."""
     load_factor: Annotated[float, Field(ge=1)] | None = 1.25
     """No server takes more than that many times its share of the requests in flight; null for no
     bound."""
@@ -58,7 +59,7 @@ class PrefixHashPicker:
         self._count = rule.count
 
     def pick(self, need: Need, roster: Roster, totals: Sequence[float]) -> Sequence[int]:
-        beginning = _opening(need) if self._opening else need.text[: self._characters]
+        beginning = _opening(need) if self._opening else spoken(need)[: self._characters]
         key = xxh3_64_intdigest(beginning + need.model.encode("utf-8", "surrogatepass"))
         return self._ring.pick(key, roster, self._count)
 
