@@ -100,6 +100,7 @@ def test_another_context(tmp_path: Path) -> None:
         (config(user={"username": "me", "password": SECRET}), "removed in 1.19"),
         (config(user={"token": SECRET, "as": "root"}), "users.u.as: impersonates"),
         (config(user={"token": SECRET, "as-groups": ["admins"]}), "impersonates"),
+        (config(user={"token": f"{SECRET}\nx-injected: 1"}), "users.u.token: is more than plain"),
         (config({"proxy-url": "http://p"}), "clusters.c.proxy-url: goes through a proxy"),
         (config(**{"current-context": "three"}), "has no context 'three'; use: one"),
         (config(**{"current-context": ""}), "has no current-context; name a context: one"),

@@ -119,6 +119,34 @@ async def test_what_a_pool_selects_may_change(api: FakeApi) -> None:
         assert asked[-1] == "app=y"
 
 
+async def test_while_its_pods_cannot_be_listed_a_relabelled_pool_is_what_it_was(
+    api: FakeApi,
+) -> None:
+    await api.put(POOL_PATH, "p", spec=POOL)
+    await put_pod(api, "a")
+    async with watching(api) as (watch, _):
+        await until(lambda: names(watch) == ["a-rank-0"])
+        api.refusals[PODS_PATH, "list"] = (503, "ServiceUnavailable", {})
+        other = {"selector": {"matchLabels": {"app": "y"}}, "targetPorts": [{"number": 9}]}
+        await api.put(POOL_PATH, "p", spec=other)
+        await until(lambda: watch.states["pods"] == "unreachable")
+        assert names(watch) == ["a-rank-0"]
+        await put_pod(api, "b", app="y")
+        api.refusals.clear()
+        await until(lambda: names(watch) == ["b-rank-0"])
+
+
+async def test_a_pool_that_is_made_again_has_its_pods(api: FakeApi) -> None:
+    await api.put(POOL_PATH, "p", spec=POOL)
+    await put_pod(api, "a")
+    async with watching(api) as (watch, _):
+        await until(lambda: names(watch) == ["a-rank-0"])
+        await api.remove(POOL_PATH, "p")
+        await until(lambda: names(watch) == [])
+        await api.put(POOL_PATH, "p", spec=POOL)
+        await until(lambda: names(watch) == ["a-rank-0"])
+
+
 def test_a_group_without_pools_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"use one of: inference\.networking\.k8s\.io"):
         PoolWatch(None, "p", "ns", group="llm-d.ai")  # type: ignore[arg-type]

@@ -82,7 +82,11 @@ def from_kubeconfig(paths: list[Path], *, context: str | None = None) -> Access:
     where = f"{origin}: context {current}"
     _refuse(cluster, _CLUSTER_CANNOT, f"{where}: clusters.{_text(chosen.get('cluster'))}")
     _refuse(user, _USER_CANNOT, f"{where}: users.{user_name}")
-    token_file = _text(user.get("tokenFile"))
+    token, token_file = _text(user.get("token")).strip(), _text(user.get("tokenFile"))
+    if not (token.isascii() and token.isprintable()):
+        raise ConfigError.one(
+            "is more than plain characters on one line", where=f"{where}: users.{user_name}.token"
+        )
     certificate = _material(user, "client-certificate", user_home, where)
     key = _material(user, "client-key", user_home, where)
     if (certificate is None) != (key is None):
@@ -96,9 +100,7 @@ def from_kubeconfig(paths: list[Path], *, context: str | None = None) -> Access:
         namespace=_text(chosen.get("namespace")) or "default",
         origin=where,
         ca=_material(cluster, "certificate-authority", cluster_home, where),
-        token=Token(path=user_home / token_file)
-        if token_file
-        else Token(_text(user.get("token"))),
+        token=Token(path=user_home / token_file) if token_file else Token(token),
         certificate=certificate,
         key=key,
         server_name=_text(cluster.get("tls-server-name")) or None,

@@ -60,13 +60,24 @@ class PoolWatch:
                 where="--pool-group",
                 fix=f"use one of: {', '.join(POOLS)}",
             )
-        self.name, self.namespace, self.pool = name, namespace, fixed
+        self.name, self.namespace = name, namespace
+        self.pool: PoolSpec | None = None
+        """The pool whose pods are followed."""
+        self._next: PoolSpec | None = None
+        """The pool as it is, while pods by its labels are being listed: until then the last one
+        holds, so that relabelling a pool empties it for nobody."""
         self._changed, self._told = changed, True
         self._places: tuple[Place, ...] | None = None
         self._rewrites: Rewrites | None = None
         shared: Any = {"namespace": namespace, "log": log, "pace": pace}
         self._pods = Reflector[Pod](
-            client, PODS, read_pod, labels=NOBODY, changed=self._place_changed, **shared
+            client,
+            PODS,
+            read_pod,
+            labels=NOBODY,
+            changed=self._place_changed,
+            listed=self._pods_listed,
+            **shared,
         )
         self._pool = (
             None
@@ -158,15 +169,25 @@ class PoolWatch:
         return rewrite if rewrite.pool.name == self.name else None
 
     def _pool_changed(self, key: object, old: PoolSpec | None, new: PoolSpec | None) -> None:
-        self.pool = new
-        if new is not None:
+        if new is None:
+            self.pool = self._next = None
+        else:
             self._follow(new)
         self._place_changed()
 
     def _follow(self, pool: PoolSpec) -> None:
+        if self.pool is None or self.pool.selector == pool.selector:
+            self.pool, self._next = pool, None
+        else:
+            self._next = pool
         labels = ",".join(f"{name}={value}" for name, value in pool.selector)
         self._pods.select(labels=labels or NOBODY)
         self._known.set()
+
+    def _pods_listed(self) -> None:
+        if self._next is not None:
+            self.pool, self._next = self._next, None
+            self._place_changed()
 
     def _place_changed(self, *_: object) -> None:
         self._places = None

@@ -64,8 +64,9 @@ class Reflector(Generic[Kept]):
     ``keep`` is given the whole object and returns the little that is needed of it (the rest is
     forgotten at once), or ``None`` for an object that is of no interest. ``changed`` hears of
     each key whose kept value is another one than before: ``changed(key, old, new)``, with
-    ``None`` for what is not there. It is called after :attr:`store` has changed, and must not
-    wait. A bug in either is logged, costs that object, and ends nothing.
+    ``None`` for what is not there. It is called after :attr:`store` has changed, ``listed`` after
+    a list has brought it up to date; neither may wait. A bug in one of the three is logged, costs
+    that object, and ends nothing.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Reflector(Generic[Kept]):
         labels: str = "",
         fields: str = "",
         changed: Callable[[Key, Kept | None, Kept | None], None] | None = None,
+        listed: Callable[[], None] | None = None,
         log: Log | None = None,
         pace: Pace | None = None,
         dice: Callable[[], float] = random.random,
@@ -92,7 +94,8 @@ class Reflector(Generic[Kept]):
         self.settled = asyncio.Event()
         """Set once: listed, or known that it cannot be (``forbidden``, ``absent``)."""
         self.lists = self.watches = self.events = 0
-        self._client, self._keep, self._changed = client, keep, changed
+        self._client, self._keep = client, keep
+        self._changed, self._listed = changed, listed
         self._labels, self._fields = labels, fields
         self._log, self._page = log or _silent, page
         self._pace, self._dice = pace or Pace(), dice
@@ -187,20 +190,22 @@ class Reflector(Generic[Kept]):
     async def _list(self) -> str:
         """Bring the copy to what is there now; the version to watch from."""
         try:
-            version, found = await self._listed(self._page)
+            version, found = await self._all(self._page)
         except Gone:  # changed too much between two pages: ask for everything at once
-            version, found = await self._listed(0)
+            version, found = await self._all(0)
         self.lists += 1
         self._absences = self._tries = 0
         for key in [key for key in self._store if key not in found]:
             self._put(key, None)
         for key, kept in found.items():
             self._put(key, kept)
+        if self._listed is not None:
+            self._call("listed", ("", ""), self._listed)
         self.synced.set()
         self.settled.set()
         return version
 
-    async def _listed(self, limit: int) -> tuple[str, dict[Key, Kept]]:
+    async def _all(self, limit: int) -> tuple[str, dict[Key, Kept]]:
         found: dict[Key, Kept] = {}
         version = ""
         async for page in self._client.pages(
@@ -266,10 +271,13 @@ class Reflector(Generic[Kept]):
         else:
             self._store[key] = new
         if self._changed is not None:
-            try:
-                self._changed(key, old, new)
-            except Exception as bug:  # noqa: BLE001 - as above
-                self._tell_bug("changed", key, bug)
+            self._call("changed", key, self._changed, key, old, new)
+
+    def _call(self, name: str, key: Key, hook: Callable[..., None], *values: object) -> None:
+        try:
+            hook(*values)
+        except Exception as bug:  # noqa: BLE001 - one object must not end the watch of all
+            self._tell_bug(name, key, bug)
 
     def _say(self, state: State, problem: str) -> None:
         self.problem = problem
