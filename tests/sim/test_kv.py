@@ -53,7 +53,7 @@ def test_there_is_no_room_beside_what_is_held():
 def test_the_least_recently_used_goes_first_and_the_end_before_the_beginning():
     told = Told()
     cache = KvCache(6, 4, told)
-    a, b, c = cache.names(text("a", "b", "c"))
+    _, b, c = cache.names(text("a", "b", "c"))
     x, y, z = cache.names(text("x", "y", "z"))
     cache.release(hold(cache, text("a", "b", "c")))
     cache.release(hold(cache, text("x", "y", "z")))

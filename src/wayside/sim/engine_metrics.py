@@ -101,7 +101,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "vllm:num_requests_running": ("gauge", "Number of requests in model execution batches."),
     "vllm:num_requests_waiting": ("gauge", "Number of requests waiting to be processed."),
     "vllm:kv_cache_usage_perc": ("gauge", "KV-cache usage. 1 means 100 percent usage."),
-    "vllm:gpu_cache_usage_perc": ("gauge", "The older name of vllm:kv_cache_usage_perc."),
+    "vllm:gpu_cache_usage_perc": ("gauge", "GPU KV-cache usage. 1 means 100 percent usage."),
     "vllm:prefix_cache_queries_total": ("counter", "Prompt tokens looked up in the cache."),
     "vllm:prefix_cache_hits_total": ("counter", "Prompt tokens found in the cache."),
     "vllm:num_preemptions_total": ("counter", "Preemptions; the simulator never preempts."),

@@ -98,9 +98,13 @@ def _servers(
                 "faults": dataclasses.replace(plain["faults"], seed=seed + number),
             }
             if kv_events:
-                place["kv_events"] = KvEvents(_next_port(kv_events, number), hash_seed=hash_seed)
+                place["kv_events"] = KvEvents(
+                    endpoint=_next_port(kv_events, number), hash_seed=hash_seed
+                )
             elif kv_events_connect:
-                place["kv_events"] = KvEvents(kv_events_connect, False, hash_seed=hash_seed)
+                place["kv_events"] = KvEvents(
+                    endpoint=kv_events_connect, bind=False, hash_seed=hash_seed
+                )
             servers.append(SimServer(group, replica, **{**plain, **place}))
     return servers
 
