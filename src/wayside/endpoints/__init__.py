@@ -22,6 +22,9 @@ HITS = "prefix_hits"
 0..1, by the position of the server in the roster that they rated."""
 HIT = "hit"
 """In a need's ``memo``: that of the server that was picked."""
+TPOT = "tpot_s"
+"""In a need's ``memo`` when an attempt ends, from shells that know: the seconds that each token of
+its streamed answer took after the first."""
 
 
 class Filter(Protocol):

@@ -107,6 +107,7 @@ class _Shape(msgspec.Struct):
     cache_salt: msgspec.Raw = msgspec.Raw()
     max_tokens: Any = None
     max_completion_tokens: Any = None
+    stream: Any = None
 
 
 _decode = msgspec.json.Decoder(_Shape).decode
