@@ -76,7 +76,7 @@ class App:
         self._read = read or (lambda text: read_again(text, self.state.path, env=self._env))
         self.loaded = loaded
         """What is in force, as it was written."""
-        self._ever = dict.fromkeys(loaded.settings.models)
+        self._ever: dict[str, None] = {}
         self._needs_endpoints = needs_endpoints
         self._update = dict(update or {})
         self._in_file = loaded.settings
@@ -226,7 +226,7 @@ class App:
 
     def _with_gone(self, settings: RouterSettings, policy: Policy) -> Policy:
         """``policy`` that knows models of earlier settings, where clients expect that."""
-        names = [name for name in (*settings.models, *policy.concrete) if name not in self._ever]
+        names = [name for name in self.runtime.policy.concrete if name not in self._ever]
         self._ever |= dict.fromkeys(names[: max(0, MAX_EVER - len(self._ever))])
         if not settings.production_stack.enabled:
             return policy

@@ -160,7 +160,11 @@ class Attempt:
             else:
                 errand.answered(self, head, first)
             return
-        if head.status == 200 and not is_answer(head.content_type, errand.wants_events):
+        if (
+            head.status == 200
+            and errand.asks_model
+            and not is_answer(head.content_type, errand.wants_events)
+        ):
             self._fail("upstream_invalid_response")
         elif first or head.length == 0:
             errand.answered(self, head, first)

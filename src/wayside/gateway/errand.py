@@ -59,6 +59,7 @@ class Errand:
         "_task",
         "_timer",
         "_tried",
+        "asks_model",
         "door",
         "forward",
         "minds_length",
@@ -95,6 +96,7 @@ class Errand:
         fallback = forward.fallback
         self.minds_length = fallback is not None and fallback.minds_length
         self.wants_events = forward.record.stream and forward.tap is None
+        self.asks_model = forward.record.path != "local"
 
     def start(self, now: float) -> None:
         """Begin, or begin again with another model."""
