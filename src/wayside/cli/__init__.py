@@ -18,6 +18,7 @@ _COMMANDS = {
     "serve": ("wayside.cli.serve", "Route requests, over HTTP or behind Envoy."),
     "vllm-router": ("wayside.cli.vllm_router", "Serve in the place of vllm_router."),
     "extproc": ("wayside.cli.extproc", "Serve ext_proc to an Envoy you already have."),
+    "epp": ("wayside.cli.epp", "Pick endpoints for a gateway, in llm-d's place."),
     "route": ("wayside.cli.route", "Show where a prompt would go, and why."),
     "sim": ("wayside.sim.command", "Run simulated model servers."),
     "train": ("wayside.cli.train", "Train a classifier from labelled rows."),

@@ -153,7 +153,7 @@ class Director:
 
     def _target(self, asked: Asked, model: str) -> str:
         """What servers call the model: the pool's rewrites go before the client's header."""
-        found = self._store.rewrites.find(model)
+        found = self._store.rewrites().find(model)
         if found is not None:
             rule, name = found
             target = rule.target(self._dice())

@@ -47,6 +47,7 @@ class Door:
         counts: bool = True,
         skips: bool = False,
         conformance: bool = False,
+        verbose: bool = False,
         log: Say = silence,
     ) -> None:
         self.director, self.telemetry, self.clock = director, telemetry, clock
@@ -54,7 +55,7 @@ class Door:
         self.max_held_bytes = max_held_bytes or max(256 << 20, 4 * max_body_bytes)
         self.assumed = wire.Protocol(assumed, assumed, assumed == wire.FULL_DUPLEX_STREAMED)
         self.counts, self.skips, self.conformance = counts and not skips, skips, conformance
-        self.log = log
+        self.verbose, self.log = verbose, log
         self.held = 0
         self.echo = Echo()
         self._chosen: dict[str, bytes] = {}

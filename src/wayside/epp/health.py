@@ -12,7 +12,7 @@ from typing import Final
 
 from wayside.epp.session import Session
 from wayside.extproc import calls, wire
-from wayside.extproc.framed import FramedServer
+from wayside.extproc.framed import FramedServer, Serves
 from wayside.extproc.session import Say, silence
 
 LIVENESS: Final = "liveness"
@@ -66,6 +66,17 @@ class HealthServer(FramedServer):
         if self._leads is not None:
             ready = ready and self._leads()
         return calls.SERVING if ready else calls.NOT_SERVING
+
+
+class PickerServer(FramedServer):
+    """The gRPC port, which says of its health what the port for it says."""
+
+    def __init__(self, door: Serves, health: HealthServer) -> None:
+        super().__init__(door)
+        self._health = health
+
+    def health(self, request: bytes) -> wire.Message:
+        return self._health.health(request)
 
 
 def _service(request: bytes) -> str:

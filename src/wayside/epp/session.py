@@ -202,6 +202,11 @@ class Session:
         self._sent = sent
         if self._visit is not None:
             self._visit.sent(sent)
+        if door.verbose:
+            door.log(
+                "picked", level="debug", endpoint=sent.destination, model=sent.model,
+                target=sent.target, request_id=headers[REQUEST_ID],
+            )  # fmt: skip
         pairs = [(DESTINATION, sent.destination)]
         if not self._bodiless:
             pairs.append(("Content-Length", str(len(sent.body))))

@@ -26,8 +26,10 @@ class Store:
     def __init__(self, pool: str = "") -> None:
         self.pool = pool
         self.roster = Roster(())
-        self.objectives: Mapping[str, Objective] = {}
-        self.rewrites = Rewrites()
+        self.objective: Callable[[str], Objective | None] = lambda name: None
+        """The InferenceObjective that a request names."""
+        self.rewrites: Callable[[], Rewrites] = Rewrites
+        """The rules for models' names, as they are."""
         self.synced = False
         """The pool's endpoints have been heard of, be it that there are none."""
         self.on_gone: list[Callable[[Endpoint], None]] = []
@@ -59,7 +61,7 @@ class Store:
 
     def priority(self, objective: str) -> int:
         """How urgent a request is that names this objective; 0 for one that nobody declared."""
-        found = self.objectives.get(objective) if objective else None
+        found = self.objective(objective) if objective else None
         return found.priority if found is not None else 0
 
     def candidates(self, subset: tuple[str, ...] | None) -> Roster | Refusal:
