@@ -10,7 +10,6 @@ No work is done per token: the blocks of an answer get their names when it is ov
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Protocol
@@ -84,26 +83,34 @@ class KvCache:
 
     def names(self, prompt: Text) -> tuple[int, ...]:
         """The name of each full block of a prompt."""
-        return tuple(self._chain(hash(prompt.owner), prompt.text, 0))[: self.capacity]
+        return tuple(self._chain(hash(prompt.owner), prompt.text, 0)[: self.capacity])
 
     def hold(self, prompt: Text, keys: tuple[int, ...], tokens: int) -> Held | None:
         """Take the blocks for a prompt with these names and `tokens` tokens, answer included.
 
         None when there is no room for now. One that is larger than the cache gets all of it.
         """
-        used, idle = self._used, self._idle
-        found = next((n for n, key in enumerate(keys) if not self._has(key)), len(keys))
+        used, idle, stale = self._used, self._idle, self._stale
+        found = revived = 0
+        for key in keys:
+            if key in idle:
+                revived += 1
+            elif key not in used or key in stale:
+                break
+            found += 1
         need = max(min(self.blocks(tokens), self.capacity), len(keys))
-        revived = sum(key in idle for key in keys[:found])
         room = self.capacity - len(used) - self._spare
         if need - found + revived > room:
             return None
         for key in keys[:found]:
-            idle.pop(key, None)
-            used[key] = used.get(key, 0) + 1
+            if key in idle:
+                del idle[key]
+                used[key] = 1
+            else:
+                used[key] += 1
         self._evict(self.capacity - (need - found))
         for key in keys[found:]:
-            self._stale.discard(key)
+            stale.discard(key)
             used[key] = used.get(key, 0) + 1
         self._spare += need - len(keys)
         held = Held(prompt, keys, need - len(keys), found)
@@ -119,7 +126,7 @@ class KvCache:
         self._spare -= held.spare
         last = held.keys[-1] if held.keys else None
         fresh: tuple[int, ...] = ()
-        if held.spare and answer and not any(key in self._stale for key in held.keys):
+        if held.spare and answer and self._stale.isdisjoint(held.keys):
             whole = Text(held.prompt.text + answer, held.prompt.owner)
             start = hash(whole.owner) if last is None else last
             chain = self._chain(start, whole.text, len(held.keys))
@@ -133,14 +140,16 @@ class KvCache:
                 known = len(made) - len(fresh)
                 parent = made[known - 1] if known else last
                 self._watcher.stored(parent, fresh, whole, len(held.keys) + known)
+        used, idle, stale = self._used, self._idle, self._stale
         for key in reversed(held.keys):
-            self._used[key] -= 1
-            if not self._used[key]:
-                del self._used[key]
-                if key in self._stale:
-                    self._stale.discard(key)
-                else:
-                    self._idle[key] = None
+            if (others := used[key] - 1) > 0:
+                used[key] = others
+                continue
+            del used[key]
+            if stale and key in stale:
+                stale.discard(key)
+            else:
+                idle[key] = None
         self._evict(self.capacity)
         if self._watcher is not None:
             self._watcher.done()
@@ -156,11 +165,12 @@ class KvCache:
     def _has(self, key: int) -> bool:
         return key in self._idle or (key in self._used and key not in self._stale)
 
-    def _chain(self, start: int, text: str, first: int) -> Iterator[int]:
-        step, key = self._step, start
+    def _chain(self, start: int, text: str, first: int) -> list[int]:
+        step, key, out = self._step, start, []
         for at in range(first * step, len(text) - step + 1, step):
             key = hash((key, text[at : at + step]))
-            yield key
+            out.append(key)
+        return out
 
     def _evict(self, most: int) -> None:
         """Let idle blocks go until all blocks are at most `most`."""

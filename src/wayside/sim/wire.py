@@ -142,12 +142,12 @@ class Reply:
 
     def _head(self, status: int, headers: Headers, kind: str, framing: str) -> bytes:
         self.status = status
-        every = (*headers, *self._connection.always)
-        extra = "".join(f"{name}: {value}\r\n" for name, value in every)
+        extra = "".join(f"{name}: {value}\r\n" for name, value in headers)
         close = "" if self._keep_alive else "connection: close\r\n"
         text = phrase(status) if status != 200 else "OK"
         return (
-            f"HTTP/1.1 {status} {text}\r\ncontent-type: {kind}\r\n{framing}{extra}{close}\r\n"
+            f"HTTP/1.1 {status} {text}\r\ncontent-type: {kind}\r\n{framing}{extra}"
+            f"{self._connection.always}{close}\r\n"
         ).encode("latin-1", "replace")
 
 
@@ -165,7 +165,7 @@ class Connection(asyncio.Protocol):
         always: Headers = (),
     ) -> None:
         """`always` are headers of every answer."""
-        self.always = always
+        self.always = "".join(f"{name}: {value}\r\n" for name, value in always)
         self._handler = handler
         self._limits = limits
         self._open = open_connections
