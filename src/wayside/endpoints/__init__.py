@@ -7,6 +7,8 @@ go to the picker. What a strategy may remember between requests is its own, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
+from operator import add, mul
 from typing import Any, Protocol
 
 from wayside.vocab.endpoint import NEVER, Endpoint, Fact, Need, Roster, Vitals
@@ -174,10 +176,12 @@ class Profile:
             if isinstance(scores, Mapping):
                 for i, score in scores.items():
                     totals[i] += weight * score
-            else:
-                totals = [
-                    total + weight * score for total, score in zip(totals, scores, strict=True)
-                ]
+                continue
+            if weight != 1.0:
+                scores = list(map(mul, scores, repeat(weight)))
+            if len(scores) != len(totals):
+                raise ValueError(f"{scorer} rated {len(scores)} of {len(totals)} servers")
+            totals = list(map(add, totals, scores))
         return totals
 
     def _steady_scores(self, need: Need, roster: Roster) -> list[float]:

@@ -38,6 +38,5 @@ class ActiveRequestsScorer:
         if most <= idle:
             return [1.0] * len(counts)
         scale = busy / most
-        if min(counts) > idle:
-            return [(most - n) * scale for n in counts]
-        return [1.0 if n <= idle else (most - n) * scale for n in counts]
+        of = {n: 1.0 if n <= idle else (most - n) * scale for n in set(counts)}
+        return list(map(of.__getitem__, counts))

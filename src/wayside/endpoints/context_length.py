@@ -50,4 +50,4 @@ class ContextLengthScorer:
                 scores[text] = 0.3 * context_range.nearness(ranges, tokens)
             else:
                 scores[text] = 0.5
-        return [scores[text] for text in texts]
+        return list(map(scores.__getitem__, texts))

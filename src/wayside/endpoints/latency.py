@@ -25,6 +25,7 @@ _MOST = 8_192
 _MUCH = 1_000.0  # in the units of the features: more would leave no digits for the rest
 _POOL_EVERY = 32
 _PATCHES = 64
+_OFTEN, _SELDOM = 16.0, 8  # a server with that many answers is fitted once in so many
 
 
 class LatencyRule(Settings):
@@ -63,6 +64,18 @@ class _Sheet:
         self.flights: list[float] = []
 
 
+class _Fit:
+    """What one server's answers took: ``weights`` as of ``at``, and how many came since."""
+
+    __slots__ = ("at", "news", "ridge", "weights")
+
+    def __init__(self, half_life: float) -> None:
+        self.ridge = Ridge(_FEATURES, half_life)
+        self.weights: list[float] = []
+        self.at = NEVER
+        self.news = 0
+
+
 class _Quantity:
     """Something that takes time, learnt for each server; what is not known of one is taken from
     all together."""
@@ -71,7 +84,6 @@ class _Quantity:
         "_changed",
         "_fits",
         "_half_life",
-        "_known",
         "_pool",
         "_since",
         "_version",
@@ -83,8 +95,7 @@ class _Quantity:
         self._pool = Ridge(_FEATURES, half_life)
         self._since = 0  # answers since the pool was fitted
         self._weights: list[float] = []
-        self._fits: dict[Endpoint, Ridge] = {}
-        self._known: dict[Endpoint, tuple[float, list[float]]] = {}  # when fitted, and the weights
+        self._fits: dict[Endpoint, _Fit] = {}
         self._changed: deque[Endpoint] = deque(maxlen=_PATCHES)
         self._version = 0
 
@@ -96,17 +107,18 @@ class _Quantity:
         if fit is None:
             if len(self._fits) >= _MOST:
                 self.forget(next(iter(self._fits)))
-            fit = self._fits[endpoint] = Ridge(_FEATURES, self._half_life)
-        fit.see(x, y, now)
+            fit = self._fits[endpoint] = _Fit(self._half_life)
+        fit.ridge.see(x, y, now)
         self._pool.see(x, y, now)
         self._since += 1
-        self._known.pop(endpoint, None)
-        self._version += 1
-        self._changed.append(endpoint)
+        fit.news += 1
+        if fit.news >= _SELDOM or fit.ridge.seen < _OFTEN:
+            fit.at = NEVER
+            self._version += 1
+            self._changed.append(endpoint)
 
     def forget(self, endpoint: Endpoint) -> None:
         if self._fits.pop(endpoint, None) is not None:
-            self._known.pop(endpoint, None)
             self._version += _PATCHES + 1  # sheets are made anew
 
     def predict(
@@ -156,11 +168,10 @@ class _Quantity:
         w = self._weights
         fit = self._fits.get(endpoint)
         if fit is not None:
-            known = self._known.get(endpoint)
-            if known is None or now - known[0] > self._half_life / 2:
-                fit.fade(now)
-                known = self._known[endpoint] = (now, fit.fit(w))
-            w = known[1]
+            if now - fit.at > self._half_life / 2:
+                fit.ridge.fade(now)
+                fit.weights, fit.at, fit.news = fit.ridge.fit(w), now, 0
+            w = fit.weights
         base = w[0] + w[1] * load[0] + w[2] * load[1] + w[3] * load[2]
         return max(base, _LEAST_S), w[4], w[5] / 10
 

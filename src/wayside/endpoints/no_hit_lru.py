@@ -36,13 +36,11 @@ class NoHitLruScorer:
         if _cached(need):
             return [0.5] * size
         scores = [1.0] * size
-        positions = roster.positions
-        used = [positions[e] for e in self._used if e in positions]
+        used = [i for i in map(roster.positions.get, self._used) if i is not None]
         if size > 1:
-            step, rank = 1.0 / (size - 1), size - len(used)
-            for i in used:
-                scores[i] = max(0.0, 1.0 - rank * step)
-                rank += 1
+            last = size - 1
+            for left, i in zip(range(len(used) - 1, -1, -1), used, strict=True):
+                scores[i] = left / last
         return scores
 
     def chosen(self, need: Need, endpoint: Endpoint) -> None:

@@ -47,17 +47,17 @@ class TokenLoadScorer:
         threshold = self._threshold
         size, tokens = len(roster.endpoints), need.tokens
         positions = roster.positions
-        loads = [float(tokens)] * size
+        scores = [1.0 - tokens / threshold] * size
         for i, share in need.memo.get(HITS, {}).items():
             if i < size:  # a roster made smaller since, by a filter
-                loads[i] = tokens * (1.0 - share)
+                scores[i] = 1.0 - tokens * (1.0 - share) / threshold
         for endpoint, load in self._loads.items():
             position = positions.get(endpoint)
             if position is not None:
-                loads[position] += load.tokens
-        if max(loads) <= threshold:
-            return [1.0 - load / threshold for load in loads]
-        return [1.0 - load / threshold if load < threshold else 0.0 for load in loads]
+                scores[position] -= load.tokens / threshold
+        if min(scores) >= 0.0:
+            return scores
+        return [score if score > 0.0 else 0.0 for score in scores]
 
     def chosen(self, need: Need, endpoint: Endpoint) -> None:
         load = self._loads.get(endpoint)
