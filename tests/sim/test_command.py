@@ -1,17 +1,21 @@
 """`wayside sim` starts servers and prints where they are."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
+import yaml
 import zmq
 from click.testing import CliRunner
 
-from wayside.sim import SimModel, SimServer, SimSettings
+from wayside.sim import SimModel, SimServer, SimSettings, parse_settings
 from wayside.sim.command import sim
 from wayside.sim.options import placed, read_options
 
@@ -183,3 +187,10 @@ def test_the_help_teaches():
     help_text = CliRunner().invoke(sim, ["--help"]).output
     assert "wayside sim --model small --model large --replicas 2 --port 9001" in help_text
     assert "x-sim-fault" in help_text
+
+
+@pytest.mark.parametrize("page", ["simulator", "simulator-replicas"])
+def test_the_file_shown_in_the_reference_is_one(page):
+    text = (Path(__file__).parents[2] / "docs" / "reference" / f"{page}.md").read_text()
+    [shown] = re.findall(r"^    servers:\n(?:    .*\n)+", text, re.MULTILINE)
+    assert parse_settings(yaml.safe_load(textwrap.dedent(shown))).servers
