@@ -22,6 +22,7 @@ from wayside.fleet import Fleet, Urgencies
 from wayside.fleet.efficiency import Efficiency
 from wayside.fleet.gauges import show
 from wayside.fleet.servers import servers_of
+from wayside.fleet.view import View
 from wayside.flow import Policy
 from wayside.gateway.management import Management
 from wayside.runtime import Answerer, Runtime, compile_policy
@@ -127,6 +128,15 @@ class App:
         self.runtime.local["/ready"] = self._ready
         self._watch_config_metrics()
         show(self.telemetry.metrics, lambda: self.fleet)
+        self.view = View(
+            self.fleet,
+            lambda: self.settings.fleet,
+            log=self.log,
+            metrics=self.telemetry.metrics,
+            keys=self.keys.resolve,
+            env=self._env,
+            dice=random.Random().random,
+        )
         self.on_reload: list[Callable[[], None]] = []
         """Told after a new configuration is in force."""
 
@@ -243,17 +253,22 @@ class App:
         )
 
     async def housekeeping(self) -> None:
-        """Write logs and notice rotated keys, for as long as the process lives."""
+        """Write logs, notice rotated keys and look after the fleet, as long as the process
+        lives."""
         self.stores.open()
+        view = asyncio.create_task(self.view.run())
         last = 0.0
-        while True:
-            await asyncio.sleep(FLUSH_S)
-            self.telemetry.flush()
-            now = time.monotonic()
-            if now - last >= 1.0:
-                last = now
-                for path in self.keys.refresh():
-                    self.log("key rotated", file=path)
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_S)
+                self.telemetry.flush()
+                now = time.monotonic()
+                if now - last >= 1.0:
+                    last = now
+                    for path in self.keys.refresh():
+                        self.log("key rotated", file=path)
+        finally:
+            view.cancel()
 
     def replicas(self) -> Replicas:
         """Who picks servers for Envoy."""

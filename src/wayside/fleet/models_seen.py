@@ -74,8 +74,8 @@ class ModelsSeen:
                 headers=self._headers(model, settings),
             )
             listed = msgspec.json.decode(page, type=_List).data[:MOST_NAMES]
-        except (PageError, msgspec.MsgspecError):
-            self._failed(MODELS)
+        except (PageError, msgspec.MsgspecError) as error:
+            self._failed(error.reason if isinstance(error, PageError) else "content")
             return
         name = settings.upstream_name or model
         ours = {name, *(lora.name for lora in settings.loras)}

@@ -58,18 +58,18 @@ class Prober:
         check = settings.health_check
         if check is None:
             return
-        problem = ""
+        problem = reason = ""
         try:
             path = beside(replica.address.base_path, check.path)
             answer = await visit.pages.get(path, timeout_s=check.timeout_s, most=MOST_BYTES)
             if not 200 <= answer.status < 300:
-                problem = f"{check.path} answered {answer.status}"
+                reason, problem = "status", f"{check.path} answered {answer.status}"
             elif check.asleep_path is not None:
                 await self._look_asleep(replica, visit, check.asleep_path, check.timeout_s)
         except PageError as error:
-            problem = f"{check.path}: {error}"
+            reason, problem = error.reason, f"{check.path}: {error}"
         if problem:
-            self._failed(HEALTH)
+            self._failed(reason)
             visit.successes, visit.misses = 0, visit.misses + 1
             if visit.misses >= check.failures and HEALTH not in replica.down:
                 self._set(replica, well=False)

@@ -324,11 +324,13 @@ class _Compiler:
         return to if found is None else dataclasses.replace(to, fallbacks=found)
 
     def target(self, name: str, model: ModelSettings, where: str) -> Target:
-        if self.needs_endpoints and not model.endpoints:
+        if self.needs_endpoints and not model.endpoints and model.discover is None:
             azure = model.provider == "azure-openai"
             such = "https://RESOURCE.openai.azure.com" if azure else "http://host:8000"
             self.wrong("no endpoint", f"{where}.endpoints", f"add one, such as {such}")
         bases = {e.address.base_path or "/v1" for e in model.endpoints}
+        if model.discover is not None and model.discover.dns is not None:
+            bases.add(model.discover.dns.path or "/v1")
         if len(bases) > 1:
             self.wrong(
                 f"endpoints differ in their paths: {', '.join(sorted(bases))}",
