@@ -262,7 +262,7 @@ class LatencyScorer:
 
     def ended(self, need: Need, endpoint: Endpoint) -> None:
         x = need.memo.pop((self, endpoint), None)
-        seconds = need.memo.pop(TPOT, None)
+        seconds = need.memo.get(TPOT)
         if x is not None and seconds is not None:
             self._per_token.see(endpoint, x, seconds, need.now)
 

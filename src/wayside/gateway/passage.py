@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wayside.dialects.trim import Trimmer
+from wayside.endpoints import TPOT
 from wayside.flow.protocols import shell_broken
 from wayside.flow.report import merged
 from wayside.gateway.attempt import NEVER, Attempt
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 LINE_MAX = 1 << 20
 """Bytes of a stream without a line's end before it is broken off."""
 
+PACED = 8
+"""Events of a stream beyond which they tell how long each token took."""
+
 # How the response's bytes leave: as they are, each piece as a chunk, or until we close.
 AS_IS, RECHUNKED, TO_CLOSE = range(3)
 
@@ -36,6 +40,7 @@ class Passage:
 
     __slots__ = (
         "_attempt",
+        "_began",
         "_door",
         "_framed",
         "_idle_s",
@@ -75,6 +80,7 @@ class Passage:
         self._until = until
         self._idle_s = attempt.replica.timeouts.idle_s
         self._stream = False
+        self._began = 0.0
         self._waits = 0.0
         """When the first token of a stream is due that has only sent comments; else 0."""
         self._line = 0
@@ -106,6 +112,7 @@ class Passage:
                 self._upstream.pause()
         self._said = head.status
         self._stream = head.stream
+        self._began = door.loop.time()
         self._meter = meter = exchange.measure(
             stream=head.stream, leads=self._leads, sent=self._sent
         )
@@ -225,6 +232,10 @@ class Passage:
             replica.completed()
         assert door.exchange is not None
         door.exchange.tried(attempt.tried(outcome, now, self._said))
+        if attempt.need is not None and self._stream and outcome == "ok" and self._meter:
+            events = self._meter.events
+            if events > PACED:
+                attempt.need.memo[TPOT] = (now - self._began) / events
         pool.ended(replica, attempt.need)
 
     # An answer that filters watch

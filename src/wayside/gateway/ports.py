@@ -26,9 +26,11 @@ class Runtime(Protocol):
 
 
 class Meter(Protocol):
-    """Counts what an answer took as its body goes by; ``tail`` are its last bytes."""
+    """Counts what an answer took as its body goes by; ``tail`` are its last bytes, ``events`` how
+    many a stream had."""
 
     tail: bytes
+    events: int
 
     def feed(self, data: bytes) -> None: ...
 
