@@ -41,6 +41,12 @@ class Process:
         """The lines that production-stack's own tests look for, as they look for them."""
         return [found for line in self.text.splitlines() if (found := LINE.search(line))]
 
+    def went(self, count: int) -> list[str]:
+        """Where the last requests went, ``count`` in all; the log is written now and then."""
+        lines = eventually(lambda: found if len(found := self.routed()) >= count else None)
+        assert len(lines) == count
+        return [line["url"] for line in lines]
+
     def ask(
         self,
         path: str,

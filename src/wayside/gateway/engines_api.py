@@ -177,7 +177,7 @@ def pinned(outcome: Outcome, engine: Engine) -> Outcome:
     served = ", ".join(_names(engine))
     return refuse(
         RequestError(
-            f"Engine {engine.id} does not serve model {outcome.target.name!r}; it serves {served}.",
+            f"Engine {engine.id} serves {served}, not {outcome.target.name!r}.",
             status=404,
             code="engine_not_found",
             param="id",

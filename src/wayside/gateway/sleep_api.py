@@ -1,8 +1,8 @@
 """Engines put to sleep and woken: vLLM's ``/sleep``, ``/wake_up`` and ``/is_sleeping``, with the
 engine in ``?id=``.
 
-The request goes to that engine as it came. One that says yes to ``/sleep`` leaves the rotation, and
-comes back when it says yes to ``/wake_up``, or says that it does not sleep. Source: vLLM,
+The request goes to that engine as it came. One that says yes to ``/sleep`` leaves the rotation,
+and comes back when it says yes to ``/wake_up``, or says that it does not sleep. Source: vLLM,
 ``entrypoints/serve/sleep``; production-stack, ``routers/main_router.py``.
 """
 

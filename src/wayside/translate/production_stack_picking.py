@@ -127,7 +127,10 @@ def _cached(root: Reader, least: int, key: str) -> dict[str, Any]:
     if least:
         said = "a longer match counts for more; there is no least length"
         root.note(said, "mapped", key=key)
-    return {"picking": {"scorers": ["prefix_cache"], "picker": "least_requests"}}
+    # Chunks of 128 characters, as there; beginnings that all share do not bury one server.
+    prefixes = {"prefix_cache": {"block_tokens": 32}}
+    rule = {"filters": ["load_guard"], "scorers": [prefixes], "picker": "least_requests"}
+    return {"picking": rule}
 
 
 _LOGICS: dict[str, Callable[[Reader], dict[str, Any]]] = {
