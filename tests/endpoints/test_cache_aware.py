@@ -30,7 +30,9 @@ def test_a_prompt_follows_its_beginning() -> None:
     part, roster = picker(), loaded(5, 5, 5)
     part.chosen(need("Once upon a time there was a king."), roster.endpoints[1])
     roster.endpoints[1].in_flight = 20
-    assert part.pick(need("Once upon a time there was a queen."), roster, ()) == (1,)
+    asked = need("Once upon a time there was a queen.")
+    assert part.pick(asked, roster, ()) == (1,)
+    assert 0.8 < asked.memo["prefix_hits"][1] < 0.9
 
 
 @pytest.mark.parametrize(("shared", "position"), [(49, 0), (50, 0), (51, 1)])

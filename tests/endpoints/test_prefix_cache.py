@@ -77,7 +77,7 @@ def test_a_server_that_is_forgotten_has_nothing() -> None:
     part, roster = scorer(), servers(2)
     part.chosen(need(LONG), roster.endpoints[0])
     part.forget(roster.endpoints[0])
-    assert part.score(need(LONG), roster) == {} and len(part._index) == 0
+    assert part.score(need(LONG), roster) == {} and len(part._guess.index) == 0
 
 
 def test_what_was_not_used_for_longest_is_forgotten_first() -> None:
@@ -86,7 +86,7 @@ def test_what_was_not_used_for_longest_is_forgotten_first() -> None:
     for i, text in enumerate(prompts):
         part.chosen(need(text), roster.endpoints[0])
         part.chosen(need(prompts[0]), roster.endpoints[0])
-        assert len(part._index) <= 100, i
+        assert len(part._guess.index) <= 100, i
     assert part.score(need(prompts[0]), roster) == {0: 1.0}
     assert part.score(need(prompts[1]), roster) == {}
     assert part.score(need(prompts[7]), roster) == {0: 1.0}
@@ -97,7 +97,7 @@ def test_a_server_remembers_as_much_as_its_own_cache_holds() -> None:
     roster.endpoints[0].vitals = Vitals(at=0.0, blocks=160, block_size=16)  # 2560 tokens
     for i in range(9):
         part.chosen(need(f"{i} " + LONG), roster.endpoints[0])
-    assert 30 <= len(part._index) <= 2560 // 64
+    assert 30 <= len(part._guess.index) <= 2560 // 64
 
 
 def test_all_servers_together_have_a_bound() -> None:
@@ -107,14 +107,14 @@ def test_all_servers_together_have_a_bound() -> None:
         server = Endpoint(f"p{i}", f"10.0.0.{i}:80")
         for j in range(4):
             part.chosen(need(f"{i} {j} " + LONG * 8), server)
-        assert len(part._index) <= most
-    assert len(part._index) > most // 2
+        assert len(part._guess.index) <= most
+    assert len(part._guess.index) > most // 2
 
 
 def test_a_prompt_that_is_too_long_counts_up_to_the_most() -> None:
     part, roster = scorer(max_blocks=4), servers(1)
     part.chosen(need(LONG), roster.endpoints[0])
-    assert len(part._index) == 4
+    assert len(part._guess.index) == 4
     assert part.score(need(LONG + "and what follows is not looked at"), roster) == {0: 1.0}
 
 

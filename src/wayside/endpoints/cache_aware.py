@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from wayside.catalog import catalog
+from wayside.endpoints import HITS
 from wayside.settings import Settings
 from wayside.vocab.endpoint import Endpoint, Need, Roster
 from wayside.vocab.radix import PrefixTree
@@ -53,13 +54,18 @@ class CacheAwarePicker:
         uneven = (
             high - low > rule.balance_abs_threshold and high > rule.balance_rel_threshold * low
         )
+        hit = 0.0
         if not uneven:
             head, text = _head(need), spoken(need)
             view = self._tree.slots.view(roster)
             matched, servers = self._tree.match(head + text, view.mask)
-            if text and (matched - len(head)) / len(text) > rule.cache_threshold:
+            rate = (matched - len(head)) / len(text) if text else 0.0
+            if rate > rule.cache_threshold:
                 candidates = view.of(servers)
+                hit = rate
         first = self._idlest(candidates, roster, need)
+        if not totals:  # else a scorer may know better
+            need.memo[HITS] = {first: hit}
         if rule.count == 1:
             return (first,)
         others = sorted((i for i in range(len(endpoints)) if i != first), key=loads.__getitem__)
