@@ -1,5 +1,6 @@
 """Pages beside generation: who it is, sleep, load, metrics in other names, GPUs."""
 
+import json
 import re
 
 import pytest
@@ -84,6 +85,9 @@ async def test_load_is_what_runs_and_waits(http):
         asks = [ask(http, sim) for _ in range(3)]
         await sim.until(lambda stats: (stats.running, stats.waiting) == (1, 2))
         assert await get(http, sim, "/load") == (200, '{"server_load": 3}')
+        _, told = await get(http, sim, "/get_load")
+        want = {"dp_rank": 0, "num_reqs": 3, "num_waiting_reqs": 2, "num_tokens": 16}
+        assert json.loads(told) == [want], "as SGLang's router reads it"
         assert sim.stats.requests == 3, "probes are not requests"
         for task in asks:
             task.cancel()

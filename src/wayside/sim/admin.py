@@ -64,10 +64,24 @@ class Admin:
                 return _json({"version": VLLM_VERSION})
             case "/load":
                 return _json({"server_load": stats.running + stats.waiting})
+            case "/get_load":
+                return 200, json.dumps([self._sglang_load()]).encode(), JSON
             case "/is_sleeping":
                 return _json({"is_sleeping": replica.life.asleep})
             case _:
                 return None
+
+    def _sglang_load(self) -> dict[str, int]:
+        """What SGLang's servers tell of one data-parallel rank; its router asks for it."""
+        engines = self._replica.engines.values()
+        stats = self._replica.stats
+        held = sum(e.kv_usage() * e.kv.capacity * e.kv.block_size for e in engines)
+        return {
+            "dp_rank": 0,
+            "num_reqs": stats.running + stats.waiting,
+            "num_waiting_reqs": stats.waiting,
+            "num_tokens": round(held),
+        }
 
     async def _sleep(self, request: Request) -> Page:
         level = parse_qs(request.target.partition("?")[2]).get("level", ["1"])[-1]
