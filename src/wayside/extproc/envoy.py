@@ -18,10 +18,13 @@ import yaml
 
 from wayside.extproc.envoy_resilience import (
     breakers,
+    health_check_at,
+    health_checks,
     no_breakers,
     outliers,
     route_action,
     seconds,
+    with_names,
 )
 from wayside.extproc.replicas import HEADER
 from wayside.settings import EndpointSettings, ModelSettings, RouterSettings
@@ -61,7 +64,8 @@ def bootstrap(
     ``run_dir``, the admin interface is a Unix socket in it unless ``envoy.admin_port`` is set.
     """
     sockets = [extproc_socket] if isinstance(extproc_socket, str) else list(extproc_socket)
-    models = {name: model for name, model in settings.models.items() if _served(model)}
+    models = {name: with_names(model) for name, model in settings.models.items()}
+    models = {name: model for name, model in models.items() if _served(model)}
     found: Node = {
         "node": {"id": "wayside", "cluster": "wayside"},
         "static_resources": {
@@ -386,11 +390,13 @@ def _cluster(name: str, model: ModelSettings, settings: RouterSettings) -> Node:
     if by_name:
         # A name that does not resolve yet must not keep the other models from being served.
         found |= {"dns_lookup_family": "ALL", "wait_for_warm_on_init": False}
-    if len(endpoints) > 1 and (model.picking or model.disaggregation or settings.picking):
+    several = len(endpoints) > 1 or model.discover is not None
+    if several and (model.picking or model.disaggregation or settings.picking):
         del found["lb_policy"]
         found["load_balancing_policy"] = _as_told()
-    if len(endpoints) > 1:
+    if several:
         found["outlier_detection"] = outliers(model, len(endpoints))
+    found |= health_checks(model)
     found |= _transport(endpoints, model)
     return found
 
@@ -416,6 +422,7 @@ def _endpoint(endpoint: EndpointSettings, model: ModelSettings, heaviest: float)
         "endpoint": {
             "address": _tcp(address.host, address.port),
             "hostname": address.authority,  # becomes the Host header
+            **health_check_at(endpoint, model),
         },
         "load_balancing_weight": max(1, round(1000 * endpoint.weight / heaviest)),
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from wayside.settings import ModelSettings, RouterSettings
+from wayside.settings import EndpointSettings, ModelSettings, RouterSettings
 from wayside.settings.resilience import Trouble
 
 Node = dict[str, Any]
@@ -113,6 +113,7 @@ def outliers(model: ModelSettings, endpoints: int) -> Node:
     breaker = model.breaker
     share = breaker.error_share
     judged = bool(breaker.errors) or share is not None
+    several = endpoints > 1 or model.discover is not None
     found: Node = {
         "split_external_local_origin_errors": True,
         "interval": seconds(min(breaker.window_s, breaker.pause_s)),
@@ -125,7 +126,7 @@ def outliers(model: ModelSettings, endpoints: int) -> Node:
         "enforcing_local_origin_success_rate": 0,
         "base_ejection_time": seconds(breaker.pause_s),
         "max_ejection_time": seconds(max(breaker.pause_s, breaker.longest_pause_s)),
-        "max_ejection_percent": int(100 * breaker.most_out) if judged and endpoints > 1 else 100,
+        "max_ejection_percent": int(100 * breaker.most_out) if judged and several else 100,
     }
     if share is not None:
         found |= {
@@ -136,6 +137,51 @@ def outliers(model: ModelSettings, endpoints: int) -> Node:
             "interval": seconds(breaker.window_s),
         }
     return found
+
+
+def with_names(model: ModelSettings) -> ModelSettings:
+    """``model`` with the name that its servers are discovered by as one more endpoint: Envoy
+    takes each of its addresses for a server, and looks it up again (STRICT_DNS)."""
+    dns = model.discover.dns if model.discover is not None else None
+    if dns is None:
+        return model
+    named = EndpointSettings(url=f"{dns.scheme}://{dns.name}:{dns.port}{dns.path}")
+    return model.model_copy(update={"endpoints": (*model.endpoints, named)})
+
+
+def health_checks(model: ModelSettings) -> Node:
+    """Active health checks of a cluster. Its least bad server is used only when none is well, as
+    in the gateway; by default Envoy would begin with that at half of them."""
+    check = model.health_check
+    if check is None:
+        return {}
+    base = model.endpoints[0].address.base_path.removesuffix("/v1")
+    one: Node = {
+        "timeout": seconds(check.timeout_s),
+        "interval": seconds(check.interval_s),
+        "no_traffic_interval": seconds(check.interval_s),
+        "unhealthy_threshold": check.failures,
+        "healthy_threshold": check.successes,
+        "http_health_check": {
+            "path": base + check.path,
+            "expected_statuses": [{"start": 200, "end": 300}],
+        },
+    }
+    return {
+        "health_checks": [one],
+        "common_lb_config": {"healthy_panic_threshold": {"value": 1}},
+    }
+
+
+def health_check_at(endpoint: EndpointSettings, model: ModelSettings) -> Node:
+    """Whom a check asks, where it is not the port of the endpoint, and by which name."""
+    check = model.health_check
+    if check is None:
+        return {}
+    at: Node = {"hostname": endpoint.address.authority}
+    if check.port is not None:
+        at["port_value"] = check.port
+    return {"health_check_config": at}
 
 
 def not_done(settings: RouterSettings) -> Iterator[str]:
@@ -154,6 +200,12 @@ def not_done(settings: RouterSettings) -> Iterator[str]:
             yield f"{at}.breaker.slow_factor: Envoy does not leave servers out for being slow"
         if "timeout_s" in model.queue.model_fields_set:
             yield f"{at}.queue.timeout_s: a request waits in Envoy until its idle timeout"
+        if model.discover is not None and model.discover.file is not None:
+            yield f"{at}.discover.file: Envoy has the endpoints that it was started with"
+        if model.check_models is not None:
+            yield f"{at}.check_models: Envoy does not ask servers what they serve"
+        if model.health_check is not None and model.health_check.asleep_path is not None:
+            yield f"{at}.health_check.asleep_path: Envoy knows a server's health, not its sleep"
         for i, endpoint in enumerate(model.endpoints):
             if endpoint.timeouts.model_fields_set:
                 yield f"{at}.endpoints[{i}].timeouts: Envoy has those of the model for all"
