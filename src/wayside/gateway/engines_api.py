@@ -63,7 +63,7 @@ def engines(fleet: Fleet) -> dict[str, Engine]:
     """All there are, by URL."""
     found: dict[str, Engine] = {}
     for model, pool in fleet.pools.items():
-        for replica in pool.replicas:
+        for replica in pool.everybody:
             url = url_of(replica)
             engine = found.get(url)
             if engine is None:

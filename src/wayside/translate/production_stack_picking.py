@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from wayside.translate.reading import Reader
+from wayside.vocab.headers import header_name
 from wayside.vocab.roles import ROLE_LABEL
 
 LABEL = "model"
@@ -96,13 +98,10 @@ def _session(root: Reader) -> dict[str, Any]:
         root.note(said, "refused", key="routing_logic")
         return {}
     sources = [{"field": key}]
-    if _HEADER.issuperset(key.lower()):
-        sources.insert(0, {"header": key.lower()})
+    with suppress(ValueError):
+        sources.insert(0, {"header": header_name(key)})
     affinity = {"session_affinity": {"sources": sources, "ttl_s": SESSION_TTL_S}}
     return {"picking": {"scorers": [affinity], "picker": "least_requests"}}
-
-
-_HEADER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
 def _prefix_hash(_: Reader) -> dict[str, Any]:
