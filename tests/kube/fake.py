@@ -51,8 +51,7 @@ class FakeApi:
     says: dict[str, bytes] = field(default_factory=dict)
     """Bytes a watch of that path sends first."""
     expire_continue: bool = False
-    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
-    _cut: set[asyncio.Event] = field(default_factory=set)
+    _watches: set[_Watch] = field(default_factory=set)
 
     async def put(self, path: str, name: str, namespace: str = "ns", **rest: Any) -> Object:
         """Make or change the object ``name``; ``rest`` is its fields beside ``metadata``."""
@@ -61,7 +60,7 @@ class FakeApi:
         self.version += 1
         meta = {"name": name, "namespace": namespace, **rest.pop("metadata", {})}
         found = {**rest, "metadata": {**meta, "resourceVersion": str(self.version)}}
-        await self._tell(path, "MODIFIED" if key in there else "ADDED", found)
+        self._tell(path, "MODIFIED" if key in there else "ADDED", found)
         there[key] = found
         return found
 
@@ -69,17 +68,17 @@ class FakeApi:
         found = self.objects[path].pop((namespace, name))
         self.version += 1
         found = {**found, "metadata": {**found["metadata"], "resourceVersion": str(self.version)}}
-        await self._tell(path, "DELETED", found)
+        self._tell(path, "DELETED", found)
 
     async def bookmark(self, path: str) -> None:
         """Time went by elsewhere: versions move on, and watches hear of it."""
         self.version += 10
-        await self._tell(path, "BOOKMARK", {"metadata": {"resourceVersion": str(self.version)}})
+        self._tell(path, "BOOKMARK", {"metadata": {"resourceVersion": str(self.version)}})
 
     async def error(self, path: str, code: int, reason: str) -> None:
         """Watches hear of an error, and are ended."""
         self.version += 1
-        await self._tell(path, "ERROR", status(code, reason))
+        self._tell(path, "ERROR", status(code, reason))
 
     def compact(self) -> None:
         """Forget what happened so far."""
@@ -88,8 +87,9 @@ class FakeApi:
 
     def cut(self) -> None:
         """Break the connection of every watch."""
-        for event in self._cut:
-            event.set()
+        for watch in self._watches:
+            watch.cut = True
+            watch.news.set()
 
     def client(self, **rest: Any) -> Client:
         token = rest.pop("token", Token("secret-token"))
@@ -101,10 +101,10 @@ class FakeApi:
             a.path == path and ("watch" in a.query) == (kind == "watch") for a in self.asked
         )
 
-    async def _tell(self, path: str, kind: str, found: Object) -> None:
-        async with self._news:
-            self.log.append((self.version, path, kind, found))
-            self._news.notify_all()
+    def _tell(self, path: str, kind: str, found: Object) -> None:
+        self.log.append((self.version, path, kind, found))
+        for watch in self._watches:
+            watch.news.set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         query = dict(request.query)
@@ -155,40 +155,35 @@ class FakeApi:
             gone = {"type": "ERROR", "object": status(410, "Expired")}
             await response.write(json.dumps(gone).encode() + b"\n")
             return response
-        cut = asyncio.Event()
-        self._cut.add(cut)
-        cutting = asyncio.create_task(cut.wait())
+        watch = _Watch()
+        self._watches.add(watch)
         ends = asyncio.get_running_loop().time() + int(request.query["timeoutSeconds"])
         try:
-            while asyncio.get_running_loop().time() < ends:
-                async with self._news:
-                    new = [e for e in self.log if e[0] > version and e[1] == path]
-                    if not new:
-                        waiting = asyncio.create_task(self._wait())
-                if not new:
-                    left = ends - asyncio.get_running_loop().time()
-                    await asyncio.wait(
-                        [waiting, cutting], timeout=left, return_when=asyncio.FIRST_COMPLETED
-                    )
-                    waiting.cancel()
-                    if cut.is_set():
-                        if request.transport is not None:
-                            request.transport.abort()
-                        return response
-                for at, _, kind, found in new:
-                    version = at
-                    line = json.dumps({"type": kind, "object": found}).encode() + b"\n"
-                    await response.write(line)
-                    if kind == "ERROR":
-                        return response
+            async with asyncio.timeout_at(ends):
+                while not watch.cut:
+                    watch.news.clear()
+                    for at, _, kind, found in [
+                        e for e in self.log if e[0] > version and e[1] == path
+                    ]:
+                        version = at
+                        line = json.dumps({"type": kind, "object": found}).encode() + b"\n"
+                        await response.write(line)
+                        if kind == "ERROR":
+                            return response
+                    await watch.news.wait()
+                if request.transport is not None:
+                    request.transport.abort()
+        except TimeoutError:
+            pass
         finally:
-            cutting.cancel()
-            self._cut.discard(cut)
+            self._watches.discard(watch)
         return response
 
-    async def _wait(self) -> None:
-        async with self._news:
-            await self._news.wait()
+
+@dataclass(eq=False)
+class _Watch:
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    cut: bool = False
 
 
 def status(code: int, reason: str) -> Object:

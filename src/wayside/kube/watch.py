@@ -38,6 +38,8 @@ Log = Callable[..., None]
 TRIES: Final = 3
 """After so many watches in a row that broke without telling anything, everything is listed again:
 the version may be what the server stumbles over."""
+AT_ONCE: Final = 50
+"""Objects of a list that are read before others have their turn: about 5 ms (pods of 8 KB)."""
 LONGEST_REST_S: Final = 120.0
 """No ``Retry-After`` is believed beyond that."""
 
@@ -212,7 +214,9 @@ class Reflector(Generic[Kept]):
             self.resource, self.namespace, labels=self._labels, fields=self._fields, limit=limit
         ):
             version = page.resource_version
-            for raw in page.items:
+            for i, raw in enumerate(page.items):
+                if i % AT_ONCE == AT_ONCE - 1:
+                    await asyncio.sleep(0)
                 key, kept, _ = self._read(raw)
                 if key is not None and kept is not None:
                     found[key] = kept
