@@ -33,6 +33,9 @@ FOLDERS: dict[str, tuple[str, str]] = {
     "plugin": ("plugins", "Plugins"),
     "engine": ("engines", "Engines"),
     "store": ("stores", "Stores"),
+    "filter": ("endpoints", "Filters of servers"),
+    "scorer": ("endpoints", "Scorers of servers"),
+    "picker": ("endpoints", "Pickers of servers"),
 }
 
 
@@ -43,9 +46,12 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield reference / "metrics.md", metrics()
     yield reference / "commands.md", commands()
     yield reference / "errors.md", errors()
+    folders: dict[str, list[str]] = {}
     for family in get_args(Family):
         folder, title = FOLDERS[family]
-        yield reference / folder / "README.md", kinds(family, title)
+        folders.setdefault(folder, []).append(kinds(family, title))
+    for folder, tables in folders.items():
+        yield reference / folder / "README.md", "\n".join([NOTE, *tables])
 
 
 def kinds(family: Family, title: str) -> str:
@@ -54,7 +60,7 @@ def kinds(family: Family, title: str) -> str:
         for k in catalog.family(family)
     ]
     return "\n".join(
-        [NOTE, f"# {title}", "", "| name | what it does | |", "|---|---|---|", *rows, ""]
+        [f"# {title}", "", "| name | what it does | |", "|---|---|---|", *rows, ""]
     )
 
 
