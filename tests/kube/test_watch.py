@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from wayside.kube.pace import Pace
 from wayside.kube.resource import PODS
-from wayside.kube.watch import Key, Pace, Reflector
+from wayside.kube.watch import Key, Reflector
 
 from .fake import FakeApi
 
@@ -295,6 +296,7 @@ async def test_nonsense_on_a_watch_is_a_watch_that_failed(api: FakeApi, nonsense
         b'{"type": "ADDED", "object": {}}\n',
         b'{"type": "ADDED", "object": {"metadata": 3}}\n',
         b'{"type": "ADDED", "object": {"metadata": {"name": 3}}}\n',
+        b'{"type": "ADDED", "object": {"metadata": {"name": "z", "namespace": [1]}}}\n',
         b'{"type": "PAINTED", "object": {"metadata": {"name": "z"}, "colour": "red"}}\n',
     ],
 )
@@ -401,14 +403,3 @@ async def test_a_server_that_is_away_is_told_once_and_comes_back(api: FakeApi) -
         await until(lambda: reflector.state == "synced")
 
         assert heard.states == ["unreachable", "synced"]
-
-
-def test_pauses_grow_and_spread() -> None:
-    from wayside.kube.errors import Unreachable
-
-    pace = Pace(first_s=1, longest_s=5)
-    whole: Reflector[str] = Reflector(None, PODS, colour, pace=pace, dice=lambda: 0.0)  # type: ignore[arg-type]
-    half: Reflector[str] = Reflector(None, PODS, colour, pace=pace, dice=lambda: 1.0)  # type: ignore[arg-type]
-
-    assert [whole._wait(Unreachable("x")) for _ in range(5)] == [1, 2, 4, 5, 5]
-    assert [half._wait(None) for _ in range(4)] == [0.5, 1, 2, 2.5]

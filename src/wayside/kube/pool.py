@@ -22,9 +22,10 @@ from wayside.kube.inference import (
     read_pool,
     read_rewrite,
 )
+from wayside.kube.pace import Pace
 from wayside.kube.pods import Place, Pod, places, read_pod
 from wayside.kube.resource import PODS
-from wayside.kube.watch import Log, Pace, Reflector, State
+from wayside.kube.watch import Log, Reflector, State
 from wayside.vocab.errors import ConfigError
 from wayside.vocab.inference import Objective, PoolSpec, Rewrite, Rewrites, new_wins
 

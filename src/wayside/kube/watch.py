@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import inf
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -25,6 +24,8 @@ from wayside.kube.errors import (
     Refused,
     Unauthorized,
 )
+from wayside.kube.pace import Pace, Pauses
+from wayside.kube.reading import text
 from wayside.kube.resource import Resource
 
 Key = tuple[str, str]
@@ -40,24 +41,6 @@ TRIES: Final = 3
 the version may be what the server stumbles over."""
 AT_ONCE: Final = 50
 """Objects of a list that are read before others have their turn: about 5 ms (pods of 8 KB)."""
-LONGEST_REST_S: Final = 120.0
-"""No ``Retry-After`` is believed beyond that."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How long a reflector waits, in seconds. Pauses double up to their longest, and each is
-    shortened by up to a half at random, so that replicas do not come back all at once."""
-
-    first_s: float = 0.4
-    longest_s: float = 30.0
-    refused_first_s: float = 4.0
-    """After a missing right or kind."""
-    refused_longest_s: float = 60.0
-    watch_s: int = 300
-    """The server is asked to end a watch after so long, and up to a half more."""
-    steady_s: float = 2.0
-    """A watch that held so long was a good one: pauses begin anew, and the next comes at once."""
 
 
 class Reflector(Generic[Kept]):
@@ -107,7 +90,7 @@ class Reflector(Generic[Kept]):
         self._version: str | None = None
         self._tries = 0
         self._absences = 0
-        self._pause_s = self._refused_s = 0.0
+        self._pauses = Pauses(self._pace, dice)
         self._watched_since = inf
         self._cut: asyncio.Timeout | None = None
         self._bug = ""
@@ -143,11 +126,11 @@ class Reflector(Generic[Kept]):
             rest = 0.0
         except Gone as error:
             self._version = None  # nothing is wrong, but all clients hear it at the same time
-            rest = self._wait(error)
+            rest = self._pauses.after(error)
         except (Forbidden, Unauthorized, NotFound) as error:
             rest = self._refused(error)
         except KubeError as error:
-            rest = self._wait(error)
+            rest = self._pauses.after(error)
             self._tries += 1
             worn_out = self._tries >= TRIES
             if worn_out:
@@ -156,45 +139,37 @@ class Reflector(Generic[Kept]):
                 self._say("unreachable", str(error))
         held = asyncio.get_running_loop().time() - self._watched_since
         if held >= self._pace.steady_s:
-            self._pause_s = 0.0
+            self._pauses.steady()
             self._tries = 0
         elif not rest:  # the server ended a watch that had hardly begun
-            rest = self._wait(None)
+            rest = self._pauses.after(None)
         if rest:
             await asyncio.sleep(rest)
-
-    def _wait(self, error: KubeError | None) -> float:
-        pace = self._pace
-        self._pause_s = min(pace.longest_s, 2 * self._pause_s or pace.first_s)
-        asked = error.retry_after_s if isinstance(error, Refused) else 0.0
-        return max(self._shortened(self._pause_s), min(asked, LONGEST_REST_S))
 
     def _refused(self, error: Refused) -> float:
         """A right or the kind is missing: say so, and look again in a while."""
         self._version = None
-        pace = self._pace
         if isinstance(error, NotFound):
             self._absences += 1
             if self._store and self._absences == 1:
-                return self._wait(None)  # once may be a server that is starting
+                return self._pauses.after(None)  # once may be a server that is starting
             for key in list(self._store):
                 self._put(key, None)
             self._say("absent", str(error))
         else:
             self._say("forbidden", str(error))
         self.settled.set()
-        self._refused_s = min(pace.refused_longest_s, 2 * self._refused_s or pace.refused_first_s)
-        return self._shortened(self._refused_s)
-
-    def _shortened(self, seconds: float) -> float:
-        return seconds * (1 - self._dice() / 2)
+        return self._pauses.after_refusal()
 
     async def _list(self) -> str:
         """Bring the copy to what is there now; the version to watch from."""
+        asked = self._labels, self._fields
         try:
             version, found = await self._all(self._page)
         except Gone:  # changed too much between two pages: ask for everything at once
             version, found = await self._all(0)
+        if asked != (self._labels, self._fields):
+            return version  # select() came with the last page; what it cut is about to end
         self.lists += 1
         self._absences = self._tries = 0
         for key in [key for key in self._store if key not in found]:
@@ -234,7 +209,7 @@ class Reflector(Generic[Kept]):
         ) as events:
             self.watches += 1
             self._watched_since = asyncio.get_running_loop().time()
-            self._refused_s = 0.0
+            self._pauses.allowed()
             self._say("synced", "")
             async for event in events:
                 self.events += 1
@@ -255,11 +230,10 @@ class Reflector(Generic[Kept]):
         meta: Any = found.get("metadata")
         if not isinstance(meta, dict):
             return None, None, ""
-        version = meta.get("resourceVersion") or ""
-        name = meta.get("name")
-        if bookmark or not isinstance(name, str) or not name:
+        version, name = text(meta.get("resourceVersion")), text(meta.get("name"))
+        if bookmark or not name:
             return None, None, version
-        key = (meta.get("namespace") or "", name)
+        key = (text(meta.get("namespace")), name)
         try:
             return key, self._keep(found), version
         except Exception as bug:  # noqa: BLE001 - one object must not end the watch of all
