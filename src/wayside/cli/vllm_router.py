@@ -37,6 +37,11 @@ _OURS = ("--print-config", "--help", "--version")
 class _Help(click.Command):
     """Arguments are the other program's own, so click does not read them; it shows them."""
 
+    def make_parser(self, ctx: click.Context) -> Any:
+        parser = super().make_parser(ctx)
+        parser.ignore_unknown_options = True
+        return parser
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for group in dict.fromkeys(argument.group for argument in ARGUMENTS):
             with formatter.section(group):
@@ -64,7 +69,6 @@ class _Help(click.Command):
     "vllm-router",
     cls=_Help,
     add_help_option=False,
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     epilog="""\b
 Examples:
   wayside vllm-router --service-discovery static --routing-logic roundrobin \\
