@@ -248,10 +248,12 @@ class Session:
 
     def _response_headers(self, data: bytes, start: int, end: int) -> Replies:
         headers, bodiless = wire.read_headers(data, start, end)
-        door, sent, visit = self.door, self._sent, self._visit
+        door, sent = self.door, self._sent
+        if self._visit is None:  # its request never was shown to us
+            self._visit = door.telemetry.begin("", door.clock())
+        visit = self._visit
         status = headers.get(":status", "")
-        if visit is not None:
-            visit.answered(int(status) if status.isdecimal() else 0)
+        visit.answered(int(status) if status.isdecimal() else 0)
         pairs = [(WENT_THROUGH, "true"), *door.echo.of(headers)]
         if sent is not None:
             sent.errand.answered(door.clock())
