@@ -47,7 +47,7 @@ class Engine:
 
     def healthy(self, now: float) -> bool:
         """Whether it is in rotation for every one of its models."""
-        return not any(r.asleep or r.out_until > now for _, _, r in self.places)
+        return not any(r.asleep or r.down or r.out_until > now for _, _, r in self.places)
 
     def sleeps(self, *, asleep: bool) -> None:
         for _, pool, replica in self.places:
@@ -132,7 +132,9 @@ class EnginesApi:
             "labels": labels,
             "healthy": engine.healthy(now),
             "asleep": any(r.asleep for r in replicas),
-            "out_because": next((r.why for r in replicas if r.out_until > now), ""),
+            "out_because": sorted(
+                {r.why for r in replicas if r.out_until > now}.union(*(r.down for r in replicas))
+            ),
             "in_flight": sum(r.in_flight for r in replicas),
             "metrics": said if vitals.at > NEVER else None,
         }
