@@ -59,9 +59,24 @@ def test_series_are_bounded_and_those_there_still_count() -> None:
         histogram.observe((str(i),), 1.0)
     counter.add(("0",))
     histogram.observe(("0",), 1.0)
-    assert len(counter.values) == len(histogram.values) == MAX_SERIES
+    assert len(counter.values) == len(histogram.values) == MAX_SERIES + 1
+    assert counter.values["other",] == histogram.values["other",].count == 500
     assert counter.values["0",] == 2
     assert histogram.values["0",].count == 2
+
+
+def test_endpoints_over_the_bound_are_one_of_their_model() -> None:
+    """Appendix B 10: label values over the cap become ``other``."""
+    metrics = Metrics()
+    counter = metrics.counter("x_total", "X.", "model", "endpoint")
+    for i in range(MAX_SERIES):
+        counter.add(("small", f"10.0.0.{i}:80"))
+    for i in range(300):
+        counter.add(("large", f"10.1.0.{i}:80"))
+    assert counter.values["large", "other"] == 300
+    for i in range(2 * MAX_SERIES):
+        counter.add((str(i), "a"))
+    assert len(counter.values) == 2 * MAX_SERIES, "models over the bound are not counted at all"
 
 
 def test_a_copy_sums_over_the_labels_it_does_not_have() -> None:

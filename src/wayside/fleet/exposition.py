@@ -42,8 +42,9 @@ def families(page: bytes, wanted: Collection[bytes]) -> dict[bytes, list[Sample]
     if not page.endswith(b"\n"):  # every line ends with one: the last was cut short
         page = page[: page.rfind(b"\n") + 1]
     found: dict[bytes, list[Sample]] = {}
-    pieces = page.split(_TYPE)
-    pieces[0] = pieces[0].removeprefix(_TYPE[1:])  # the page may begin with one
+    first, *pieces = page.split(_TYPE)
+    if first.startswith(_TYPE[1:]):
+        pieces.append(first[len(_TYPE) - 1 :])
     for piece in pieces:
         name = piece[: piece.find(b" ")]
         if name in wanted:

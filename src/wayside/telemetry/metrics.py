@@ -31,7 +31,17 @@ MICRO = (
     0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0,
 )  # fmt: skip
 MAX_SERIES = 2_000
-"""Per metric. Label values come from the configuration, so this is a backstop, not a policy."""
+"""Per metric. Further endpoints, which come and go, are counted as ``other``; further label values
+of other sorts come from the configuration, so for them this is a backstop, not a policy."""
+OTHER = "other"
+
+
+def _others(names: Labels, labels: Labels) -> Labels:
+    """The labels that what is over :data:`MAX_SERIES` is counted under."""
+    if "endpoint" not in names:
+        return tuple([OTHER] * len(names))
+    pairs = zip(names, labels, strict=True)
+    return tuple([OTHER if name == "endpoint" else value for name, value in pairs])
 
 
 @dataclass(slots=True)
@@ -47,8 +57,11 @@ class Counter:
         values = self.values
         if labels in values:
             values[labels] += amount
-        elif len(values) < MAX_SERIES:
-            values[labels] = amount
+        else:
+            if len(values) >= MAX_SERIES:
+                labels = _others(self.labels, labels)
+            if labels in values or len(values) < 2 * MAX_SERIES:
+                values[labels] = values.get(labels, 0.0) + amount
 
 
 @dataclass(slots=True)
@@ -86,8 +99,12 @@ class Histogram:
         series = self.values.get(labels)
         if series is None:
             if len(self.values) >= MAX_SERIES:
-                return
-            series = self.values[labels] = Series(len(self.bounds) + 1)
+                labels = _others(self.labels, labels)
+            series = self.values.get(labels)
+            if series is None:
+                if len(self.values) >= 2 * MAX_SERIES:
+                    return
+                series = self.values[labels] = Series(len(self.bounds) + 1)
         series.buckets[bisect_left(self.bounds, value)] += 1
         series.sum += value
         series.count += 1
