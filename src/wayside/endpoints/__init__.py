@@ -108,6 +108,7 @@ class Profile:
         "choices",
         "departures",
         "ends",
+        "parts",
         "reads",
         "tells",
     )
@@ -124,6 +125,8 @@ class Profile:
         self._dense = [(s, w) for s, w in scorers if not getattr(s, "steady", False)]
         self._picker = picker
         parts = [*filters, *[s for s, _ in scorers], *([picker] if picker else [])]
+        self.parts: tuple[Any, ...] = tuple(parts)
+        """For shells that fetch what some of them read."""
         found: list[Any] = [
             [getattr(part, hook) for part in parts if hasattr(part, hook)] for hook in _HOOKS
         ]
