@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -12,8 +13,9 @@ import aiohttp
 import pytest
 
 from tests.running import Answer, Running, chat, running
-from wayside.cli.files import read
+from wayside.gateway.engine_stats import read as engine_page
 from wayside.sim import SimModel, SimServer, serve_sim
+from wayside.translate import production_stack
 
 ON = {"production_stack": {"enabled": True, "session_key": "x-user-id"}}
 
@@ -214,6 +216,33 @@ def flipped(labels: str) -> str:
     return ",".join(sorted(labels.split(",")))
 
 
+async def test_what_servers_say_is_shown_with_it() -> None:
+    settings = {"production_stack": {"enabled": True, "engine_stats_s": 0.05}}
+    async with router(1, **settings) as (found, _):
+        for _ in range(2):
+            await found.ask(chat("the same words " * 40, "m"))
+        async with asyncio.timeout(5):
+            while not any((await gauge(found, "vllm:gpu_prefix_cache_hits_total")).values()):
+                await asyncio.sleep(0.02)
+        (rate,) = (await gauge(found, "vllm:gpu_prefix_cache_hit_rate")).values()
+        assert 0 < rate < 1
+        assert list((await gauge(found, "vllm:num_requests_waiting")).values()) == [0]
+
+
+@pytest.mark.parametrize("prefix", ["vllm:", "vllm:gpu_"])
+def test_both_generations_of_names_are_read(prefix: str) -> None:
+    page = (
+        "# TYPE vllm:num_requests_waiting gauge\nvllm:num_requests_waiting 3\n"
+        f"# TYPE {prefix}prefix_cache_hits_total counter\n"
+        f'{prefix}prefix_cache_hits_total{{e="0"}} '
+        f'6\n{prefix}prefix_cache_hits_total{{e="1"}} 2\n'
+        f"# TYPE {prefix}prefix_cache_queries_total counter\n"
+        f"{prefix}prefix_cache_queries_total 10\n"
+    )
+    said = engine_page(page.encode())
+    assert (said.waiting, said.hits, said.queries, said.swapped) == (3, 8, 10, None)
+
+
 async def test_errors_are_counted_by_server() -> None:
     async with router(1) as (found, sims):
         await found.ask(chat("hi", "m"), {"x-sim-fault": "status=500"})
@@ -272,13 +301,10 @@ async def test_the_line_in_the_log_names_session_server_and_time() -> None:
         )
 
 
-def test_what_is_not_ours_is_in_no_health(tmp_path: Any) -> None:
-    from wayside.translate import production_stack
-
+def test_what_is_not_ours_is_in_no_health() -> None:
     text = b'{"service_discovery": "static", "secret": "x", "static_backends": "http://a"}'
     assert production_stack.shown(text) == {
         "service_discovery": "static",
         "static_backends": "http://a",
     }
     assert production_stack.shown(b"models: {}") == {}
-    assert read  # the reader is what refuses the rest

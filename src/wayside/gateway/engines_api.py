@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -72,17 +72,16 @@ def engines(fleet: Fleet) -> dict[str, Engine]:
     return found
 
 
-def servers(fleet: Fleet) -> dict[str, Server]:
-    """What the metrics tell of them."""
+def servers(fleet: Fleet, said: Mapping[str, Server]) -> dict[str, Server]:
+    """What the metrics tell of them; ``said`` is what some said themselves, by URL."""
     now = _now()
-    found = {}
-    for url, engine in engines(fleet).items():
-        vitals = engine.places[0][2].vitals
-        found[url] = Server(
-            healthy=engine.healthy(now),
-            waiting=vitals.waiting if vitals.at > NEVER else None,
-        )
-    return found
+    return {
+        url: msgspec.structs.replace(said.get(url, _SILENT), healthy=engine.healthy(now))
+        for url, engine in engines(fleet).items()
+    }
+
+
+_SILENT = Server()
 
 
 def _now() -> float:

@@ -16,6 +16,7 @@ from wayside.gateway.batch_rows import Rows
 from wayside.gateway.batch_runner import Runner
 from wayside.gateway.batches_api import BatchesApi
 from wayside.gateway.door import Door
+from wayside.gateway.engine_stats import EngineStats
 from wayside.gateway.engines_api import EnginesApi, Pinned, servers, url_of
 from wayside.gateway.files_api import FilesApi
 from wayside.gateway.further import Found, Further, Handler, identity_of, raw, told
@@ -53,7 +54,7 @@ class Stack:
         self._rows: Rows | None = None
         self._runner: Runner | None = None
         self._metrics: StackMetrics | None = None
-        self._reports: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
         passing = PassingApi(self._policy)
         for path in PASSED:
             self._further.add("POST", path, lambda request, _: passing.asked(request))
@@ -68,8 +69,9 @@ class Stack:
     async def stop(self) -> None:
         """Leave batches to whoever comes next."""
         self._runtime.further = None
-        if self._reports is not None:
-            self._reports.cancel()
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
         if self._runner is not None:
             await self._runner.stop()
         if self._rows is not None:
@@ -117,9 +119,11 @@ class Stack:
         for path, method in SLEEP.items():
             add(method, path, self._for_admins(lambda request, _: sleep.asked(request)))
         further.add_last(Pinned(engines, self._runtime.handle))
+        stats = EngineStats(fleet, lambda: self._settings().production_stack.engine_stats_s)
+        self._chores.append(asyncio.create_task(stats.run()))
         self._metrics = metrics = StackMetrics(
             telemetry.metrics,
-            lambda: servers(fleet),
+            lambda: servers(fleet, stats.known()),
             lambda: self._settings().production_stack.stats_window_s,
             telemetry.log,
         )
@@ -128,7 +132,7 @@ class Stack:
         telemetry.watchers = (*telemetry.watchers, metrics)
         self._server.attempting = self._attempting
         if self._settings().production_stack.log_stats_s is not None:
-            self._reports = asyncio.create_task(self._report())
+            self._chores.append(asyncio.create_task(self._report()))
 
     def _shown(self) -> Outcome:
         self.follow()

@@ -24,6 +24,8 @@ class ProductionStackSettings(Settings):
     """The header, or the field of the body, whose value the log line calls the session."""
     stats_window_s: PositiveFloat = 60.0
     """What rates and averages of the metrics look back on."""
+    engine_stats_s: PositiveFloat = 30.0
+    """How often servers are asked for their own metrics, for those that are shown."""
     log_stats_s: PositiveFloat | None = None
     """How often the log tells of every server's load; never when absent."""
     admin_groups: tuple[str, ...] = ()

@@ -67,7 +67,7 @@ ARGUMENTS = (
     Argument("backend-health-check-timeout-seconds", "number", _HEALTH, "of Pods: no effect"),
     Argument("max-instance-failover-reroute-attempts", "whole", _HEALTH,
              "models.*.retries.attempts less one"),
-    Argument("engine-stats-interval", "number", _STATS, "servers are read oftener than that"),
+    Argument("engine-stats-interval", "number", _STATS, "production_stack.engine_stats_s [30]"),
     Argument("request-stats-window", "number", _STATS, "production_stack.stats_window_s [60]"),
     Argument("log-stats", "flag", _STATS, "production_stack.log_stats_s"),
     Argument("log-stats-interval", "number", _STATS, "its seconds [10]"),

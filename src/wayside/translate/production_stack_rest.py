@@ -90,8 +90,10 @@ def _stats(root: Reader, settings: dict[str, Any]) -> None:
         stack["log_stats_s"] = interval or 10
     else:
         root.set_aside("log_stats_interval", "log_stats is off", "ignored")
-    if root.number("engine_stats_interval", low=0.01, high=86_400) is not None:
-        said = "servers' metrics are read oftener (fleet.scrape), where strategies go by them"
+    every = root.number("engine_stats_interval", low=0.01, high=86_400)
+    if every is not None:
+        stack["engine_stats_s"] = every
+        said = "strategies that go by servers' metrics read them oftener (fleet.scrape)"
         root.note(said, "mapped", key="engine_stats_interval")
 
 
