@@ -205,27 +205,38 @@ def _latency(params: Params) -> Made:
         weight = params.number(theirs, None)
         if weight is not None:
             settings[ours] = weight
+    headroom = params.text("headroomSelectionStrategy", None)
+    if headroom in ("least", "most"):
+        settings["headroom"] = headroom
+    elif headroom is not None:
+        params.wrong("headroomSelectionStrategy", f"{headroom!r} is not done", "least, or most")
     params.unneeded(
-        ("headroomSelectionStrategy", "headroomTTFTWeight", "headroomTPOTWeight"),
-        "the least predicted latency wins, whatever the headroom",
+        ("headroomTTFTWeight", "headroomTPOTWeight"), "the weights are those of the latencies"
     )
     return {"scorer": ("latency", settings)}
 
 
 def _precise(params: Params) -> Made:
-    """``precise-prefix-cache-scorer``: what of its settings is about hashing, and the rest."""
+    """``precise-prefix-cache-scorer``: where events come from. What they are about is read of
+    them: block sizes, and the tokens of blocks."""
     settings: dict[str, Any] = {}
-    tokens = params.inner("tokenProcessorConfig")
-    size = tokens.whole("blockSize", tokens.whole("blockSizeTokens", None, least=1), least=1)
-    if size is not None:
-        settings["block_size"] = size
-    seed = tokens.text("hashSeed", None)
-    if seed is not None:
-        settings["hash_seed"] = seed
-    tokens.close()
+    events = params.inner("kvEventsConfig")
+    bind, topic = events.text("zmqEndpoint", None), events.text("topicFilter", None)
+    pods = events.inner("podDiscoveryConfig")
+    port = pods.whole("socketPort", None, least=1)
+    pods.unneeded(("podLabelSelector", "podNamespace"), "the pool says which pods are meant")
+    pods.close()
+    if events.flag("discoverPods", port is not None or bind is None):
+        settings |= {"port": port} if port is not None else {}
+    elif bind is not None:
+        settings["bind"] = bind
+    if topic is not None:
+        settings["topic"] = topic
+    events.unneeded(("concurrency", "engineType"), "one loop reads all events")
+    events.close()
     params.unneeded(
-        ("indexerConfig", "kvEventsConfig", "speculativeIndexing", "modelName"),
-        "events are taken from every endpoint that publishes them, and kept in memory",
+        ("tokenProcessorConfig", "indexerConfig", "speculativeIndexing", "modelName"),
+        "blocks are known by the tokens in events; nothing is hashed as engines do",
     )
     return {"scorer": ("precise_prefix_cache", settings), "producer": "precise"}
 
