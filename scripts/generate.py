@@ -22,7 +22,9 @@ from wayside.runtime import compile_policy  # noqa: F401 - discovers every kind
 from wayside.settings import RouterSettings
 from wayside.settings.schema import Schema, about, full_schema, type_text
 from wayside.telemetry import Log
-from wayside.telemetry.metrics import MAX_SERIES, Gauge, Histogram
+from wayside.telemetry.machine import Machine
+from wayside.telemetry.metrics import MAX_SERIES, Gauge, Histogram, Metrics
+from wayside.telemetry.production_stack import StackMetrics
 from wayside.vocab.errors import WaysideError
 
 ROOT = Path(__file__).parents[1]
@@ -168,11 +170,21 @@ def metrics() -> str:
         "|---|---|---|---|",
     ]
     registry = app.telemetry.metrics
-    for metric in registry.declared():
-        kind = "histogram" if isinstance(metric, Histogram) else "counter"
-        kind = "gauge" if isinstance(metric, Gauge) else kind
-        labels = ", ".join(f"`{label}`" for label in metric.labels)
-        lines.append(f"| `{metric.name}` | {kind} | {labels} | {metric.help} |")
+    lines += _declared(registry)
+    lines += [
+        "",
+        "## Names that production-stack's dashboards use",
+        "",
+        "Where `production_stack.enabled` is set; also at `GET /metrics` where clients connect. "
+        "A `server` is a URL.",
+        "",
+        "| name | type | labels | meaning |",
+        "|---|---|---|---|",
+    ]
+    stack = Metrics()
+    StackMetrics(stack, dict, lambda: 60.0, Log(io.StringIO()))
+    Machine().show(stack)
+    lines += _declared(stack)
     lines += [
         "",
         "## Names that vLLM Semantic Router's dashboards use",
@@ -184,6 +196,17 @@ def metrics() -> str:
     ]
     lines += [f"| `{theirs}` | `{ours}` |" for ours, theirs in registry.copies()]
     return "\n".join(lines) + "\n"
+
+
+def _declared(registry: Metrics) -> list[str]:
+    """A row for each metric."""
+    rows = []
+    for metric in registry.declared():
+        kind = "histogram" if isinstance(metric, Histogram) else "counter"
+        kind = "gauge" if isinstance(metric, Gauge) else kind
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        rows.append(f"| `{metric.name}` | {kind} | {labels} | {metric.help} |")
+    return rows
 
 
 def errors() -> str:
