@@ -1,7 +1,7 @@
 """Read pages of a model server, beside the requests that it answers: one kept connection each.
 
-A GET, an answer of bounded size within its time, and that is all: no redirect is followed, no
-other host is asked.
+A GET or a POST, an answer of bounded size within its time, and that is all: no redirect is
+followed, no other host is asked.
 """
 
 from __future__ import annotations
@@ -43,10 +43,20 @@ class Pages:
     ) -> Answer:
         """Whatever it answers. Raises :class:`PageError` where that is nothing."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
-        request = (
-            f"GET {path} HTTP/1.1\r\nhost: {self.address.authority}\r\n"
+        return await self._within(timeout_s, self._head("GET", path, lines), most)
+
+    async def post(self, path: str, body: bytes, *, timeout_s: float, most: int) -> Answer:
+        """The same for a JSON body."""
+        lines = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        return await self._within(timeout_s, self._head("POST", path, lines) + body, most)
+
+    def _head(self, method: str, path: str, lines: str) -> bytes:
+        return (
+            f"{method} {path} HTTP/1.1\r\nhost: {self.address.authority}\r\n"
             f"user-agent: wayside\r\naccept: */*\r\n{lines}\r\n"
         ).encode("latin-1", "replace")
+
+    async def _within(self, timeout_s: float, request: bytes, most: int) -> Answer:
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._asked(request, most)
