@@ -66,8 +66,7 @@ class GpuPoller:
                 await self.round()
                 await asyncio.sleep(max(0.01, began + self._settings().interval_s - self._clock()))
         finally:
-            for pages in self._pages.values():
-                pages.close()
+            self.close()
 
     async def round(self) -> None:
         """Ask every exporter once, then tell what is known by now."""
@@ -92,6 +91,12 @@ class GpuPoller:
             self._pages.pop(gone).close()
         if self._tell(replicas, told, settings):
             self._refreshed()
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        for pages in self._pages.values():
+            pages.close()
+        self._pages.clear()
 
     async def _own(
         self,
