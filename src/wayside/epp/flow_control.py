@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, Literal
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Final, Literal
 
 from wayside.epp.lanes import Lanes, Waiting
 from wayside.epp.refusals import (
@@ -76,12 +76,7 @@ class FlowControl:
         waiting.deadline = now + (self._ttl_s if len(candidates) else self.patience_s)
         if due_s is not None:
             waiting.due = now + due_s
-        waiting.handle = asyncio.get_running_loop().create_future()
-        if not self.lanes.put(waiting):
-            self._told(waiting, 0.0, "RejectedCapacity")
-            return FULL
-        self._soon()
-        return self._turn(waiting)
+        return _Turn(self, waiting)
 
     def left(self) -> None:
         """There may be room."""
@@ -101,7 +96,15 @@ class FlowControl:
         for waiting in self.lanes.empty():
             self._answer(waiting, STOPPING, "RejectedShutdown")
 
-    async def _turn(self, waiting: Waiting) -> Refusal | None:
+    async def wait(self, waiting: Waiting) -> Refusal | None:
+        """Stand in line; ``None`` when its turn has come."""
+        if self._closed:
+            return STOPPING
+        waiting.handle = asyncio.get_running_loop().create_future()
+        if not self.lanes.put(waiting):
+            self._told(waiting, 0.0, "RejectedCapacity")
+            return FULL
+        self._soon()
         try:
             refusal: Refusal | None = await waiting.handle
         except asyncio.CancelledError:
@@ -110,6 +113,7 @@ class FlowControl:
             else:
                 self.left()  # its turn had come: somebody else may have it
             raise
+        self.left()  # the next, once this one has been placed, which its caller does at once
         return refusal
 
     def _room(self) -> bool:
@@ -130,8 +134,6 @@ class FlowControl:
             waiting_next = self.lanes.take()
             assert waiting_next is not None
             self._answer(waiting_next, None, "Dispatched")
-            if self.lanes.count:
-                self._soon()
             return
         self._timer = asyncio.get_running_loop().call_later(TICK_S, self._look)
 
@@ -139,3 +141,15 @@ class FlowControl:
         self._told(waiting, self._clock() - waiting.since, outcome)
         if not waiting.handle.done():
             waiting.handle.set_result(refusal)
+
+
+class _Turn:
+    """A place in line, taken when somebody awaits it: a client that is gone before holds none."""
+
+    __slots__ = ("_flow", "_waiting")
+
+    def __init__(self, flow: FlowControl, waiting: Waiting) -> None:
+        self._flow, self._waiting = flow, waiting
+
+    def __await__(self) -> Generator[Any, None, Refusal | None]:
+        return self._flow.wait(self._waiting).__await__()
