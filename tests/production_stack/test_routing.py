@@ -6,9 +6,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import random
 import string
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,3 +147,28 @@ def test_a_model_whose_servers_are_gone_is_away_and_others_are_unknown(tmp_path:
         assert process.chat("hi", "nobody")[0] == 404
         assert process.ask("/v1/chat/completions", b"nonsense")[0] == 400
         assert process.ask("/v1/chat/completions", {"messages": []})[0] == 400
+
+
+def put_health(url: str, *, healthy: bool) -> None:
+    body = json.dumps({"healthy": healthy}).encode()
+    request = urllib.request.Request(f"{url}/_sim/health", body, method="PUT")
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        assert answer.status == 200
+
+
+def test_a_backend_that_is_ill_leaves_and_comes_back_by_itself(tmp_path: Path) -> None:
+    more = ["--static-backend-health-checks", "--static-model-types", "chat,chat",
+            "--static-backend-health-check-interval", "0.1",
+            "--static-backend-health-check-timeout-seconds", "2"]  # fmt: skip
+    with router(tmp_path, "roundrobin", 2, *more) as (process, urls):
+
+        def healthy() -> dict[str, bool]:
+            return {e["url"]: e["healthy"] for e in process.ask("/engines")[1]}
+
+        assert healthy() == dict.fromkeys(urls, True)
+        put_health(urls[0], healthy=False)
+        eventually(lambda: healthy() == {urls[0]: False, urls[1]: True})
+        assert set(asked(process, ["x"] * 6)) == {urls[1]}
+        put_health(urls[0], healthy=True)
+        eventually(lambda: all(healthy().values()))
+        assert set(asked(process, ["x"] * 6)) == set(urls)

@@ -108,7 +108,14 @@ class Rows:
         self.folder.chmod(0o700)
         self._lock = os.open(self._lock_of(self.worker), os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._thread.submit(self._connect).result()
+        try:
+            self._thread.submit(self._connect).result()
+        except sqlite3.Error as error:
+            self.close()
+            raise OSError(f"{self.folder / 'batches.db'}: {error}") from error
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
         def shut() -> None:
