@@ -161,7 +161,7 @@ class Errand:
 
     def _go_to(self, pool: Pool, pin: str, now: float) -> None:
         """To the one server that may take it, or to none."""
-        for replica in pool.replicas:
+        for replica in pool.everybody:
             if replica.host_port == pin:
                 self._begin(pool, replica, "retry" if self._count else "first", now)
                 return
