@@ -107,10 +107,14 @@ async def test_requests_go_where_servers_say_that_nobody_waits() -> None:
 
 async def test_nothing_is_asked_of_servers_that_nobody_goes_by() -> None:
     async with page_servers("") as (server,):
-        async with viewed({"models": {"small": {"endpoints": [server.url]}}}) as router:
+        document: dict[str, Any] = {"models": {"small": {"endpoints": [server.url]}}}
+        async with viewed(document) as router:
             await asyncio.sleep(0.4)
             assert server.asked == []
-            router.app.view.also = frozenset({"small"})
+            weighed = {"multi_factor": {"weights": {"queue": 1}}}
+            decision = {"name": "any", "models": ["small"], "select": weighed}
+            document["routing"] = {"default_model": "small", "decisions": [decision]}
+            router.app.apply(yaml.safe_dump(document).encode())
             await until(lambda: "/metrics" in server.asked)
 
 

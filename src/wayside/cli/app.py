@@ -136,6 +136,7 @@ class App:
             keys=self.keys.resolve,
             env=self._env,
             dice=random.Random().random,
+            also=lambda: self.runtime.policy.asked_about,
         )
         self.on_reload: list[Callable[[], None]] = []
         """Told after a new configuration is in force."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -49,15 +49,16 @@ class View:
         keys: Keys,
         env: Mapping[str, str],
         dice: Callable[[], float],
+        also: Callable[[], Collection[str]] = frozenset,
         lookup: Lookup | None = None,
     ) -> None:
-        """``settings`` gives those in force; ``keys`` finds the keys that servers want."""
+        """``settings`` gives those in force; ``keys`` finds the keys that servers want; ``also``
+        gives the models whose metrics somebody else goes by than `picking`."""
         self._fleet, self._settings, self._log = fleet, settings, log
         self._keys, self._env = keys, env
         self._said: set[str] = set()
         self._context: ssl.SSLContext | None = None
-        self.also: frozenset[str] = frozenset()
-        """Models whose metrics somebody else goes by than `picking`."""
+        self._also = also
         errors = gauges.errors(metrics)
 
         def failed(source: str, reason: str) -> None:
@@ -109,9 +110,10 @@ class View:
 
     def targets(self) -> Iterator[Sequence[Target]]:
         """The servers whose metrics somebody goes by, by model."""
+        also = self._also()
         for model, pool in pools(self._fleet):
             profile = pool.profile
-            if model not in self.also and (profile is None or "vitals" not in profile.reads):
+            if model not in also and (profile is None or "vitals" not in profile.reads):
                 continue
             page = pool.settings.metrics
             yield [
