@@ -26,28 +26,44 @@ def tokens(text: str) -> list[int]:
 def known(*texts: str, most: int = 10**6) -> KnownTokens:
     found = KnownTokens(4, most)
     for text in texts:
-        found.learn(chain(text), len(text), tokens(text))
+        found.learn(chain(text), text.encode(), tokens(text))
     return found
 
 
 def test_the_same_text_has_the_same_tokens() -> None:
     text = "It was a dark and stormy night."
-    found = known(text).find(chain(text), len(text))
+    found = known(text).find(chain(text), text.encode())
     assert found.complete and list(found.tokens) == tokens(text) and found.total == 11
 
 
 def test_what_begins_alike_has_as_many_tokens_in_common_as_bytes() -> None:
     text = "abcdefghijkl" * 10
-    found = known(text).find(chain(text[:80] + "X" * 160), 240)
+    asked = text[:80] + "X" * 160
+    found = known(text).find(chain(asked), asked.encode())
     assert not found.complete and found.tokens[: found.common].tolist() == tokens(text[:80])[:26]
     assert found.total == 80
+
+
+def test_what_goes_on_after_an_end_has_all_its_tokens() -> None:
+    text = "abcdefghijkl" * 10 + "mn]"  # the last block is not full
+    asked = text[:-1] + ",and so on" * 9
+    found = known(text).find(chain(asked), asked.encode())
+    assert found.common == len(tokens(text)) - 1
+
+
+def test_a_prompt_that_is_longer_than_its_chain_is_never_known_whole() -> None:
+    text = "abcdefghijkl" * 10
+    store = KnownTokens(4, 1000)
+    store.learn(chain(text)[:20], text.encode(), tokens(text))
+    found = store.find(chain(text)[:20], text[:-1].encode() + b"X")
+    assert not found.complete and found.common == 40 * 80 // 120
 
 
 @settings(deadline=None)
 @given(st.lists(st.text("ab", min_size=1, max_size=40), min_size=1, max_size=8), st.text("ab"))
 def test_no_more_is_claimed_than_is_alike(texts: list[str], asked: str) -> None:
     store = known(*texts)
-    found = store.find(chain(asked), len(asked))
+    found = store.find(chain(asked), asked.encode())
     alike = max((length for text in texts if (length := same(text, asked))), default=0)
     if found is None:
         assert alike < 4 and asked not in texts
@@ -67,20 +83,21 @@ def same(one: str, two: str) -> int:
 def test_a_longer_turn_takes_the_place_of_the_shorter() -> None:
     store = known(*["word " * n for n in range(1, 60)])
     assert store.held < 59 * 100 / 2, "what nothing leads to any more is not kept"
-    assert store.find(chain("word " * 59), 295).complete
+    assert store.find(chain("word " * 59), b"word " * 59).complete
 
 
 def test_nothing_is_known_of_nothing() -> None:
     store = known()
-    store.learn([], 0, [1])
-    store.learn([1], 4, [])
-    assert store.find(chain("abcd"), 4) is None and store.find([], 0) is None and not store.held
+    store.learn([], b"", [1])
+    store.learn([1], b"abcd", [])
+    assert store.find(chain("abcd"), b"abcd") is None and store.find([], b"") is None
+    assert not store.held
 
 
 @pytest.mark.parametrize("bad", [[-1], [2**32], ["x"], [None]])
 def test_what_is_no_token_is_refused(bad) -> None:
     with pytest.raises((OverflowError, TypeError)):
-        known().learn([1], 4, bad)
+        known().learn([1], b"abcd", bad)
 
 
 def test_memory_is_bounded() -> None:
@@ -91,7 +108,7 @@ def test_memory_is_bounded() -> None:
     for _ in range(100):
         text = dice.randbytes(4 * 4000)
         blocks = Chains(64, 2048).chain("m", b"", text)
-        store.learn(blocks, len(text), [dice.getrandbits(17) for _ in range(4000)])
+        store.learn(blocks, text, [dice.getrandbits(17) for _ in range(4000)])
         assert store.held <= 100_000
     gc.collect()
     taken, _ = tracemalloc.get_traced_memory()

@@ -12,6 +12,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from wayside.vocab.radix import common
+
 
 class Known(NamedTuple):
     """A prompt of about ``total`` tokens begins with the first ``common`` of ``tokens``, which
@@ -29,10 +31,14 @@ class Known(NamedTuple):
 
 
 class _Prompt:
-    __slots__ = ("blocks", "memo", "size", "tokens")
+    """``size`` is its text's, in bytes; ``tail`` what follows the first ``before`` of them, its
+    last block; ``blocks`` how many hashes lead here."""
 
-    def __init__(self, tokens: array[int], size: int, blocks: int) -> None:
-        self.tokens, self.size, self.blocks = tokens, size, blocks
+    __slots__ = ("before", "blocks", "memo", "size", "tail", "tokens")
+
+    def __init__(self, tokens: array[int], size: int, before: int, tail: bytes) -> None:
+        self.tokens, self.size, self.before, self.tail = tokens, size, before, tail
+        self.blocks = 0
         self.memo: dict[object, list[int]] = {}
 
 
@@ -41,7 +47,8 @@ class KnownTokens:
 
     Where two prompts part within the text, the tokens up to there are a share of the earlier
     one's: right to within a block or two, as text and tokens keep step (a chat template's own
-    tokens stand for the JSON around a message).
+    tokens stand for the JSON around a message). Where one goes on after the other's end, as a
+    conversation does, hardly a token is missed.
     """
 
     __slots__ = ("_block_bytes", "_most", "_prompts", "held")
@@ -54,24 +61,26 @@ class KnownTokens:
         self.held = 0
         """Tokens kept at the moment."""
 
-    def learn(self, chain: Sequence[int], size: int, tokens: Sequence[int]) -> None:
-        """A text of ``size`` bytes with these blocks has these tokens, each below 2^32; raises
-        ``OverflowError`` or ``TypeError`` for others."""
+    def learn(self, chain: Sequence[int], text: bytes, tokens: Sequence[int]) -> None:
+        """A text with these blocks has these tokens, each below 2^32; raises ``OverflowError`` or
+        ``TypeError`` for others."""
         if not chain or not tokens or len(tokens) > self._most:
             return
-        prompt = _Prompt(array("I", tokens), size, 0)
+        before = self._block_bytes * (len(chain) - 1)
+        tail = text[before : before + self._block_bytes]
+        prompt = _Prompt(array("I", tokens), len(text), before, tail)
         self.held += len(tokens)
         for h in reversed(chain):
-            before = self._prompts.pop(h, None)
+            earlier = self._prompts.pop(h, None)
             self._prompts[h] = prompt
             prompt.blocks += 1
-            if before is not None:
-                self._release(before)
+            if earlier is not None:
+                self._release(earlier)
         while self.held > self._most:
             self._release(self._prompts.popitem(last=False)[1])
 
-    def find(self, chain: Sequence[int], size: int) -> Known | None:
-        """What is known of the tokens of a text of ``size`` bytes with these blocks."""
+    def find(self, chain: Sequence[int], text: bytes) -> Known | None:
+        """What is known of the tokens of a text with these blocks."""
         prompts = self._prompts
         low, high = 0, len(chain)
         while low < high:
@@ -83,16 +92,14 @@ class KnownTokens:
         if not low:
             return None
         prompt = prompts[chain[low - 1]]
-        count = len(prompt.tokens)
-        if low == len(chain) and prompt.size == size:
+        count, size, at = len(prompt.tokens), len(text), low * self._block_bytes
+        if low == len(chain) and prompt.size == size <= at:
             return Known(prompt.tokens, count, count, prompt.memo)
-        common = min(low * self._block_bytes, size, prompt.size)
-        return Known(
-            prompt.tokens,
-            count * common // prompt.size,
-            max(count * size // prompt.size, count * common // prompt.size + 1),
-            prompt.memo,
-        )
+        if at == prompt.before:  # they part within its last block, or after it
+            at += common(text, at, prompt.tail)
+        alike = count * min(at, size, prompt.size) // prompt.size
+        total = max(count * size // prompt.size, alike + 1)
+        return Known(prompt.tokens, alike, total, prompt.memo)
 
     def _release(self, prompt: _Prompt) -> None:
         prompt.blocks -= 1

@@ -275,16 +275,18 @@ def _unset(tier: dict[int, int], key: int, bit: int) -> None:
 def _depths(rows: Iterator[tuple[int, ...]], among: int) -> list[tuple[int, int]]:
     """Who leaves after how many rows."""
     found, have, depth = [], among, 0
+    last: tuple[int, ...] | None = None
     for row in rows:
-        mask = 0
-        for part in row:
-            mask |= part
-        if mask & have != have:
-            if depth:
-                found.append((have & ~mask, depth))
-            have &= mask
-            if not have:
-                return found
+        if row != last:  # mostly it is the same as before
+            last, mask = row, 0
+            for part in row:
+                mask |= part
+            if mask & have != have:
+                if depth:
+                    found.append((have & ~mask, depth))
+                have &= mask
+                if not have:
+                    return found
         depth += 1
     return [*found, (have, depth)] if depth else []
 
@@ -295,20 +297,20 @@ def _weighed(
     """The same where rows' columns are worth differently, the most first."""
     total: dict[int, float] = {}
     have, run = among, 0
-    last: tuple[int, ...] = ()
+    parts: list[int] = []
+    last: tuple[int, ...] | None = None
     for row in rows:
-        left, parts = have, []
-        for mask in row:
-            parts.append(mask & left)
-            left &= ~mask
-        have &= ~left
-        if tuple(parts) != last:
-            _add_up(total, worths, last, run)
-            last, run = tuple(parts), 0
-        if not have:
-            break
+        if row != last:
+            _add_up(total, worths, parts, run)
+            last, left, parts, run = row, have, [], 0
+            for mask in row:
+                parts.append(mask & left)
+                left &= ~mask
+            have &= ~left
+            if not have:
+                break
         run += 1
-    _add_up(total, worths, last, run)
+    _add_up(total, worths, parts, run)
     return [(1 << slot, worth) for slot, worth in total.items() if worth]
 
 
