@@ -209,6 +209,10 @@ def not_done(settings: RouterSettings) -> Iterator[str]:
         for i, endpoint in enumerate(model.endpoints):
             if endpoint.timeouts.model_fields_set:
                 yield f"{at}.endpoints[{i}].timeouts: Envoy has those of the model for all"
+    if settings.batches.enabled:
+        yield "batches: /v1/files and /v1/batches are not served behind Envoy"
+    if settings.production_stack.enabled:
+        yield "production_stack: /engines, /sleep, ?id= and its log line are not there"
     if settings.urgency.header or settings.urgency.groups:
         yield "urgency: requests wait in Envoy in the order in which they came"
     recipes = {"routing": settings.routing} | {
