@@ -14,7 +14,7 @@ import pytest
 
 from tests.running import Answer, Running, chat, running
 from wayside.gateway.engine_stats import read as engine_page
-from wayside.sim import SimModel, SimServer, serve_sim
+from wayside.sim import FaultRates, SimModel, SimServer, StatusRate, serve_sim
 from wayside.translate import production_stack
 
 ON = {"production_stack": {"enabled": True, "session_key": "x-user-id"}}
@@ -249,6 +249,18 @@ async def test_errors_are_counted_by_server() -> None:
         errors = await gauge(found, "vllm:request_errors_total")
         assert [v for k, v in errors.items() if 'error_type="500"' in k] == [1]
         assert all(sims[0].url.removesuffix("/v1") in k for k in errors)
+
+
+async def test_the_server_that_answered_counts_not_the_one_that_failed() -> None:
+    async with router() as (found, sims):
+        sims[0].faults = FaultRates(status=StatusRate(rate=1.0, code=503))
+        for _ in range(4):
+            assert (await found.ask(chat("hi", "m"))).status == 200
+        tokens = await gauge(found, "vllm:output_tokens_total")
+        assert [flipped(labels) for labels in tokens] == [
+            f'model="m",server="{sims[1].url.removesuffix("/v1")}"'
+        ]
+        assert await gauge(found, "vllm:num_incoming_requests_total") == {'model="m"': 4}
 
 
 async def test_servers_that_are_gone_leave_the_metrics() -> None:

@@ -166,7 +166,7 @@ class Stack:
             return
         key = self._settings().production_stack.session_key
         session = _session(key, door.head.headers, forward.body) if key else None
-        metrics.attempting(exchange, url_of(replica), session)
+        metrics.attempting(exchange, replica.name, url_of(replica), session)
 
     async def _report(self) -> None:
         while True:

@@ -55,10 +55,12 @@ class _Second(msgspec.Struct):
 
 
 class _Live(NamedTuple):
-    """A request under way; ``server`` is empty until it is sent somewhere."""
+    """A request under way; ``server`` is where it was sent last, empty until it is. ``servers``
+    are all of them, by the names that its exchange knows."""
 
     exchange: Exchange
     server: str
+    servers: dict[str, str]
 
 
 class StackMetrics:
@@ -140,15 +142,17 @@ class StackMetrics:
 
     def began(self, exchange: Exchange) -> None:
         """A request has a model; told again where that changes."""
-        model = exchange.record.model
-        if model and id(exchange) not in self._live:
-            self._live[id(exchange)] = _Live(exchange, "")
-            self._incoming.add((model,))
+        record = exchange.record
+        if record.model and record.path == "upstream" and id(exchange) not in self._live:
+            self._live[id(exchange)] = _Live(exchange, "", {})
+            self._incoming.add((record.model,))
 
-    def attempting(self, exchange: Exchange, server: str, session: str | None) -> None:
+    def attempting(self, exchange: Exchange, name: str, server: str, session: str | None) -> None:
         """It goes to a server: the line that production-stack's own tests read."""
-        if id(exchange) in self._live:
-            self._live[id(exchange)] = _Live(exchange, server)
+        live = self._live.get(id(exchange))
+        if live is not None:
+            live.servers[name] = server
+            self._live[id(exchange)] = live._replace(server=server)
         took = exchange.routed_at - exchange.started
         self._log(
             f"Routing request {exchange.request_id} with session id {_name(session)} to {server} "
@@ -159,7 +163,9 @@ class StackMetrics:
         live = self._live.pop(id(exchange), None)
         if live is None:
             return
-        server, model = live.server, exchange.record.model
+        # Of several attempts the one that answered counts; the exchange knows its name.
+        server = live.servers.get(exchange.endpoint, live.server)
+        model = exchange.record.model
         now = self.now()
         took = now - exchange.started
         if status >= 400 or reason:
@@ -225,7 +231,7 @@ class StackMetrics:
 
     def _count(self, wanted: Callable[[Exchange], bool]) -> Iterator[tuple[str, float]]:
         counts = dict.fromkeys(self._servers(), 0)
-        for exchange, server in self._live.values():
+        for exchange, server, _ in self._live.values():
             if server in counts and wanted(exchange):
                 counts[server] += 1
         yield from counts.items()
