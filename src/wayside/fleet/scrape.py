@@ -19,7 +19,7 @@ from wayside.fleet.resolve import Resolver
 from wayside.fleet.vitals import read, typical
 from wayside.settings.address import Address
 from wayside.settings.fleet import ScrapeSettings
-from wayside.vocab.endpoint import NEVER, Endpoint, Vitals
+from wayside.vocab.endpoint import NEVER, UNKNOWN, Endpoint, Vitals
 
 JITTER: Final = 0.1
 """Intervals are this share longer or shorter, so that routers do not ask in step."""
@@ -139,15 +139,20 @@ class Scraper:
             place = (target.address, target.path, proof)
             targets[place] = target
             there.setdefault(place, []).append(target.endpoint)
+        read_on = {endpoint for endpoints in there.values() for endpoint in endpoints}
         for gone in [place for place in self._servers if place not in there]:
-            self._servers.pop(gone).close()
+            server = self._servers.pop(gone)
+            server.close()
+            for endpoint in server.endpoints:
+                if endpoint not in read_on:  # nobody goes by it any more, nor should
+                    endpoint.vitals = _with(endpoint.vitals, UNKNOWN)
         for place, endpoints in there.items():
-            server = self._servers.get(place)
-            if server is None:
+            known = self._servers.get(place)
+            if known is None:
                 target = targets[place]
                 pages = Pages(target.address, target.secure, self._resolver)
-                server = self._servers[place] = _Server(pages, target.path)
-            server.endpoints = endpoints
+                known = self._servers[place] = _Server(pages, target.path)
+            known.endpoints = endpoints
 
     async def _read(self, server: _Server, settings: ScrapeSettings) -> None:
         async with self._slots:
