@@ -20,6 +20,7 @@ from wayside.engines import Engines
 from wayside.extproc import Replicas
 from wayside.fleet import Fleet, Urgencies
 from wayside.fleet.efficiency import Efficiency
+from wayside.fleet.faults import Faults
 from wayside.fleet.gauges import show
 from wayside.fleet.servers import servers_of
 from wayside.fleet.view import View
@@ -97,6 +98,7 @@ class App:
         self.fleet.urgency = Urgencies(self.settings.urgency, self.settings.identity)
         self.telemetry = Telemetry(self.log, _access(self.settings, self.log))
         self.fleet.told = Efficiency(self.telemetry.metrics)
+        self.fleet.fault = Faults(self.telemetry.metrics, self.log)
         self._count = watch_stores(self.telemetry.metrics, lambda: self.stores)
         self.stores = Stores(self.settings.stores, self.keys.resolve, self.log, count=self._count)
         load_stores(self.stores, policy)

@@ -54,6 +54,8 @@ class Fleet:
         self.shortest_timeout_s = float("inf")
         self.told: Callable[[str, Replica, Need], None] | None = None
         """Hears of every request whose server a strategy picked."""
+        self.fault: Callable[[str, Exception], None] | None = None
+        """Hears of every bug in a strategy of a model."""
         self._contexts: dict[Hashable, ssl.SSLContext] = {}
         self._found: dict[str, tuple[EndpointSettings, ...]] = {}
         self.replace(models, picking=picking)
@@ -117,12 +119,17 @@ class Fleet:
         )
         for model, pool in self.pools.items():
             pool.told = partial(self._tell, model)
+            pool.fault = partial(self._fault, model)
             if pool.prefill is not None:
-                pool.prefill.told = pool.told
+                pool.prefill.told, pool.prefill.fault = pool.told, pool.fault
 
     def _tell(self, model: str, replica: Replica, need: Need) -> None:
         if self.told is not None:
             self.told(model, replica, need)
+
+    def _fault(self, model: str, bug: Exception) -> None:
+        if self.fault is not None:
+            self.fault(model, bug)
 
     def close_idle(self, now: float) -> None:
         """Close connections that have been idle for too long, and let who waits go to servers
@@ -157,7 +164,9 @@ def _pool(pool: Pool | None, replicas: list[Replica], settings: ModelSettings) -
         pool = Pool(replicas, settings)
     else:
         pool.replace(replicas, settings)
-    pool.prefill = prefill
+    pool.prefill = pool.beside = prefill
+    if prefill is not None:
+        prefill.beside = pool
     return pool
 
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
 from statistics import median
 from time import perf_counter
-from typing import cast
+from typing import Any, cast
 
 from wayside.endpoints import Profile
 from wayside.fleet.budget import Budget
@@ -25,6 +25,7 @@ from wayside.fleet.replica import Replica
 from wayside.settings.model import ModelSettings
 from wayside.settings.resilience import HedgeSettings
 from wayside.vocab.endpoint import Need, Roster
+from wayside.vocab.outcome import HeaderPairs
 
 Dice = Callable[[], float]
 """Uniform in [0, 1); the shell owns it."""
@@ -48,13 +49,16 @@ class Pool:
     __slots__ = (
         "_bounds",
         "_latencies",
+        "_part",
         "_patience",
         "_review_at",
         "_roster",
         "_rotation",
         "_trials",
         "_waking",
+        "beside",
         "capped",
+        "fault",
         "hedging",
         "in_flight",
         "line",
@@ -77,8 +81,13 @@ class Pool:
         self.profile: Profile | None = None
         self.prefill: Pool | None = None
         """Those that read prompts for these, where the settings tell them apart."""
+        self.beside: Pool | None = None
+        """The other one of the two, that may have the same servers: what is learnt of their
+        health here counts there."""
         self.told: Callable[[Replica, Need], None] | None = None
         """Hears of every request whose server was picked by ``profile``."""
+        self.fault: Callable[[Exception], None] | None = None
+        """Hears of every bug in a strategy: it costs the choice, never the request."""
         self.replicas: tuple[Replica, ...] = ()
         self._set_budgets()
         self.replace(replicas, settings or self.settings)
@@ -92,9 +101,10 @@ class Pool:
             self.profile = profile(settings.picking) if settings.picking else None
         elif self.profile is not None:
             for gone in set(self.replicas).difference(replicas):
-                self.profile.forget(gone)
+                self._hear(self.profile.departures, gone)
         self.replicas = tuple(replicas)
         self._roster: Roster | None = None
+        self._part: Roster | None = None
         self._rotation: tuple[Replica, ...] = ()
         self._bounds: list[float] = []
         self._trials = False
@@ -112,7 +122,9 @@ class Pool:
     @property
     def in_rotation(self) -> tuple[Replica, ...]:
         """Those that may be picked, as of the last look."""
-        return self._rotation or tuple([r for r in self.replicas if not r.out_until])
+        return self._rotation or tuple(
+            [r for r in self.replicas if not (r.out_until or r.down or r.asleep)]
+        )
 
     @property
     def everybody(self) -> tuple[Replica, ...]:
@@ -144,38 +156,64 @@ class Pool:
         rotation = self._rotation
         count = len(rotation)
         if count == 0:
-            return self._least_bad(())
+            return self._least_bad((), need)
         if need is not None and self.profile is not None:
-            roster = self._roster
-            if roster is None:
-                roster = self._roster = Roster(rotation)
-            return self._by_profile(need, roster, rotation, self._bounds, dice)
+            return self._by_profile(need, self._roster_of(rotation), dice)
         if count == 1:
             return rotation[0]
         return _better_of_two(rotation, self._bounds, dice)
 
-    def _by_profile(
-        self,
-        need: Need,
-        roster: Roster,
-        free: Sequence[Replica],
-        bounds: list[float],
-        dice: Dice,
-    ) -> Replica | None:
+    def _roster_of(self, free: Sequence[Replica]) -> Roster:
+        """What strategies worked out for these servers is kept, for all that are in rotation and
+        for the part of them that was free last."""
+        roster = self._roster
+        if roster is None:
+            roster = self._roster = Roster(self._rotation)
+        if len(free) == len(roster.endpoints):
+            return roster
+        part, endpoints = self._part, tuple(free)
+        if part is None or part.endpoints != endpoints:
+            part = self._part = Roster(endpoints)
+        return part
+
+    def _by_profile(self, need: Need, roster: Roster, dice: Dice) -> Replica | None:
         assert self.profile is not None
         began = perf_counter()
-        found = self.profile.pick(need, roster)
+        try:
+            found = self.profile.pick(need, roster)
+        except Exception as bug:  # noqa: BLE001 - a strategy's bug must not cost a request
+            self._tell_fault(bug)
+            found = []
         need.took = perf_counter() - began
         if found:
             return cast(Replica, found[0])
+        free = cast("tuple[Replica, ...]", roster.endpoints)
+        if self._strict:
+            free = self._allowed(need, free)
+        if len(free) < 2:
+            return free[0] if free else None
+        return _better_of_two(free, _bounds(free), dice)
+
+    @property
+    def _strict(self) -> bool:
+        """Whether nobody may take what the filters leave nobody for."""
         picking = self.settings.picking
-        if picking is not None and picking.when_none == "refuse":
-            return None
-        return free[0] if len(free) == 1 else _better_of_two(free, bounds, dice)
+        return self.profile is not None and picking is not None and picking.when_none == "refuse"
+
+    def _allowed(self, need: Need, replicas: Sequence[Replica]) -> tuple[Replica, ...]:
+        """Those that the filters keep; none where they cannot say."""
+        if self.profile is None or not replicas:
+            return ()
+        try:
+            kept = self.profile.among(need, Roster(tuple(replicas)))
+        except Exception as bug:  # noqa: BLE001 - as above
+            self._tell_fault(bug)
+            return ()
+        return cast("tuple[Replica, ...]", kept.endpoints)
 
     def refresh(self) -> None:
         """What servers say of themselves was read anew."""
-        self._roster = None
+        self._roster = self._part = None
 
     def pick_another(
         self,
@@ -215,7 +253,7 @@ class Pool:
                 replica.out_until = 0.0
                 replica.on_trial = replica.why != "retry_after"
         self._rotation = tuple(inside)
-        self._roster = None
+        self._roster = self._part = None
         self._bounds = _bounds(inside)
         self._trials = any(r.on_trial for r in inside)
         self._review_at = min((r.out_until for r in wanted if r.out_until > now), default=_NEVER)
@@ -235,16 +273,19 @@ class Pool:
             if r not in tried and not (r.on_trial and r.in_flight > 0) and not _full(r)
         ]
         if not free:
-            left = self._least_bad(tried)
+            left = self._least_bad(tried, need)
             return None if tried and left is not None and _full(left) else left
         if need is not None and self.profile is not None:
-            return self._by_profile(need, Roster(tuple(free)), free, _bounds(free), dice)
+            return self._by_profile(need, self._roster_of(free), dice)
         if len(free) == 1:
             return free[0]
         return _better_of_two(free, _bounds(free), dice)
 
-    def _least_bad(self, tried: Collection[Replica]) -> Replica | None:
+    def _least_bad(self, tried: Collection[Replica], need: Need | None) -> Replica | None:
+        left: Sequence[Replica]
         left = [r for r in self.replicas if r not in tried and not r.asleep]
+        if need is not None and self._strict:
+            left = self._allowed(need, left)
         return min(
             left,
             key=lambda r: (
@@ -286,18 +327,55 @@ class Pool:
         replica.in_flight += 1
         self.in_flight += 1
         if need is not None and self.profile is not None:
-            self.profile.chosen(need, replica)
+            # Whoever hears of the beginning hears of the end, whatever a reload does meanwhile.
+            need.memo[self, replica] = self.profile
+            self._hear(self.profile.choices, need, replica)
             if self.told is not None:
                 self.told(replica, need)
+
+    def answered(self, replica: Replica, need: Need | None, seconds: float) -> None:
+        """An answer began, ``seconds`` after it was asked for."""
+        profile = self._told_of(replica, need)
+        if profile is not None and not replica.retired:  # nothing is to be learnt of who is gone
+            self._hear(profile.answers, need, replica, seconds)
+
+    def says(self, replica: Replica, need: Need | None) -> HeaderPairs:
+        """The headers that the strategy wants on the client's answer."""
+        profile = self._told_of(replica, need)
+        if profile is None or not profile.tells:
+            return ()
+        return tuple(
+            [pair for pairs in self._hear(profile.tells, need, replica) for pair in pairs]
+        )
 
     def ended(self, replica: Replica, need: Need | None = None) -> None:
         """It is over; whoever waits may go on."""
         replica.in_flight -= 1
         self.in_flight -= 1
-        if need is not None and self.profile is not None:
-            self.profile.ended(need, replica)
+        if need is not None:
+            profile: Profile | None = need.memo.pop((self, replica), None)
+            if profile is not None:
+                self._hear(profile.ends, need, replica)
         if self.line:
             self._wake()
+
+    def _told_of(self, replica: Replica, need: Need | None) -> Profile | None:
+        """Who was told that this request goes there."""
+        return None if need is None else need.memo.get((self, replica))
+
+    def _hear(self, hooks: Iterable[Callable[..., Any]], *what: object) -> list[Any]:
+        """Tell every part of a strategy; a bug in one is none of the others' business."""
+        found = []
+        for hook in hooks:
+            try:
+                found.append(hook(*what))
+            except Exception as bug:  # noqa: BLE001 - a strategy's bug must not cost a request
+                self._tell_fault(bug)
+        return found
+
+    def _tell_fault(self, bug: Exception) -> None:
+        if self.fault is not None:
+            self.fault(bug)
 
     def look(self, now: float) -> None:
         """Take back servers whose pause is over; whoever waits may go on."""
@@ -317,10 +395,17 @@ class Pool:
 
     # Health
 
+    def _look_anew(self) -> None:
+        """Who is in rotation has changed, for those who read prompts and those who write answers
+        alike: one server may do both, and whoever looks after it knows one of the two."""
+        self._review_at = 0.0
+        if self.beside is not None:
+            self.beside._review_at = 0.0
+
     def failed(self, replica: Replica, now: float) -> None:
         """Report a failed attempt; takes the replica out of rotation when it is one too many."""
         if replica.failed(now):
-            self._review_at = 0.0
+            self._look_anew()
 
     def erred(self, replica: Replica, now: float) -> None:
         """Report an answer that is an error of the server's own (5xx)."""
@@ -331,23 +416,23 @@ class Pool:
     def cool(self, replica: Replica, until: float) -> None:
         """The replica asked to be left alone until then."""
         replica.cool(until)
-        self._review_at = 0.0
+        self._look_anew()
 
     def sleeps(self, replica: Replica, *, asleep: bool) -> None:
         """The replica was put to sleep, or woken."""
         replica.asleep = asleep
-        self._review_at = 0.0
+        self._look_anew()
 
     def down(self, replica: Replica, why: str, now: float) -> None:
         """Somebody who looks after it says why it is to be left out until :meth:`well`."""
         replica.down |= {why}
-        self._review_at = 0.0
+        self._look_anew()
         self.look(now)
 
     def well(self, replica: Replica, why: str, now: float) -> None:
         """That is no reason any more."""
         replica.down -= {why}
-        self._review_at = 0.0
+        self._look_anew()
         self.look(now)
 
     def took(self, replica: Replica, seconds: float, now: float) -> None:
@@ -368,7 +453,7 @@ class Pool:
         out = sum([r.out_until > now for r in wanted if r is not replica])
         if now >= replica.out_until and out + 1 <= self.settings.breaker.most_out * len(wanted):
             replica.leave(now, why)
-            self._review_at = 0.0
+            self._look_anew()
 
     # Hedging
 

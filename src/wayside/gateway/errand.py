@@ -285,8 +285,7 @@ class Errand:
         else:
             if pool.watches_pace:
                 pool.took(replica, now - attempt.sent_at, now)
-            if attempt.need is not None and pool.profile is not None:
-                pool.profile.answered(attempt.need, replica, now - attempt.sent_at)
+            pool.answered(replica, attempt.need, now - attempt.sent_at)
             if pool.watches_errors:
                 replica.answered(now)
         if self._second is not None and self._first is not None:
@@ -294,6 +293,8 @@ class Errand:
             self._release(other, "hedge_lost", now)
             other.drop()
         attempt.errand = self._first = None  # so that the request's body can go
+        if attempt.need is not None:
+            attempt.need.let_go()
         self._finish()
         self.door.begin_answer(self, attempt, head, first)
         if ended is not None and self.door.passage is not None:

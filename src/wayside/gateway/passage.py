@@ -70,9 +70,9 @@ class Passage:
         self._attempt = attempt
         self._upstream = attempt.upstream
         self._report = forward.report
-        need, profile = attempt.need, attempt.pool.profile
-        if need is not None and profile is not None and profile.tells:
-            self._report = merged(self._report, profile.says(need, attempt.replica))
+        said = attempt.pool.says(attempt.replica, attempt.need)
+        if said:
+            self._report = merged(self._report, said)
         self._tap: Tap | None = forward.tap
         self._watch: Watch | None = None
         self._watched: ResponseHead | None = None
@@ -232,10 +232,11 @@ class Passage:
             replica.completed()
         assert door.exchange is not None
         door.exchange.tried(attempt.tried(outcome, now, self._said))
-        if attempt.need is not None and self._stream and outcome == "ok" and self._meter:
+        need = None if replica.retired else attempt.need
+        if need is not None and self._stream and outcome == "ok" and self._meter:
             events = self._meter.events
             if events > PACED:
-                attempt.need.memo[TPOT] = (now - self._began) / events
+                need.memo[TPOT] = (now - self._began) / events
         pool.ended(replica, attempt.need)
 
     # An answer that filters watch

@@ -111,6 +111,7 @@ class _Shape(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Shape).decode
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 BYTES_PER_TOKEN = 4
 
 
@@ -127,6 +128,7 @@ class Need:
 
     __slots__ = (
         "_shape",
+        "_tokens",
         "body",
         "dice",
         "headers",
@@ -151,6 +153,7 @@ class Need:
         self.now, self.dice, self.priority = now, dice, priority
         self.memo: dict[object, Any] = {}
         self._shape: _Shape | None = None
+        self._tokens = 0
         self.took = 0.0
         """Seconds that the last choice took."""
 
@@ -160,7 +163,7 @@ class Need:
         if shape is None:
             try:
                 shape = _decode(self.body)
-            except msgspec.MsgspecError:  # not JSON, or no object: it has no prompt
+            except _UNREADABLE:  # not JSON, or no object: it has no prompt
                 shape = _Shape()
             self._shape = shape
         return shape
@@ -178,10 +181,13 @@ class Need:
         prompts begin alike have texts that begin alike. Empty where there is none."""
         found = self.memo.get("text")
         if found is None:
-            s = self.shape
-            parts = (s.tools, s.system, s.instructions, s.messages or s.prompt or s.input)
-            found = self.memo["text"] = b"".join([bytes(p) for p in parts])
+            found = self.memo["text"] = b"".join(self._parts())
         return found
+
+    def _parts(self) -> list[memoryview]:
+        s = self.shape
+        parts = (s.tools, s.system, s.instructions, s.messages or s.prompt or s.input)
+        return [memoryview(part) for part in parts]
 
     @property
     def salt(self) -> bytes:
@@ -191,7 +197,12 @@ class Need:
     @property
     def tokens(self) -> int:
         """About how many tokens the prompt has."""
-        return len(self.text) // BYTES_PER_TOKEN + 1
+        found = self._tokens
+        if not found:
+            text: bytes | None = self.memo.get("text")
+            size = sum([part.nbytes for part in self._parts()]) if text is None else len(text)
+            found = self._tokens = size // BYTES_PER_TOKEN + 1
+        return found
 
     @property
     def wanted_tokens(self) -> int | None:
@@ -200,3 +211,18 @@ class Need:
             if isinstance(said, int) and said > 0:
                 return said
         return None
+
+    def let_go(self) -> None:
+        """Nobody is chosen for it any more: the prompt is not needed, and may be large. What was
+        read of the rest stays: ``tokens``, ``model``, whether it is streamed."""
+        shape = self._shape
+        if shape is not None:
+            _ = self.tokens
+            self._shape = _Shape(
+                model=shape.model,
+                max_tokens=shape.max_tokens,
+                max_completion_tokens=shape.max_completion_tokens,
+                stream=shape.stream,
+            )
+        self.body = b""
+        self.memo.pop("text", None)
