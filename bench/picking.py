@@ -36,7 +36,7 @@ from picking.routers import ROUTERS, Router, ours
 
 T = TypeVar("T")
 
-LATE_S = 0.03
+LATE_S = 0.01
 """A run whose client was later than this (90th percentile) is taken again."""
 
 
@@ -115,7 +115,8 @@ def line(f: Figures) -> str:
     return (
         f"{f.scenario:11}{f.router:24} seed {f.seed}  hit {f.hit:4.0%}  ttft {times} ms"
         f"  {f.completed:5.1f} req/s  {f.tokens:5.0f} tok/s  errors {f.errors:3d}/{f.requests}"
-        f"  imbalance {f.imbalance:4.2f}  (late {f.late * 1e3:.0f} ms, busy {f.busy:.0%})"
+        f"  imbalance {f.imbalance:4.2f}"
+        f"  (late {f.late * 1e3:.0f} ms, busy {f.busy:.0%}, router {f.cpu:.0%})"
     )
 
 

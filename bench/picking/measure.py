@@ -48,6 +48,8 @@ class Figures:
     the machine was too busy for these figures."""
     busy: float
     """Share of the machine that was in use, by this run and by whatever else ran."""
+    cpu: float = 0.0
+    """Cores that the router itself kept busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ async def measure(router: Router, scenario: Scenario, seed: int, length: Length)
                 running.start(router.start(Place(folder, ports[0], ports[1:])), cores=BOTH_CORES)
                 await _ready(running, session, f"http://127.0.0.1:{ports[0]}")
                 url = f"http://127.0.0.1:{ports[0]}"
-                return await _run(router, scenario, seed, length, fleet, session, url)
+                return await _run(router, scenario, seed, length, fleet, session, url, running)
             finally:
                 running.stop()
                 fleet.stop()
@@ -89,6 +91,7 @@ async def _run(
     fleet: RunningFleet,
     session: aiohttp.ClientSession,
     url: str,
+    running: Running,
 ) -> Figures:
     client = Client(session, url)
     until = length.warm + length.measured
@@ -100,6 +103,7 @@ async def _run(
         await asyncio.sleep(length.warm)
         counts.append(await fleet.counts(session))
         psutil.cpu_percent()
+        used = running.cpu_s()
         if scenario.fleet.dies:
             start = time.monotonic()
             for share, act in zip(scenario.fleet.dies, ("kill", "revive"), strict=True):
@@ -112,13 +116,14 @@ async def _run(
         else:
             await asyncio.sleep(length.measured)
         shares.append(psutil.cpu_percent() / 100)
+        shares.append((running.cpu_s() - used) / length.measured)
         counts.append(await fleet.counts(session))
 
     watching = asyncio.create_task(watch())
     await client.play(talks, until, length.drain)
     await watching
     before, after = counts
-    return _figures(router, scenario, seed, length, client.samples, before, after, shares[0])
+    return _figures(router, scenario, seed, length, client.samples, before, after, shares)
 
 
 def _figures(
@@ -129,7 +134,7 @@ def _figures(
     samples: list[Sample],
     before: list[Counts],
     after: list[Counts],
-    busy: float,
+    shares: list[float],
 ) -> Figures:
     until = length.warm + length.measured
     took = [a.minus(b) for a, b in zip(after, before, strict=True)]
@@ -160,7 +165,8 @@ def _figures(
         tokens=sum(s.answer for s in inside) / length.measured,
         imbalance=max(requests) / max(1e-9, sum(requests) / len(requests)),
         late=_rank(sorted(s.late for s in measured if s.late is not None), 0.9),
-        busy=busy,
+        busy=shares[0],
+        cpu=shares[1],
     )
 
 

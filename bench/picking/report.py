@@ -9,6 +9,11 @@ from statistics import median
 from picking.measure import Figures
 
 
+SAME = 0.05
+"""Medians that differ by less than this share are the same: one router measured twice with one
+seed differs by as much."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
     """A figure over the repeats."""
@@ -22,6 +27,10 @@ class Spread:
         return cls(median(values), min(values), max(values))
 
     def overlaps(self, other: Spread) -> bool:
+        """Whether the spreads have a value in common, or the middles differ by less than
+        :data:`SAME`."""
+        if abs(self.middle - other.middle) <= SAME * max(self.middle, other.middle):
+            return True
         return self.low <= other.high and other.low <= self.high
 
 

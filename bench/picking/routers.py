@@ -117,7 +117,27 @@ PEERS = (
     Router("stack-prefix", "production-stack's prefixaware", _stack("prefixaware")),
 )
 
-PICKING: dict[str, Any] = {"default": None}
+BALANCED: dict[str, Any] = {
+    "filters": [{"bounded_load": {"factor": 1.1, "slack": 3}}],
+    "scorers": [{"prefix_cache": {}, "weight": 0}, {"least_work": {"request_tokens": 100}}],
+}
+LLM_D: dict[str, Any] = {
+    "scorers": [
+        {"queue": {}, "weight": 2},
+        {"kv_utilization": {}, "weight": 2},
+        {"prefix_cache": {}, "weight": 3},
+    ]
+}
+"""The default profile of llm-d's picker (spec 3.4)."""
+PICKING: dict[str, Any] = {
+    "default": None,
+    "round-robin": "round_robin",
+    "least-requests": "least_requests",
+    "prefix-hash": "prefix_hash",
+    "prefix-cache": "prefix_cache",
+    "llm-d": LLM_D,
+    "balanced": BALANCED,
+}
 """Ours: the name of the row and its ``picking``."""
 
 

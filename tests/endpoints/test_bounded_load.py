@@ -9,12 +9,12 @@ from wayside.endpoints.bounded_load import BoundedLoadFilter, BoundedLoadRule
     ("settings", "counts", "kept"),
     [
         ({}, [0, 0, 0], None),
-        ({}, [2, 0, 0], None),  # within the slack
-        ({}, [4, 0, 0], [1, 2]),  # at most 1.25 * 4 / 3 + 2 = 3.67
+        ({}, [3, 0, 0], None),  # within the slack
+        ({}, [4, 0, 0], [0, 1, 2]),  # at most 1.1 * 4 / 3 + 3 = 4.47
+        ({}, [5, 0, 0], [1, 2]),  # at most 1.1 * 5 / 3 + 3 = 4.83
         ({}, [5, 5, 5], [0, 1, 2]),
-        ({}, [12, 6, 0], [1, 2]),  # at most 1.25 * 6 + 2 = 9.5
-        ({"slack": 4}, [12, 6, 0], [1, 2]),
-        ({"slack": 5}, [12, 6, 0], [0, 1, 2]),
+        ({"factor": 1.25, "slack": 4}, [12, 6, 0], [1, 2]),  # at most 11.5
+        ({"factor": 1.25, "slack": 5}, [12, 6, 0], [0, 1, 2]),
         ({"factor": 1, "slack": 0}, [1, 1, 1], [0, 1, 2]),
         ({"factor": 1, "slack": 0}, [2, 1, 0], [1, 2]),
     ],

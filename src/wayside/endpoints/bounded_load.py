@@ -14,9 +14,9 @@ from wayside.vocab.endpoint import Need, Roster
 class BoundedLoadRule(Settings):
     """Example: ``{factor: 1.5, slack: 4}``"""
 
-    factor: float = Field(default=1.25, ge=1)
+    factor: float = Field(default=1.1, ge=1)
     """Times its share of all requests in flight that a server may have."""
-    slack: NonNegativeFloat = 2.0
+    slack: NonNegativeFloat = 3.0
     """Requests that it may have on top, so that a quiet fleet is not bound at all."""
 
 
