@@ -8,7 +8,6 @@ from statistics import median
 
 from picking.measure import Figures
 
-
 SAME = 0.05
 """Medians that differ by less than this share are the same: one router measured twice with one
 seed differs by as much."""
@@ -59,7 +58,7 @@ MEASURES = (
     Measure("p99, ms", lambda f: f.p99, _ms, judged=False),
     Measure("requests/s", lambda f: f.completed, lambda v: f"{v:.1f}", most=True),
     Measure("tokens/s", lambda f: f.tokens, lambda v: f"{v:,.0f}", most=True, judged=False),
-    Measure("errors", lambda f: f.errors, lambda v: f"{v:.0f}", judged=False),
+    Measure("errors", lambda f: f.errors, lambda v: f"{v:.0f}"),
     Measure("imbalance", lambda f: f.imbalance, lambda v: f"{v:.2f}", judged=False),
 )
 BY_NAME = {m.name: m for m in MEASURES}
