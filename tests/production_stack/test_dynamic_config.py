@@ -180,6 +180,17 @@ def test_every_host_that_kubernetes_has_is_taken(host: str) -> None:
     assert endpoint.address.host in host
 
 
+def test_the_example_of_the_documentation_is_understood_as_it_is_meant() -> None:
+    """Row A3-38: what the StaticRoute of requirement 003 becomes."""
+    backends = [f"http://localhost:{port}" for port in (9001, 9002, 9003)]
+    loaded = read(config(backends, [MODEL, OTHER, MODEL]).encode(), "static_config.json")
+    assert {
+        name: [endpoint.url for endpoint in model.endpoints]
+        for name, model in loaded.settings.models.items()
+    } == {MODEL: [backends[0], backends[2]], OTHER: [backends[1]]}
+    assert loaded.notes == ()
+
+
 def test_an_unknown_key_is_noted_where_the_file_is_all_there_is() -> None:
     text = config(["http://a:1"], [MODEL], sesion_key="x").encode()
     loaded = read(text, "static_config.json")

@@ -49,7 +49,9 @@ def _provider(provider: Reader, models: dict[str, Any]) -> None:
         taken = {*models, *(a for made in models.values() for a in made.get("aliases", ()))}
         if not name or len(name) > 256 or not taken.isdisjoint({name, *aliases}):
             model.note("it has no name of its own; left out", "refused")
-        elif address:
+        elif not address:
+            model.note("its provider has no address; left out", "refused", key="id")
+        else:
             models[name] = {"endpoints": [{"url": address}], **shared}
             if aliases:
                 models[name]["aliases"] = list(dict.fromkeys(aliases))
