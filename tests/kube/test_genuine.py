@@ -186,7 +186,7 @@ class Life:
 async def test_the_life_of_a_pod(admin: Client, namespace: str) -> None:
     life = Life(admin, namespace)
     async with running(life.reflector):
-        await life.reflector.synced.wait()
+        await until(life.reflector.synced.is_set)
         await start(admin, namespace, "a", finalizers=["x.y/hold"])
         await set_ready(admin, namespace, "a", False, "10.0.0.1")
         await set_ready(admin, namespace, "a", True)
@@ -204,7 +204,7 @@ async def test_a_selector_of_labels_is_the_servers_work(admin: Client, namespace
     await start(admin, namespace, "b", labels={"app": "y"})
     life = Life(admin, namespace, labels="app=x")
     async with running(life.reflector):
-        await life.reflector.synced.wait()
+        await until(life.reflector.synced.is_set)
         assert life.names == {"a"}
         await admin.merge(PODS, "b", {"metadata": {"labels": {"app": "x"}}}, namespace)
         await until(lambda: life.names == {"a", "b"})
@@ -295,7 +295,7 @@ async def test_two_thousand_pods(admin: Client, crowd: str) -> None:
     life = Life(admin, crowd, page=300)
     sizes = [len(page.items) async for page in admin.pages(PODS, crowd, limit=300)]
     async with running(life.reflector):
-        await life.reflector.synced.wait()
+        await until(life.reflector.synced.is_set)
         assert len(life.names) == 2000
         await start(admin, crowd, "one-more", "10.0.0.1")
         await until(lambda: ("one-more", True) in life.changes)

@@ -80,7 +80,7 @@ def store(reflector: Reflector[str]) -> dict[str, str]:
 async def test_it_lists_and_then_follows(api: FakeApi) -> None:
     await api.put(PATH, "a", colour="red")
     async with following(api) as (reflector, heard):
-        await reflector.synced.wait()
+        await until(reflector.synced.is_set)
         assert store(reflector) == {"a": "red"}
         await api.put(PATH, "b", colour="blue")
         await api.put(PATH, "a", colour="green")
@@ -174,7 +174,7 @@ async def test_two_thousand_objects_come_in_pages(api: FakeApi) -> None:
         await api.put(PATH, f"p{i:04}", colour="red")
     api.log.clear()
     async with following(api) as (reflector, _):
-        await reflector.synced.wait()
+        await until(reflector.synced.is_set)
 
         assert len(reflector.store) == 2000
         assert api.count("list", PATH) == 4
@@ -185,7 +185,7 @@ async def test_a_list_that_expires_between_pages_is_asked_for_at_once(api: FakeA
         await api.put(PATH, f"p{i}", colour="red")
     api.expire_continue = True
     async with following(api, page=2) as (reflector, _):
-        await reflector.synced.wait()
+        await until(reflector.synced.is_set)
 
         assert len(reflector.store) == 5
         assert [a.query.get("limit") for a in api.asked[:3]] == ["2", "2", None]
@@ -341,7 +341,7 @@ async def test_watches_that_end_at_once_are_not_asked_for_in_a_loop(api: FakeApi
     api.refusals[PATH, "watch"] = (200, "", {})  # a body that ends, and no event
     pace = Pace(first_s=0.05, longest_s=0.2, watch_s=60)
     async with following(api, pace=pace, dice=lambda: 0.0) as (reflector, _):
-        await reflector.synced.wait()
+        await until(reflector.synced.is_set)
         await asyncio.sleep(0.5)
 
         # 0.05 + 0.1 + 0.2 + 0.2 s of pauses: five at most, and a thousand without them
