@@ -150,6 +150,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(st.sampled_from(["metadata", "spec", "status", "endpoints", "ports"]), JSON)
 )
