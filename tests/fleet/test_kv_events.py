@@ -18,12 +18,16 @@ from wayside.endpoints.precise_prefix_cache import (
     PrecisePrefixCacheRule,
     PrecisePrefixCacheScorer,
 )
+from wayside.fleet import Fleet
 from wayside.fleet.kv_events import KvEvents, hearers
 from wayside.fleet.picking import profile
 from wayside.fleet.tokenize import Tokenizers
-from wayside.settings import PickingSettings
+from wayside.fleet.view import View
+from wayside.settings import ModelSettings, PickingSettings
+from wayside.settings.fleet import FleetSettings
 from wayside.sim import KvEvents as SimKvEvents
 from wayside.sim import SimModel, SimServer, serve_sim
+from wayside.telemetry.metrics import Metrics
 from wayside.vocab.endpoint import Endpoint, Need, Roster
 from wayside.vocab.errors import ConfigError
 
@@ -225,8 +229,9 @@ async def test_without_pyzmq_it_says_what_to_install(monkeypatch) -> None:
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ConfigError, match=r"wayside\[kv-events\]"):
-        KvEvents(list)
+    with pytest.raises(ConfigError, match=r"^picking: .*wayside\[kv-events\]"):
+        profile(PickingSettings.model_validate("precise_prefix_cache"))
+    KvEvents(list).look()  # nobody wants to hear
 
 
 def test_a_profile_says_which_of_its_parts_hear() -> None:
@@ -283,7 +288,7 @@ class Whole:
 
 
 @contextlib.asynccontextmanager
-async def fleet(*, dials: bool, kv_blocks: int = 4096):
+async def fleet(*, dials: bool = False, kv_blocks: int = 4096, listens: bool = True):
     """Two servers; they publish at one port of two addresses, or dial us."""
     async with aiohttp.ClientSession() as http, contextlib.AsyncExitStack() as stack:
         port = free_port()
@@ -297,6 +302,9 @@ async def fleet(*, dials: bool, kv_blocks: int = 4096):
             )
         rule = {"bind": f"tcp://127.0.0.1:{port}"} if dials else {}
         whole = Whole(http, sims, port, **rule)
+        if not listens:
+            yield whole
+            return
         task = asyncio.create_task(whole.listener.run())
         try:
             await whole.until(lambda: all(whole.part._index.knows(e) for e in whole.servers))
@@ -333,7 +341,7 @@ async def test_a_simulated_fleet_is_known_as_it_is(dials) -> None:
 
 async def test_what_a_server_evicts_is_not_expected_there() -> None:
     """The prefix that ``prefix_cache`` would still go by: row 14 of spec 7."""
-    async with fleet(dials=False, kv_blocks=24) as whole:
+    async with fleet(kv_blocks=24) as whole:
         talk = await whole.send(0, STORY)
         await whole.until(lambda: whole.scores(talk[:1]).get(0, 0) > 0.9)
         await whole.send(0, OTHER)
@@ -343,7 +351,7 @@ async def test_what_a_server_evicts_is_not_expected_there() -> None:
 
 
 async def test_a_server_that_restarts_has_nothing() -> None:
-    async with fleet(dials=False) as whole:
+    async with fleet() as whole:
         talk = await whole.send(0, STORY)
         await whole.until(lambda: whole.scores(talk[:1]).get(0, 0) > 0.9)
         sim = whole.sims[0]
@@ -353,3 +361,40 @@ async def test_a_server_that_restarts_has_nothing() -> None:
         assert "restart" in whole.words
         await whole.send(0, STORY)
         await whole.until(lambda: whole.scores(talk[:1]).get(0, 0) > 0.9)
+
+
+async def test_a_gateways_fleet_picks_by_what_its_servers_tell() -> None:
+    """Settings to choice: a view of the fleet listens, and requests follow what was told."""
+    async with fleet(listens=False) as whole:
+        port = whole.part.rule.port
+        urls = [sim.url for sim in whole.sims]
+        picking = {"scorers": [{"precise_prefix_cache": {"port": port}}]}
+        model = ModelSettings.model_validate({"endpoints": urls, "picking": picking})
+        gateway = Fleet({"m": model})
+        view = View(
+            gateway,
+            FleetSettings,
+            log=lambda event, **fields: None,
+            metrics=Metrics(),
+            keys=lambda *_: None,
+            env={},
+            dice=lambda: 0.5,
+        )
+        task, pool = asyncio.create_task(view.run()), gateway.pools["m"]
+        (part,) = hearers(pool.profile.parts)
+        try:
+            await whole.until(lambda: all(part._index.knows(r) for r in pool.replicas))
+            for server, text in ((0, STORY), (1, OTHER)):
+                talk = [{"role": "user", "content": text}]
+                pool.began(pool.replicas[server], whole.need(talk))
+                await whole.send(server, text)
+                await whole.until(lambda n=server: len(part._index) >= 15 * (n + 1))
+            for server, text in ((0, STORY), (1, OTHER)):
+                talk = [{"role": "user", "content": text}, {"role": "user", "content": "Well?"}]
+                for dice in (0.1, 0.9):
+                    taken = pool.pick(0.0, lambda d=dice: d, (), whole.need(talk, now=1e6))
+                    assert taken is pool.replicas[server]
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            gateway.close()

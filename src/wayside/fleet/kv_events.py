@@ -81,8 +81,8 @@ class KvEvents:
         told: Told = lambda word: None,
         failed: Callable[[str, str], None] = lambda where, why: None,
     ) -> None:
-        """Raises :class:`ConfigError` without pyzmq."""
-        self._zmq = _load()
+        self._zmq: Any = None
+        """Loaded when somebody wants to hear: importing it takes 30 ms."""
         self._groups, self._told, self._failed = groups, told, failed
         self._tokenizers = tokenizers
         self._dialled: dict[tuple[Hearer, Endpoint], list[_Socket]] = {}
@@ -99,11 +99,14 @@ class KvEvents:
             self.close()
 
     def look(self) -> None:
-        """Listen to servers that came, and no more to those that went."""
+        """Listen to servers that came, and no more to those that went. Raises
+        :class:`ConfigError` where somebody wants to hear and pyzmq is not installed."""
         dialled: set[tuple[Hearer, Endpoint]] = set()
         bound = set()
         everybody: set[Endpoint] = set()
         for hearer, endpoints in self._groups():
+            if self._zmq is None:
+                self._zmq = required()
             hearer.tokenizer = self._tokenizers
             everybody.update(endpoints)
             if hearer.rule.bind is None:
@@ -271,12 +274,14 @@ def _host(endpoint: Endpoint) -> str:
     return endpoint.host_port.rpartition(":")[0] or endpoint.host_port
 
 
-def _load() -> Any:
+def required(where: str = "") -> Any:
+    """The library. Raises :class:`ConfigError` where it is not installed."""
     try:
         import zmq
     except ImportError as error:
         raise ConfigError.one(
             "precise_prefix_cache listens to servers over ZeroMQ, and pyzmq is not installed",
+            where=where,
             fix="pip install 'wayside[kv-events]', or use prefix_cache, which listens to nobody",
         ) from error
     return zmq

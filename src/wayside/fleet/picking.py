@@ -10,6 +10,7 @@ from pydantic import ValidationError
 import wayside.endpoints
 from wayside.catalog import Family, Kind, catalog, discover
 from wayside.endpoints import Profile
+from wayside.fleet.kv_events import hearers, required
 from wayside.settings.picking import PickingSettings, UseSettings
 from wayside.settings.problems import problems_from, suggest
 from wayside.vocab.errors import ConfigError, Problem
@@ -39,7 +40,10 @@ def profile(settings: PickingSettings, where: str = "picking") -> Profile:
     picker = _built("picker", use, f"{where}.picker", problems)
     if problems:
         raise ConfigError(problems)
-    return Profile(filters, scorers, picker)
+    found = Profile(filters, scorers, picker)
+    if hearers(found.parts):
+        required(where)
+    return found
 
 
 def _expanded(strategy: str, where: str, problems: list[Problem]) -> PickingSettings:

@@ -1,8 +1,8 @@
 """One view of the fleet, kept current: who the servers are, whether they are well, how loaded.
 
 What is asked of servers beside requests, each part by the settings that ask for it: metrics where
-`picking` goes by them, exporters of GPUs, health checks, lists of models, discovery. A part that
-has nothing to do sends nothing.
+`picking` goes by them, exporters of GPUs, KV cache events, health checks, lists of models,
+discovery. A part that has nothing to do sends nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from wayside.fleet import discovery, gauges
 from wayside.fleet.gpu_poll import ENV, GpuPoller, page_of
+from wayside.fleet.kv_events import Hearer, KvEvents, hearers
 from wayside.fleet.models_seen import ModelsSeen
 from wayside.fleet.page import beside
 from wayside.fleet.probe import Prober
@@ -22,6 +23,7 @@ from wayside.fleet.replica import Replica, Secure
 from wayside.fleet.resolve import Lookup
 from wayside.fleet.rounds import at_port, pools
 from wayside.fleet.scrape import Scraper, Target
+from wayside.fleet.tokenize import Tokenizers
 from wayside.settings import CredentialSettings
 from wayside.settings.fleet import FleetSettings
 from wayside.settings.model import ModelSettings
@@ -64,6 +66,10 @@ class View:
         def failed(source: str, reason: str) -> None:
             errors.add((source, reason))
 
+        def told(source: str, word: str) -> None:
+            if word not in ("ok", "restart"):
+                failed(source, word)
+
         self.scraper = Scraper(
             self.targets,
             lambda: settings().scrape,
@@ -91,11 +97,24 @@ class View:
             dice=dice,
         )
         self._discovery = discovery.Discovery(fleet, log, lookup=lookup)
+        self._kv_events = KvEvents(
+            self._hearers,
+            tokenizers=Tokenizers(partial(told, "tokenize")),
+            told=partial(told, "kv_events"),
+            failed=lambda where, why: self._once(f"KV cache events of {where}: {why}"),
+        )
         gauges.show_vitals(metrics, lambda: fleet, self.scraper.ages)
 
     async def run(self) -> None:
         """For as long as the task lives. Each part survives what servers do to it."""
-        parts = (self._discovery, self.scraper, self._gpus, self._prober, self._models)
+        parts = (
+            self._discovery,
+            self.scraper,
+            self._gpus,
+            self._prober,
+            self._models,
+            self._kv_events,
+        )
         async with asyncio.TaskGroup() as group:
             for part in parts:
                 group.create_task(self._forever(type(part).__name__, part.run))
@@ -125,6 +144,11 @@ class View:
                 )
                 for r in pool.replicas
             ]
+
+    def _hearers(self) -> Iterator[tuple[Hearer, Sequence[Endpoint]]]:
+        for _, pool in pools(self._fleet):
+            for hearer in hearers(pool.profile.parts if pool.profile else ()):
+                yield hearer, pool.replicas
 
     def _replicas(self) -> Iterator[Replica]:
         for _, pool in pools(self._fleet):
