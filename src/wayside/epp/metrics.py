@@ -117,6 +117,11 @@ class EppMetrics:
             "Who reads the prompt.",
             *("model_name", "decision_type"),
         )
+        self.kv = metrics.counter(
+            f"{_PREFIX}kv_messages_total",
+            "Messages of KV cache events, by what was in them.",
+            "result",
+        )
         self.waited = metrics.histogram(
             f"{_PREFIX}flow_control_request_queue_duration_seconds",
             "Time in line.",
@@ -202,6 +207,9 @@ class EppMetrics:
 
     def disaggregated(self, model: str, decision: str) -> None:
         self.disagg.add((self.model(model), decision))
+
+    def kv_message(self, result: str) -> None:
+        self.kv.add((result,))
 
     def queued(self, waiting: Waiting, seconds: float, outcome: str) -> None:
         labels = (self.fairness(waiting.flow), str(waiting.priority), outcome)

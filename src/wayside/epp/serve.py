@@ -19,7 +19,9 @@ from wayside.epp.reviews import Reviews
 from wayside.epp.sources import Cluster, File, Fixed, Source, seats
 from wayside.epp.store import Store
 from wayside.extproc.session import Say
+from wayside.fleet.kv_events import Hearer, KvEvents, hearers
 from wayside.fleet.scrape import Scraper, Target
+from wayside.fleet.tokenize import Tokenizers
 from wayside.settings.address import Address
 from wayside.settings.fleet import ScrapeSettings
 from wayside.telemetry.metrics import Metrics
@@ -82,6 +84,14 @@ class Epp:
             stale_after_s=options.stale_s,
             timeout_s=max(1.0, options.scrape_s),
         )
+        self._events: KvEvents | None = None
+        if "kv_events" in self.picker.reads:
+            self._events = KvEvents(
+                self._hearers,
+                tokenizers=Tokenizers(),
+                told=self.metrics.kv_message,
+                failed=lambda where, why: log("no events", level="warning", server=where, why=why),
+            )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -108,6 +118,8 @@ class Epp:
         self._run(self._watch_sync())
         if o.config.scrapes and "vitals" in self.picker.reads:
             self._run(self._scraper.run())
+        if self._events is not None:
+            self._run(self._events.run())
 
     async def until_broken(self) -> None:
         """Ends only when something did that never should; raises what it was."""
@@ -198,6 +210,12 @@ class Epp:
             address = Address("http", host.strip("[]"), where.port or int(port), "")
             found.append(Target(endpoint, address, where.path))
         return [found]
+
+    def _hearers(self) -> Iterable[tuple[Hearer, Sequence[Endpoint]]]:
+        endpoints = self.store.roster.endpoints
+        for profile in self.picker.profiles.values():
+            for hearer in hearers(profile.parts):
+                yield hearer, endpoints
 
     def _refreshed(self) -> None:
         self.store.refresh()
