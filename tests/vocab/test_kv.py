@@ -247,15 +247,15 @@ def test_memory_is_bounded_and_a_block_takes_as_much_as_is_said() -> None:
     dice = random.Random(1)
     gc.collect()
     tracemalloc.start()
-    found = index(most_blocks=30_000)
+    found = index(most_blocks=12_000)
     tells = [Told(found, server) for server in servers]
     for n in range(1, 5):  # servers come one by one
-        for _ in range(12 if n < 4 else 100):
+        for _ in range(6 if n < 4 else 30):
             for tell in tells[:n]:
                 tokens = [dice.getrandbits(17) for _ in range(16 * 400)]
                 tell(stored([dice.getrandbits(64) for _ in range(400)], None, tokens))
-                assert len(found) <= 30_000
+                assert len(found) <= 12_000
     gc.collect()
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(found) > 20_000 and 100 < taken / len(found) < KEY_BYTES
+    assert len(found) > 8_000 and 100 < taken / len(found) < KEY_BYTES

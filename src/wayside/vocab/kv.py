@@ -57,7 +57,7 @@ class _Batch(msgspec.Struct, array_like=True):
 
 decode = msgspec.msgpack.Decoder(_Batch).decode
 
-KEY_BYTES = 320
+KEY_BYTES = 400
 """Memory that a block of a server takes at most (``tests/vocab/test_kv.py`` weighs it)."""
 MOST_ADAPTERS = 1024
 MOST_SIZES = 4
