@@ -61,9 +61,7 @@ def kinds(family: Family, title: str) -> str:
         f"| [`{k.name}`]({k.name}.md) | {k.summary} | {k.stability} |"
         for k in catalog.family(family)
     ]
-    return "\n".join(
-        [f"# {title}", "", "| name | what it does | |", "|---|---|---|", *rows, ""]
-    )
+    return "\n".join([f"# {title}", "", "| name | what it does | |", "|---|---|---|", *rows, ""])
 
 
 def configuration() -> str:

@@ -8,7 +8,14 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, model_validator
 
 from wayside.settings.base import Settings
 
-_OR_TEXT = ConfigDict(json_schema_extra={"anyOf": [{"type": "string"}, {"type": "object"}]})
+_OR_TEXT = ConfigDict(json_schema_extra={"type": ["object", "string"]})
+
+
+def _any_name(schema: dict[str, Any]) -> None:
+    """Written as ``{name: {...}}``, where the name is any kind's; ``full_schema`` knows them."""
+    schema["type"] = ["object", "string"]
+    schema["additionalProperties"] = True
+    del schema["required"]
 
 
 class UseSettings(Settings):
@@ -17,7 +24,7 @@ class UseSettings(Settings):
     Example: ``{prefix_cache: {}, weight: 3}``
     """
 
-    model_config = _OR_TEXT
+    model_config = ConfigDict(json_schema_extra=_any_name)
 
     name: str
     """Of the filter or scorer."""
