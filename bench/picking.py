@@ -17,10 +17,11 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
@@ -46,7 +47,10 @@ def main() -> int:
     if options.report:
         found = [Figures(**f) for path in options.report for f in json.loads(path.read_text())]
     else:
-        found = _measure(options)
+        try:
+            found = _measure(options)
+        except asyncio.CancelledError:
+            return 143
     table = Table(found)
     text = markdown(table, judged=options.judge)
     print(text)
@@ -89,7 +93,7 @@ def _one(router: Router, scenario: Scenario, seed: int, length: Length, tries: i
     best: Figures | None = None
     for _ in range(tries):
         with _alone(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            figures = runner.run(measure(router, scenario, seed, length))
+            figures = runner.run(_stoppable(measure(router, scenario, seed, length)))
         if best is None or figures.late < best.late:
             best = figures
         if best.late <= LATE_S:
@@ -97,6 +101,17 @@ def _one(router: Router, scenario: Scenario, seed: int, length: Length, tries: i
         time.sleep(1)
     assert best is not None
     return best
+
+
+async def _stoppable(run: Awaitable[Figures]) -> Figures:
+    """Let SIGTERM end a run as Ctrl-C does; raised in a callback, the loop would swallow it."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await run
+    finally:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+from rig import NotReady
 
 from picking.load import REPLICAS, Fleet
 
@@ -51,6 +52,8 @@ class RunningFleet:
     fleet: Fleet
     ports: list[int]
     folder: Path
+    events: str | None = None
+    """Where they send their KV cache events."""
     many: subprocess.Popen[bytes] | None = None
     one: subprocess.Popen[bytes] | None = None
     _banked: Counts = field(default_factory=Counts)
@@ -61,7 +64,7 @@ class RunningFleet:
         self.one = self._start("one", [REPLICAS - 1])
 
     def _start(self, name: str, numbers: range | list[int]) -> subprocess.Popen[bytes]:
-        settings = {"servers": [self.fleet.server(n, self.ports[n]) for n in numbers]}
+        settings = {"servers": [self.fleet.server(n, self.ports[n], self.events) for n in numbers]}
         path = self.folder / f"fleet-{name}.json"
         path.write_text(json.dumps(settings))
         with (self.folder / "fleet.log").open("ab") as log:
@@ -85,7 +88,8 @@ class RunningFleet:
                         if answer.status == 200:
                             break
                 if time.monotonic() > until:
-                    raise TimeoutError(f"the fleet is not ready: {self.folder / 'fleet.log'}")
+                    said = (self.folder / "fleet.log").read_text(errors="replace")
+                    raise NotReady(f"the fleet is not ready: {said[-300:]}")
                 await asyncio.sleep(0.05)
 
     async def kill_last(self, session: aiohttp.ClientSession) -> None:

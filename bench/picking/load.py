@@ -61,8 +61,9 @@ class Fleet:
     slow: float = 1.0
     dies: tuple[float, float] | None = None
 
-    def server(self, number: int, port: int) -> dict[str, Any]:
-        """The settings of one replica; the last one is the slow one, or the one that dies."""
+    def server(self, number: int, port: int, events: str | None = None) -> dict[str, Any]:
+        """The settings of one replica; the last one is the slow one, or the one that dies.
+        ``events``: where to send KV cache events."""
         factor = self.slow if number == REPLICAS - 1 else 1.0
         model = {
             "name": MODEL,
@@ -74,7 +75,10 @@ class Fleet:
             "kv_blocks": self.kv_blocks,
             "block_size": BLOCK,
         }
-        return {"models": [model], "replica": number, "port": port, "keep": 0}
+        server = {"models": [model], "replica": number, "port": port, "keep": 0}
+        if events is not None:
+            server["kv_events"] = {"endpoint": events, "bind": False}
+        return server
 
 
 @dataclass(frozen=True, slots=True)

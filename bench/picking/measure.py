@@ -12,12 +12,11 @@ from pathlib import Path
 import aiohttp
 import psutil
 from rig import BOTH_CORES, NotReady, Running, free_ports
-from targets import Place
 
 from picking.client import Client, Sample
 from picking.fleet import Counts, RunningFleet
 from picking.load import MODEL, REPLICAS, Scenario
-from picking.routers import Router
+from picking.routers import Router, Where
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,10 @@ async def measure(router: Router, scenario: Scenario, seed: int, length: Length)
     """Raises :class:`NotReady` where the router does not start."""
     with tempfile.TemporaryDirectory(prefix="picking-") as name:
         folder = Path(name)
-        ports = free_ports(REPLICAS + 1)
-        fleet = RunningFleet(scenario.fleet, ports[1:], folder)
+        port, events, *ports = free_ports(REPLICAS + 2)
+        place = Where(folder, port, ports, events)
+        heard = place.events_address if router.events else None
+        fleet = RunningFleet(scenario.fleet, ports, folder, heard)
         running = Running(router.name, folder / "router.log")
         timeout = aiohttp.ClientTimeout(total=None)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=3600)
@@ -74,9 +75,9 @@ async def measure(router: Router, scenario: Scenario, seed: int, length: Length)
             try:
                 fleet.start()
                 await fleet.ready(session)
-                running.start(router.start(Place(folder, ports[0], ports[1:])), cores=BOTH_CORES)
-                await _ready(running, session, f"http://127.0.0.1:{ports[0]}")
-                url = f"http://127.0.0.1:{ports[0]}"
+                running.start(router.start(place), cores=BOTH_CORES)
+                url = f"http://127.0.0.1:{port}"
+                await _ready(running, session, url)
                 return await _run(router, scenario, seed, length, fleet, session, url, running)
             finally:
                 running.stop()

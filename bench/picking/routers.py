@@ -7,6 +7,7 @@ default, but for the rows named "tuned", which get thresholds that fit replicas 
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,22 @@ from targets import VENVS, Place
 
 from picking.load import MODEL
 
-Start = Callable[[Place], list[str]]
+EVENTS = "tcp://EVENTS"
+"""Stands for the address that the replicas' KV cache events are sent to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where(Place):
+    """A place, and the port for the replicas' KV cache events."""
+
+    events: int = 0
+
+    @property
+    def events_address(self) -> str:
+        return f"tcp://127.0.0.1:{self.events}"
+
+
+Start = Callable[[Where], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +45,8 @@ class Router:
     start: Start
     ours: bool = False
     quick: bool = True
+    events: bool = False
+    """Whether it listens to the replicas' KV cache events."""
     named: bool = False
     """Whether it says something only of requests that name their session."""
 
@@ -36,7 +54,7 @@ class Router:
 def wayside(picking: Any = None) -> Start:
     """Our gateway with this ``models.<model>.picking``; ``None`` leaves it out."""
 
-    def start(place: Place) -> list[str]:
+    def start(place: Where) -> list[str]:
         model: dict[str, Any] = {
             "endpoints": [{"url": f"http://127.0.0.1:{port}"} for port in place.backends]
         }
@@ -48,14 +66,15 @@ def wayside(picking: Any = None) -> Start:
             "log": {"access": str(place.folder / "access.log")},
             "models": {MODEL: model},
         }
-        path = place.write("wayside.yaml", config)
+        text = json.dumps(config).replace(EVENTS, place.events_address)
+        path = place.write("wayside.yaml", text)
         return [sys.executable, "-m", "wayside", "serve", "--config", path]
 
     return start
 
 
 def _rust(program: list[str], policy: str, *more: str) -> Start:
-    def start(place: Place) -> list[str]:
+    def start(place: Where) -> list[str]:
         return [
             *program,
             *("--host", "127.0.0.1", "--port", str(place.port), "--policy", policy),
@@ -68,7 +87,7 @@ def _rust(program: list[str], policy: str, *more: str) -> Start:
 
 
 def _stack(routing: str) -> Start:
-    def start(place: Place) -> list[str]:
+    def start(place: Where) -> list[str]:
         real = VENVS / "production-stack/bin/vllm-router"
         if not real.exists():
             file = str(BENCH / "picking/stack.py")
@@ -136,6 +155,10 @@ PICKING: dict[str, Any] = {
     "prefix-hash": "prefix_hash",
     "prefix-cache": "prefix_cache",
     "llm-d": LLM_D,
+    "precise": {
+        "filters": BALANCED["filters"],
+        "scorers": [{"precise_prefix_cache": {"bind": EVENTS}, "weight": 0}, "least_work"],
+    },
     "balanced": BALANCED,
 }
 """Ours: the name of the row and its ``picking``."""
@@ -143,7 +166,8 @@ PICKING: dict[str, Any] = {
 
 def ours(name: str, picking: Any) -> Router:
     what = "power of two choices" if picking is None else f"picking: {picking}"
-    return Router(f"wayside-{name}", f"ours, {what}", wayside(picking), ours=True)
+    events = EVENTS in str(picking)
+    return Router(f"wayside-{name}", f"ours, {what}", wayside(picking), ours=True, events=events)
 
 
 ROUTERS = (*PEERS, *[ours(name, picking) for name, picking in PICKING.items()])
