@@ -403,6 +403,17 @@ def test_parameters_are_carried_over(type_: str) -> None:
     assert (use.name, use.settings) == (name, ours)
 
 
+def test_a_precise_producer_makes_the_scorer_precise() -> None:
+    text = """
+plugins:
+- {type: precise-prefix-cache-producer, parameters: {kvEventsConfig: {topicFilter: kv@x}}}
+- type: prefix-cache-scorer
+schedulingProfiles: [{name: default, plugins: [{pluginRef: prefix-cache-scorer, weight: 3}]}]
+"""
+    (use,) = only(read(HEAD + text)).scorers
+    assert (use.name, use.settings, use.weight) == ("precise_prefix_cache", {"topic": "kv@x"}, 3)
+
+
 def test_no_type_is_both_done_and_not() -> None:
     assert not set(TYPES) & set(NOT_DONE)
 

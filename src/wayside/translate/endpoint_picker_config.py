@@ -219,14 +219,16 @@ class _Reading:
         return made
 
     def _merge_producers(self) -> None:
-        """A prefix scorer takes over what its producer was told about blocks."""
+        """A prefix scorer takes over what its producer was told, or what the producer is."""
         told: dict[str, Any] = {}
+        precise = None
         for plugin in self._plugins.values():
             told |= plugin.made.get("prefix", {})
+            precise = plugin.made.get("precise", precise)
         for plugin in self._plugins.values():
             name, settings = plugin.made.get("scorer", ("", {}))
             if name == "prefix_cache":
-                plugin.made["scorer"] = (name, {**told, **settings})
+                plugin.made["scorer"] = precise or (name, {**told, **settings})
 
     def _with(self, role: str) -> list[_Plugin]:
         return [p for p in self._plugins.values() if role in p.made]

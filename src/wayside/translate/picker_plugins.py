@@ -238,7 +238,11 @@ def _precise(params: Params) -> Made:
         ("tokenProcessorConfig", "indexerConfig", "speculativeIndexing", "modelName"),
         "blocks are known by the tokens in events; nothing is hashed as engines do",
     )
-    return {"scorer": ("precise_prefix_cache", settings), "producer": "precise"}
+    return {"scorer": ("precise_prefix_cache", settings)}
+
+
+def _precise_producer(params: Params) -> Made:
+    return {"producer": "precise", "precise": _precise(params)["scorer"]}
 
 
 def _disagg(params: Params) -> Made:
@@ -356,7 +360,7 @@ TYPES: Final[Mapping[str, Make]] = {
     "latency-scorer": _latency,
     "topology-affinity-scorer": _topology,
     "precise-prefix-cache-scorer": _precise,
-    "precise-prefix-cache-producer": _precise,
+    "precise-prefix-cache-producer": _precise_producer,
     "by-label": _label,
     "by-label-selector": _label_selector,
     "label-selector-filter": _label_selector,
