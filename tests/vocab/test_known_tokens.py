@@ -69,7 +69,7 @@ def test_no_more_is_claimed_than_is_alike(texts: list[str], asked: str) -> None:
         assert alike < 4 and asked not in texts
         return
     assert found.common * 3 <= alike + 3 and found.common <= found.total
-    assert found.complete == (asked in texts)
+    assert asked in texts or not found.complete
     assert list(found.tokens[: found.common - 1]) == tokens(asked)[: max(0, found.common - 1)]
 
 

@@ -50,6 +50,7 @@ def reader(sources: Sequence[Source], where: str = "sources") -> Read:
     if problems:
         raise ConfigError(problems)
     steps: list[Callable[[Need], str | None]] = []
+    fields = _Fields([s["field"].partition(".")[0] for s in sources if "field" in s])
     for source in sources:
         ((kind, name),) = source.items()
         if kind == "header":
@@ -57,7 +58,7 @@ def reader(sources: Sequence[Source], where: str = "sources") -> Read:
         elif kind == "cookie":
             steps.append(_cookie(name))
         elif kind == "field":
-            steps.append(_field(name))
+            steps.append(_field(name, fields))
 
     def read(need: Need) -> bytes | None:
         for i, step in enumerate(steps):
@@ -178,16 +179,36 @@ def _cookie(name: str) -> Callable[[Need], str | None]:
     return read
 
 
-def _field(path: str) -> Callable[[Need], str | None]:
+class _Fields:
+    """Some fields of a body, read together and once."""
+
+    __slots__ = ("_decode", "_names")
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = {name: f"field{i}" for i, name in enumerate(dict.fromkeys(names))}
+        shape = msgspec.defstruct(
+            "Fields",
+            [(ours, Any, None) for ours in self._names.values()],
+            rename={ours: name for name, ours in self._names.items()},
+        )
+        self._decode = msgspec.json.Decoder(shape).decode
+
+    def read(self, need: Need, name: str) -> Any:
+        """``None`` where it is not there."""
+        memo = need.memo
+        if self not in memo:
+            try:
+                memo[self] = self._decode(need.body)
+            except msgspec.MsgspecError:  # not JSON, or no object
+                memo[self] = None
+        return getattr(memo[self], self._names[name], None)
+
+
+def _field(path: str, fields: _Fields) -> Callable[[Need], str | None]:
     first, *rest = path.split(".")
-    shape = msgspec.defstruct("Field", [("found", Any, None)], rename={"found": first})
-    decode = msgspec.json.Decoder(shape).decode
 
     def read(need: Need) -> str | None:
-        try:
-            found = decode(need.body).found  # type: ignore[attr-defined]
-        except msgspec.MsgspecError:  # not JSON, or no object
-            return None
+        found = fields.read(need, first)
         for name in rest:
             found = found.get(name) if isinstance(found, dict) else None
         return str(found) if isinstance(found, str | int) else None
