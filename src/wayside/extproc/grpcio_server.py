@@ -95,7 +95,7 @@ class GrpcioServer:
         try:
             async for data in requests:
                 await _write(context, session.receive(data))
-                if session.pending is not None:
+                while session.pending is not None:
                     await _write(context, session.resume(await _outcome(session)))
                 if session.done:
                     break

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from ipaddress import ip_address
 from typing import Any, Final
 
 from wayside.fleet import Dice, Fleet, Pool, Replica
 from wayside.fleet.resolve import TTL_S, is_ip
-from wayside.runtime.prefill import Prefill
+from wayside.runtime.prefill import Prefill, Read
 from wayside.vocab.endpoint import Need
 from wayside.vocab.outcome import Forward, HeaderPairs
 
@@ -26,7 +27,7 @@ class Chosen:
     addresses.
     """
 
-    __slots__ = ("_began", "_need", "_over", "_pool", "_replica", "hosts", "reading")
+    __slots__ = ("_began", "_need", "_over", "_pool", "_replica", "_status", "hosts", "reading")
 
     def __init__(
         self,
@@ -34,40 +35,52 @@ class Chosen:
         replica: Replica,
         need: Need,
         hosts: str,
-        reading: Coroutine[Any, Any, Forward] | None = None,
+        reading: Coroutine[Any, Any, Read] | None = None,
     ) -> None:
         self._pool, self._replica, self._need, self.hosts = pool, replica, need, hosts
         self.reading = reading
         """Wait for this, for the request as it goes on: another server reads the prompt."""
         self._began, self._over = need.now, False
+        self._status = 0
         pool.began(replica, need)
 
     @property
     def report(self) -> HeaderPairs:
         """Headers for the client's response."""
-        profile = self._pool.profile
-        return profile.says(self._need, self._replica) if profile and profile.tells else ()
+        return self._pool.says(self._replica, self._need)
 
-    def answered(self, now: float) -> None:
+    def sent(self, now: float) -> None:
+        """The request is on its way there."""
+        self._began = now
+        self._need.let_go()
+
+    def answered(self, now: float, status: int) -> None:
         """Its answer began."""
-        if self._pool.profile is not None:
-            self._pool.profile.answered(self._need, self._replica, now - self._began)
+        self._status = status
+        if status < 400:
+            self._pool.answered(self._replica, self._need, now - self._began)
 
-    def ended(self, now: float, *, status: int, failed: bool) -> None:
-        """The request is over. ``failed``: no answer came from there. Only the first call
-        counts."""
+    def ended(self, now: float, *, failed: bool = False, unfinished: bool = False) -> None:
+        """The request is over. ``failed``: no answer came from there; ``unfinished``: it broke
+        off, there or at the client. Only the first call counts."""
         if self._over:
             return
         self._over = True
-        pool, replica = self._pool, self._replica
+        pool, replica, status = self._pool, self._replica, self._status
         if failed:
             pool.failed(replica, now)
         elif status >= 500:
             pool.erred(replica, now)
-        elif 0 < status < 400:
+        elif status:
             replica.answers()
-            replica.completed()
+            replica.answered(now)
+            if not unfinished and status != 429:
+                replica.completed()
         pool.ended(replica, self._need)
+
+
+class NoServer(Exception):
+    """The filters leave no server, and the settings say that none else may take the request."""
 
 
 class Replicas:
@@ -88,7 +101,8 @@ class Replicas:
         return self._clock()
 
     def choose(self, forward: Forward, headers: Mapping[str, str]) -> Chosen | None:
-        """A server for this request, or ``None``: Envoy chooses."""
+        """A server for this request, or ``None``: Envoy chooses. Raises :class:`NoServer` where
+        Envoy, which knows no filters, must not."""
         fleet = self._fleet()
         pool = fleet.pools.get(forward.target.name)
         if pool is None or (pool.profile is None and pool.prefill is None):
@@ -98,20 +112,17 @@ class Replicas:
             forward.target.upstream_name, forward.body, headers, now, self._dice, forward.urgency
         )
         replica = pool.pick(now, self._dice, (), need)
-        if replica is None or need is None:
+        if need is None:
             return None
-        address = replica.address
-        known = [address.host] if is_ip(address.host) else None
-        known = known or fleet.resolver.known(address.host, address.port)
-        if not known:
+        hosts = "" if replica is None else _hosts(fleet, replica)
+        if replica is None or not hosts:
+            picking = pool.settings.picking
+            if picking is not None and picking.when_none == "refuse":
+                raise NoServer
             return None
-        hosts = ",".join(
-            f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
-            for host in known
-        )
         prefill, reading = self._prefill, None
         if prefill is not None and prefill.wanted(forward, pool, need):
-            reading = prefill.run(forward, pool, need)
+            reading = prefill.run(forward, pool, need, replica)
         return Chosen(pool, replica, need, hosts, reading)
 
     async def look_up(self) -> None:
@@ -128,3 +139,11 @@ class Replicas:
             asked = [fleet.resolver.addresses(host, port) for host, port in names]
             await asyncio.gather(*asked, return_exceptions=True)
             await asyncio.sleep(TTL_S)
+
+
+def _hosts(fleet: Fleet, replica: Replica) -> str:
+    """Its addresses in the words in which Envoy knows them; empty while there are none."""
+    host, port = replica.address.host, replica.address.port
+    known = [host] if is_ip(host) else fleet.resolver.known(host, port)
+    addresses = [ip_address(found.partition("%")[0]) for found in known]
+    return ",".join([f"[{a}]:{port}" if a.version == 6 else f"{a}:{port}" for a in addresses])

@@ -16,10 +16,10 @@ import msgspec
 
 from wayside.extproc import wire
 from wayside.extproc.metered import Asked, Meter, Metered, is_stream
-from wayside.extproc.replicas import HEADER, Chosen, Replicas
+from wayside.extproc.replicas import HEADER, Chosen, NoServer, Replicas
 from wayside.flow.protocols import shell_error
 from wayside.flow.report import failed, merged
-from wayside.runtime.prefill import NoPrefill
+from wayside.runtime.prefill import NoPrefill, Read
 from wayside.vocab.ask import Flow
 from wayside.vocab.headers import CONTROLS, is_internal
 from wayside.vocab.outcome import (
@@ -261,7 +261,7 @@ class Session:
         """The replies once :attr:`pending` has ended."""
         self.pending = None
         if isinstance(outcome, NoPrefill):
-            return self._refuse(503, "no server can take this request", "no_healthy_endpoint")
+            return self._refuse(503, _NO_SERVER, "no_healthy_endpoint")
         if isinstance(outcome, BaseException):
             why = "".join(traceback.format_exception(outcome))
             self.door.log("request failed", level="error", shell="extproc", traceback=why)
@@ -285,7 +285,9 @@ class Session:
         self._release()
         if self._chosen is not None and self.door.replicas is not None:
             failed = self._failed == "upstream_failed"
-            self._chosen.ended(self.door.replicas.now, status=self._status, failed=failed)
+            self._chosen.ended(
+                self.door.replicas.now, failed=failed, unfinished=bool(self._failed)
+            )
         settling, self._settling = self._settling, None
         if settling is not None:
             self.door.runtime.after(settling.settle())
@@ -382,8 +384,8 @@ class Session:
                 self._failed = "upstream_failed"
         self._status = int(text) if text.isdigit() else 0
         self.door.sees_responses = True
-        if self._chosen is not None and self.door.replicas is not None and self._status < 400:
-            self._chosen.answered(self.door.replicas.now)
+        if self._chosen is not None and self.door.replicas is not None:
+            self._chosen.answered(self.door.replicas.now, self._status)
         if self._exchange is not None:
             if not self._decided:  # Envoy itself answered: the body was too large, or too slow
                 self._report = _REFUSAL[1:]
@@ -575,22 +577,31 @@ class Session:
             return self._refuse(503, _UNWATCHED, "configuration_error")
         self._report = outcome.report
         if self.door.replicas is not None:
-            chosen = self.door.replicas.choose(outcome, self._headers or {})
-            self._chosen = chosen
+            try:
+                self._chosen = chosen = self.door.replicas.choose(outcome, self._headers or {})
+            except NoServer:
+                return self._refuse(503, _NO_SERVER, "no_healthy_endpoint")
+            except Exception as error:  # noqa: BLE001  a bug must cost one request, not the server
+                return self.resume(error)
             if chosen is not None:
                 if chosen.report:
                     self._report = merged(self._report, chosen.report)
                 if chosen.reading is not None:
-                    self.pending, self._then = chosen.reading, self._go_on
+                    self.pending, self._then = chosen.reading, self._have_read
                     self._tap = self._settling = outcome.tap
                     return []
         return self._go_on(outcome)
+
+    def _have_read(self, read: Read) -> Replies:
+        return self._go_on(read.forward)
 
     def _go_on(self, outcome: Forward) -> Replies:
         """The request is as it goes to the model's server."""
         if self._chosen is not None:
             pairs = (*outcome.set_headers, (HEADER, self._chosen.hosts))
             outcome = msgspec.structs.replace(outcome, set_headers=pairs)
+            if self.door.replicas is not None:
+                self._chosen.sent(self.door.replicas.now)
         self._tap = self._settling = outcome.tap
         if self.door.counts:
             self._asked = Asked(outcome)
@@ -697,6 +708,7 @@ _UNWATCHED: Final = (
     "Envoy does not show the answers that guards must watch: set allow_mode_override to true on "
     "its ext_proc filter"
 )
+_NO_SERVER: Final = "no server can take this request"
 _GATEWAY_ERRORS: Final = frozenset({b"502", b"503", b"504"})
 _REFUSAL: Final[HeaderPairs] = (
     ("content-type", "application/json"),

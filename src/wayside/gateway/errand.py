@@ -53,12 +53,14 @@ class Errand:
         "_place",
         "_pool",
         "_read",
+        "_reader",
         "_rested",
         "_second",
         "_since",
         "_task",
         "_timer",
         "_tried",
+        "_unread",
         "asks_model",
         "door",
         "forward",
@@ -90,6 +92,10 @@ class Errand:
         self._pool: Pool | None = None
         self._need: Need | None = None
         self._read = False
+        """Whether it was decided who reads the prompt."""
+        self._unread: Forward | None = None
+        """The request as it was before another server read its prompt."""
+        self._reader: Replica | None = None
         self._tried: tuple[Replica, ...] = ()
         self._count = 0
         self._rested = False
@@ -129,7 +135,6 @@ class Errand:
         """Make the next attempt, if there is room for it."""
         pool = self._pool
         assert pool is not None
-        dice = self.door.server.dice
         if pool.capped:
             pool.look(now)
             if pool.full:
@@ -140,24 +145,40 @@ class Errand:
             self._go_to(pool, pin, now)
             return
         need = self._need
-        replica = pool.pick(now, dice, self._tried, need) or pool.pick(now, dice, (), need)
+        if need is not None:
+            need.now = now
+        replica = self._pick(pool, now, need)
         if replica is None:
             self._give_up("no_healthy_endpoint", "failure")
             return
         if replica.out_until > now and self._avoids(pool, replica, now):
             return
         prefill = self.door.server.prefill
-        if (
-            pool.prefill is not None
-            and prefill is not None
-            and need is not None
-            and not self._read
-            and prefill.wanted(self.forward, pool, need)
-        ):
-            self._task = self.door.loop.create_task(self._have_read(prefill, pool, need))
-            self.look_again()
-            return
+        if pool.prefill is not None and prefill is not None and need is not None:
+            first, self._read = not self._read, True
+            if first and prefill.wanted(self.forward, pool, need):
+                self._task = self.door.loop.create_task(
+                    self._have_read(prefill, pool, need, replica)
+                )
+                self.look_again()
+                return
         self._begin(pool, replica, "retry" if self._count else "first", now)
+
+    def _pick(self, pool: Pool, now: float, need: Need | None) -> Replica | None:
+        """One that was not tried and, if there is such a one, has not read the prompt for whoever
+        writes the answer: nobody hands anything over to itself."""
+        dice = self.door.server.dice
+        if self._reader is not None and self._reader in pool.replicas:
+            found = pool.pick_another(now, dice, (*self._tried, self._reader), need)
+            if found is not None:
+                return found
+            self._unhand()
+        return pool.pick(now, dice, self._tried, need) or pool.pick(now, dice, (), need)
+
+    def _unhand(self) -> None:
+        """What was read of the prompt is of no use any more."""
+        if self._unread is not None:
+            self.forward, self._unread, self._reader = self._unread, None, None
 
     def _go_to(self, pool: Pool, pin: str, now: float) -> None:
         """To the one server that may take it, or to none."""
@@ -167,11 +188,10 @@ class Errand:
                 return
         self._give_up("no_healthy_endpoint", "failure")
 
-    async def _have_read(self, prefill: Prefill, pool: Pool, need: Need) -> None:
+    async def _have_read(self, prefill: Prefill, pool: Pool, need: Need, writer: Replica) -> None:
         """Let another server read the prompt, then go on."""
-        self._read = True
         try:
-            forward = await prefill.run(self.forward, pool, need)
+            forward, reader = await prefill.run(self.forward, pool, need, writer)
         except NoPrefill:
             self._task = None
             self._give_up("no_healthy_endpoint", "failure")
@@ -181,6 +201,8 @@ class Errand:
             self.door.fault()
             return
         self._task = None
+        if reader is not None:
+            self._unread, self._reader = self.forward, reader
         self.forward = forward
         self._go(self.door.loop.time())
 
@@ -256,6 +278,8 @@ class Errand:
         pool, first = self._pool, self._first
         if pool is None or first is None or self._count > 1 or pool.full:
             return
+        if self._unread is not None and self._unread.body is not self.forward.body:
+            return  # what one server has fetched is not there for another
         now = self.door.loop.time()
         replica = pool.pick_another(now, self.door.server.dice, (first.replica,), self._need)
         if replica is not None and pool.hedging.spend(now):
@@ -366,7 +390,7 @@ class Errand:
         trouble = trouble_of(reason)
         pause = self._pause(trouble, now)
         if pause is not None:
-            self._again(attempt, pause, now)
+            self._again(attempt, pause, now, sent=trouble != "connect")
         else:
             self._give_up(reason, "failure")
 
@@ -406,7 +430,12 @@ class Errand:
         """Whether no replica is left that is well, while another model is: then it is asked."""
         return bool(self.forward.fallback is not None and pool.open_until(now))
 
-    def _again(self, attempt: Attempt, pause: float, now: float) -> None:
+    def _again(self, attempt: Attempt, pause: float, now: float, *, sent: bool = True) -> None:
+        """``sent``: its server may have fetched what another one read of the prompt, which is
+        then gone there; so it is read again."""
+        if sent and self._unread is not None:
+            self._unhand()
+            self._read = False
         if attempt.replica not in self._tried:
             self._tried += (attempt.replica,)
         if pause > 0:

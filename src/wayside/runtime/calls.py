@@ -29,7 +29,7 @@ from wayside.vocab.ask import Ask
 from wayside.vocab.calls import Complete, Completed, Lane, Tokens
 from wayside.vocab.endpoint import Need
 from wayside.vocab.errors import AskFailed, RequestError
-from wayside.vocab.headers import is_internal
+from wayside.vocab.headers import HOP_BY_HOP, is_internal
 from wayside.vocab.outcome import Forward
 from wayside.vocab.usage import taken
 
@@ -44,6 +44,7 @@ CANCELLED, UNANSWERED = "cancelled", "unanswered"
 _ERRORS: Final = frozenset({500, 502, 503, 504})
 _UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OURS: Final = frozenset({"host", "content-length", "content-type", "accept", "accept-encoding"})
+_ENDS_HERE: Final = HOP_BY_HOP | {"content-encoding", "expect"}
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
@@ -94,13 +95,11 @@ class Calls:
     async def to(
         self, pool: Pool, replica: Replica, forward: Forward, body: bytes, need: Need | None
     ) -> Answer:
-        """One request to one server, as the client's would be but for its ``body``. Raises
-        :class:`AskFailed` and :class:`DialError`."""
+        """One request to one server, as the client's would be but for its ``body``; its headers
+        are those of ``need``. Raises :class:`AskFailed` and :class:`DialError`."""
         pool.began(replica, need)
         try:
-            fields = {name.lower(): value for name, value in forward.set_headers}
-            fields = {name: value for name, value in fields.items() if name not in _OURS}
-            head = _lines(forward.path, fields, len(body))
+            head = _lines(forward.path, _passed(forward, need), len(body))
             return await self._at(pool, replica, head(replica), body)
         except DialError:
             pool.failed(replica, asyncio.get_running_loop().time())
@@ -147,19 +146,32 @@ class Calls:
             raise AskFailed(f"{question.model} cannot be asked: {error}") from error
         clock = asyncio.get_running_loop().time
         began = clock()
-        answer = await self._exchange(question.model, pool, head, body)
+        need = pool.need(
+            question.lora or served.target.upstream_name,
+            body,
+            {name.lower(): value for name, value in question.headers},
+            began,
+            self._dice,
+        )
+        answer = await self._exchange(question.model, pool, head, body, need)
         raw = bytes(answer.body)
         if 200 <= answer.status < 300:
             raw = _readable(question.model, raw if server is None else _told(server, raw))
         return Completed(question.model, answer.status, raw, clock() - began)
 
-    async def _exchange(self, model: str, pool: Pool, head: _Head, body: bytes) -> Answer:
+    async def _exchange(
+        self, model: str, pool: Pool, head: _Head, body: bytes, need: Need | None
+    ) -> Answer:
         """Try replicas until one can be sent to; what it says is the answer."""
         tried: tuple[Replica, ...] = ()
         while True:
-            replica = await self._turn(model, pool, tried)
+            replica = await self._turn(model, pool, tried, need)
+            began = asyncio.get_running_loop().time()
             try:
-                return await self._at(pool, replica, head(replica), body)
+                answer = await self._at(pool, replica, head(replica), body)
+                if answer.status < 400:
+                    pool.answered(replica, need, asyncio.get_running_loop().time() - began)
+                return answer
             except DialError as error:
                 pool.failed(replica, asyncio.get_running_loop().time())
                 tried += (replica,)
@@ -167,18 +179,24 @@ class Calls:
                     late = " in time" if error.reason == "connect_timeout" else ""
                     raise AskFailed(f"{model}: no connection to {replica.name}{late}") from error
             finally:
-                pool.ended(replica)
+                pool.ended(replica, need)
 
-    async def _turn(self, model: str, pool: Pool, tried: tuple[Replica, ...]) -> Replica:
+    async def _turn(
+        self, model: str, pool: Pool, tried: tuple[Replica, ...], need: Need | None
+    ) -> Replica:
         """The replica to send to, counted as busy; waits while the model is sent enough."""
         loop = asyncio.get_running_loop()
 
         def begin() -> Replica:
             now = loop.time()
-            replica = pool.pick(now, self._dice, tried) or pool.pick(now, self._dice)
+            if need is not None:
+                need.now = now
+            replica = pool.pick(now, self._dice, tried, need) or pool.pick(
+                now, self._dice, (), need
+            )
             if replica is None:
                 raise AskFailed(f"{model} has no server")
-            pool.began(replica)
+            pool.began(replica, need)
             return replica
 
         pool.look(loop.time())
@@ -209,7 +227,7 @@ class Calls:
         except BaseException as error:
             pool.line.leave(place)
             if turn.done() and (given := turn.result()) is not None:
-                pool.ended(given)
+                pool.ended(given, need)
             turn.cancel()
             if isinstance(error, TimeoutError):
                 raise busy from error
@@ -319,6 +337,24 @@ def _head(
     ours = served.set_headers(dict(question.headers))
     fields |= {name.lower(): value for name, value in ours}
     return _lines(path, {k: v for k, v in fields.items() if k not in _OURS}, length)
+
+
+def _passed(forward: Forward, need: Need | None) -> dict[str, str]:
+    """The headers of a client's request as they go on, with those that are set on it."""
+    gone = {name.lower() for name in forward.remove_headers}
+    if not forward.target.keeps_authorization:
+        gone.add("authorization")
+    given = {} if need is None else need.headers
+    fields = {
+        name: value
+        for name, value in given.items()
+        if name not in gone
+        and name not in _ENDS_HERE
+        and not name.startswith((":", "x-envoy-"))
+        and not is_internal(name)
+    }
+    fields |= {name.lower(): value for name, value in forward.set_headers}
+    return {name: value for name, value in fields.items() if name not in _OURS}
 
 
 def _lines(path: str, fields: dict[str, str], length: int) -> _Head:
