@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from wayside.vocab.headers import HOP_BY_HOP
+from wayside.extproc import wire
+from wayside.vocab.headers import CREDENTIALS, HOP_BY_HOP
 
 DESTINATION: Final = "x-gateway-destination-endpoint"
 SUBSET: Final = "x-gateway-destination-endpoint-subset"
@@ -73,30 +74,62 @@ def is_owned(name: str) -> bool:
 
 
 class Echo:
-    """Which of a message's headers are said again in the reply. Names are remembered, as those
-    of one client are the same in every request; what is remembered is bounded."""
+    """Which of a message's headers are said again in the reply, as protobuf.
+
+    Clients and servers say mostly the same names and values again and again, so what each comes
+    to is remembered: names up to :data:`_NAMES`, and of each up to :data:`_VALUES` values. A name
+    whose values are more (a request's id) is encoded each time.
+    """
 
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[str, bool] = {}
+        self._known: dict[str, _Name] = {}
 
-    def of(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
-        """The pairs to say again: neither ours, nor of one hop, nor what names the request."""
+    def of(self, headers: Mapping[str, str]) -> tuple[bytes, list[str]]:
+        """HeaderMutation.set_headers of those to say again: neither ours, nor of one hop, nor
+        what names the request. And the names of those that are ours."""
         known = self._known
-        out = []
+        out, ours = [], []
         for name, value in headers.items():
-            again = known.get(name)
-            if again is None:
-                again = self._judge(name)
-            if again:
-                out.append((name, value))
-        return out
+            found = known.get(name)
+            if found is None:
+                found = self._judge(name)
+            if found.again:
+                out.append(found.values.get(value) or found.said(value))
+            elif found.owned:
+                ours.append(name)
+        return b"".join(out), ours
 
-    def _judge(self, name: str) -> bool:
-        again = not (
-            name.startswith(":") or name in _UNECHOED or name.startswith(_VIDEO) or not name
+    def _judge(self, name: str) -> _Name:
+        found = _Name(name)
+        if len(self._known) < _NAMES and len(name) < 128:
+            self._known[name] = found
+        return found
+
+
+_NAMES: Final = 1024
+_VALUES: Final = 64
+
+
+class _Name:
+    """One header's name."""
+
+    __slots__ = ("_field", "_most", "again", "owned", "values")
+
+    def __init__(self, name: str) -> None:
+        self.owned = is_owned(name)
+        self.again = bool(name) and not (
+            name.startswith(":") or name in _UNECHOED or name.startswith(_VIDEO)
         )
-        if len(self._known) < 4096 and len(name) < 128:
-            self._known[name] = again
-        return again
+        self.values: dict[str, bytes] = {}
+        self._most = 0 if name in CREDENTIALS else _VALUES  # a secret outlives no request
+        self._field = wire.field(1, name.encode("latin-1"))
+
+    def said(self, value: str) -> bytes:
+        header = self._field + wire.field(3, wire.octets(value))
+        # As wire.mutation has it: append_action 2 is OVERWRITE_IF_EXISTS_OR_ADD.
+        found = wire.field(1, wire.field(1, header) + b"\x18\x02")
+        if len(self.values) < self._most and len(value) < 256:
+            self.values[value] = found
+        return found

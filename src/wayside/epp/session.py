@@ -22,7 +22,6 @@ from wayside.epp.headers import (
     TEST_SELECTION,
     TEST_SERVED,
     WENT_THROUGH,
-    is_owned,
 )
 from wayside.epp.refusals import CANNOT_READ, FAILED, Refusal, too_large
 from wayside.epp.requests import Asked, Sent, Visit
@@ -210,15 +209,11 @@ class Session:
         pairs = [(DESTINATION, sent.destination)]
         if not self._bodiless:
             pairs.append(("Content-Length", str(len(sent.body))))
-        pairs += door.echo.of(headers)
         pairs += sent.headers
         if door.conformance:
             pairs.append((TEST_ECHO, f"{TEST_SERVED}:{sent.destination}"))
-        named = {name for name, _ in pairs}
-        gone = [name for name in headers if is_owned(name) and name not in named]
-        if "content-length" in gone:
-            gone.remove("content-length")
-        common = wire.common(wire.mutation(pairs, gone))
+        again, ours = door.echo.of(headers)
+        common = wire.common(wire.mutation(pairs, _but(ours, pairs)) + again)
         where = door.chosen(sent)
         if self._bodiless:
             replies = [wire.answer(wire.REQUEST_HEADERS, common, where)]
@@ -254,7 +249,7 @@ class Session:
         visit = self._visit
         status = headers.get(":status", "")
         visit.answered(int(status) if status.isdecimal() else 0)
-        pairs = [(WENT_THROUGH, "true"), *door.echo.of(headers)]
+        pairs = [(WENT_THROUGH, "true")]
         if sent is not None:
             sent.errand.answered(door.clock())
             pairs += sent.errand.says()
@@ -272,11 +267,11 @@ class Session:
                 request_body=self._protocol.request_body, response_body=wire.STREAMED
             )
             self._protocol = self._protocol._replace(response_body=wire.STREAMED)
-        named = {name for name, _ in pairs}
-        gone = [n for n in headers if is_owned(n) and n not in named and n != "content-length"]
+        again, ours = door.echo.of(headers)
+        gone = _but(ours, pairs)
         if self._changes and mode != wire.BUFFERED and "content-length" in headers:
             gone.append("content-length")
-        common = wire.common(wire.mutation(pairs, gone), clear=False)
+        common = wire.common(wire.mutation(pairs, gone) + again, clear=False)
         return [wire.answer(wire.RESPONSE_HEADERS, common, override)]
 
     @property
@@ -351,6 +346,15 @@ class Session:
         self.door.held -= self._size
         self._size = 0
         self._chunks = []
+
+
+def _but(ours: list[str], pairs: list[tuple[str, str]]) -> list[str]:
+    """Which of our own headers the other side has put there, to be removed. Those that are set
+    are overwritten, and Envoy looks after the length."""
+    if not ours:
+        return ours
+    named = {name for name, _ in pairs}
+    return [name for name in ours if name not in named and name != "content-length"]
 
 
 def _served(data: bytes) -> str:
