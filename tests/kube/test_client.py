@@ -393,3 +393,24 @@ async def test_nothing_of_a_client_shows_its_token(api: FakeApi) -> None:
     client = api.client()
 
     assert "secret-token" not in repr(client) + repr(client.access)
+
+
+async def test_what_a_list_and_a_watch_ask_for(api: FakeApi) -> None:
+    await api.put(PATH, "a")
+    client = api.client()
+    chosen = {"labels": "app=x", "fields": "metadata.name=a"}
+    _, version = await client.list(PODS, "ns", **chosen)
+    async with client.watch(PODS, "ns", version=version, timeout_s=1, **chosen) as events:
+        assert [e.type async for e in events] == []
+    client.close()
+
+    selectors = {"labelSelector": "app=x", "fieldSelector": "metadata.name=a"}
+    listed, watched = (a.query for a in api.asked)
+    assert listed == {**selectors, "limit": "500"}
+    assert watched == {
+        **selectors,
+        "watch": "1",
+        "allowWatchBookmarks": "true",
+        "resourceVersion": version,
+        "timeoutSeconds": "1",
+    }
