@@ -17,6 +17,7 @@ from wayside.vocab.errors import ConfigError, Problem
 
 discover(wayside.endpoints)
 
+_PLACES: Mapping[Family, str] = {"filter": "filters", "scorer": "scorers", "picker": "picker"}
 PRESETS: Mapping[str, PickingSettings] = {}
 """Strategies that are several kinds together."""
 
@@ -54,19 +55,23 @@ def _expanded(strategy: str, where: str, problems: list[Problem]) -> PickingSett
     if catalog.get("scorer", strategy):
         return PickingSettings(scorers=(UseSettings(name=strategy),))
     known = [*PRESETS, *catalog.names("picker"), *catalog.names("scorer")]
-    problems.append(
-        Problem(f"no strategy {strategy!r}", where, suggest(strategy, known, "strategies"))
-    )
+    fix = suggest(strategy, known, "strategies")
+    if catalog.get("filter", strategy):
+        fix = f"{strategy} is a filter: filters: [{strategy}]"
+    problems.append(Problem(f"no strategy {strategy!r}", where, fix))
     return PickingSettings()
 
 
 def _built(family: Family, use: UseSettings, where: str, problems: list[Problem]) -> Any:
     kind: Kind | None = catalog.get(family, use.name)
     if kind is None:
-        known = catalog.names(family)
-        problems.append(
-            Problem(f"no {family} {use.name!r}", where, suggest(use.name, known, f"{family}s"))
-        )
+        fix = suggest(use.name, catalog.names(family), f"{family}s")
+        other = next((o for o in _PLACES if catalog.get(o, use.name)), None)
+        if other is not None:
+            fix = f"{use.name} is a {other}: write it under {_PLACES[other]}"
+        elif use.name in PRESETS:
+            fix = f"{use.name} is all of it together: picking: {use.name}"
+        problems.append(Problem(f"no {family} {use.name!r}", where, fix))
         return None
     at = f"{where}.{use.name}"
     try:

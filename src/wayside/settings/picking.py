@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, model_validator
+from pydantic import ConfigDict, Field, NonNegativeFloat, field_validator, model_validator
 
 from wayside.settings.base import Settings
 
@@ -42,9 +42,9 @@ class UseSettings(Settings):
             rest = {k: v for k, v in value.items() if k != "weight"}
             if len(rest) == 1:
                 ((name, settings),) = rest.items()
-                if isinstance(settings, dict | None):
+                if isinstance(name, str) and isinstance(settings, dict):
                     given = {"weight": value["weight"]} if "weight" in value else {}
-                    return {"name": name, "settings": settings or {}, **given}
+                    return {"name": name, "settings": settings, **given}
             raise ValueError("name one kind: its name, or {name: {its settings}, weight: 1}")
         return value
 
@@ -75,10 +75,29 @@ class PickingSettings(Settings):
     def _short(cls, value: Any) -> Any:
         return {"strategy": value} if isinstance(value, str) else value
 
+    @field_validator("picker", mode="before")
+    @classmethod
+    def _one_picker(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return value
+        if isinstance(value, dict) and len(value) == 1:
+            ((name, settings),) = value.items()
+            if isinstance(name, str) and isinstance(settings, dict):
+                return value
+        raise ValueError("name one picker: its name, or {name: {its settings}}")
+
+    @field_validator("filters")
+    @classmethod
+    def _no_weights(cls, value: tuple[UseSettings, ...]) -> tuple[UseSettings, ...]:
+        for use in value:
+            if "weight" in use.model_fields_set:
+                raise ValueError(f"{use.name} is a filter: it keeps a server or not, unweighted")
+        return value
+
     @model_validator(mode="after")
     def _one_form(self) -> PickingSettings:
         if self.strategy is not None and (self.filters or self.scorers):
             raise ValueError("strategy stands for filters and scorers; write either")
-        if not isinstance(self.picker, str) and len(self.picker) != 1:
-            raise ValueError("name one picker: its name, or {name: {its settings}}")
+        if self.strategy is not None and "picker" in self.model_fields_set:
+            raise ValueError("strategy stands for a picker, too; write scorers beside picker")
         return self

@@ -55,15 +55,18 @@ def _picking(defs: Schema, catalog: Catalog) -> None:
     """The names of filters, scorers and pickers, each with its settings."""
     properties = defs["PickingSettings"]["properties"]
     for key, family in (("filters", "filter"), ("scorers", "scorer")):
-        named = _map_of(defs, catalog, family, named=False)  # type: ignore[arg-type]
-        weight = {"weight": {"type": "number", "minimum": 0, "default": 1.0}}
-        many = {**named, "properties": {**named["properties"], **weight}, "maxProperties": 2}
-        enum = {"enum": list(catalog.names(family))}  # type: ignore[arg-type]
-        properties[key]["items"] = {"anyOf": [enum, many]}
-    properties["picker"]["anyOf"] = [
-        {"enum": list(catalog.names("picker"))},
-        {**_map_of(defs, catalog, "picker", named=False), "maxProperties": 1},
-    ]
+        named: Schema = _map_of(defs, catalog, family, named=False)  # type: ignore[arg-type]
+        kinds = named["properties"]
+        one: Schema = {"oneOf": [{"required": [name]} for name in kinds]}
+        if family == "scorer":
+            weight = {"type": "number", "minimum": 0, "default": 1.0}
+            one |= {"properties": {**kinds, "weight": weight}, "maxProperties": 2}
+        else:
+            one |= {"maxProperties": 1}
+        properties[key]["items"] = {"anyOf": [{"enum": list(kinds)}, {**named, **one}]}
+    named = _map_of(defs, catalog, "picker", named=False)
+    one = {**named, "minProperties": 1, "maxProperties": 1}
+    properties["picker"]["anyOf"] = [{"enum": list(named["properties"])}, one]
 
 
 def _map_of(defs: Schema, catalog: Catalog, family: Family, *, named: bool) -> Schema:
