@@ -260,3 +260,20 @@ def test_the_filter_in_the_how_to_is_the_one_we_generate(folder: Path) -> None:
         == (ours["processing_mode"]["request_body_mode"])
     )
     assert theirs["failure_mode_allow"] is False
+
+
+def test_envoy_waits_for_prompts_that_are_read_elsewhere() -> None:
+    def timeout(apart: Any) -> str:
+        endpoints = [
+            {"url": f"http://10.0.0.{i}:8000", "labels": {"llm-d.ai/role": role}}
+            for i, role in enumerate(("prefill", "decode"))
+        ]
+        settings = RouterSettings.model_validate(
+            {"models": {"m": {"endpoints": endpoints, "disaggregation": apart}}}
+        )
+        found = ext_proc_filter(settings, "ours")["typed_config"]["message_timeout"]
+        return str(found)
+
+    assert timeout(None) == "5s"
+    assert timeout({"how": "header", "timeout_s": 30}) == "5s"
+    assert timeout({"timeout_s": 30}) == "35s"

@@ -16,6 +16,7 @@ from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.serve import managed, management, taken
 from wayside.extproc import serve_extproc
 from wayside.extproc.envoy_resilience import not_done
+from wayside.runtime import prefill
 from wayside.runtime.composers import longest_s
 from wayside.settings.address import parse_address
 
@@ -98,7 +99,8 @@ async def serve(loaded: Loaded, update: dict[str, object]) -> None:
             except OSError as error:
                 raise taken(where.address, where.port, "extproc", error) from error
             app.serving = True
-            if needed := longest_s(app.runtime.policy):
+            needed = longest_s(app.runtime.policy)
+            if needed := needed + prefill.longest_s(app.settings.models.values()):
                 app.log("asks models itself", ext_proc_message_timeout_at_least_s=needed + 1)
             app.log("serving", extproc=where.unix or f"{where.address}:{server.port}")
             app.log.flush()

@@ -27,6 +27,7 @@ from wayside.extproc.envoy_resilience import (
     with_names,
 )
 from wayside.extproc.replicas import HEADER
+from wayside.runtime import prefill
 from wayside.settings import EndpointSettings, ModelSettings, RouterSettings
 from wayside.vocab.headers import CONTROLS, INTERNAL_NAMES, INTERNAL_PREFIXES, SELECTED_MODEL
 from wayside.vocab.roles import decodes
@@ -180,7 +181,9 @@ def ext_proc_filter(
         grpc_service={"envoy_grpc": {"cluster_name": cluster}, "timeout": "0s"},
         failure_mode_allow=settings.envoy.failure_mode == "open",
         status_on_error={"code": "ServiceUnavailable"},
-        message_timeout=seconds(settings.extproc.message_timeout_s),
+        message_timeout=seconds(
+            settings.extproc.message_timeout_s + prefill.longest_s(settings.models.values())
+        ),
         processing_mode=mode,
         # Anything but host, :authority, :scheme, :method and x-envoy-*: those are Envoy's.
         allow_mode_override=True,  # an answer's body is asked for only where filters watch it

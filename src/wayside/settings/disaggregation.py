@@ -31,7 +31,9 @@ class DisaggregationSettings(Settings):
     picking: PickingSettings | None = None
     """Which of the prefill servers; unset, as the model's `picking` says."""
     timeout_s: PositiveFloat = 60.0
-    """How long a prefill server may take."""
+    """How long a request may wait for its prompt to be read, whoever is asked; Envoy waits for us
+    as much longer. Who takes all of it counts as failed."""
     without: Literal["decode", "refuse"] = "decode"
     """What becomes of a request when no prefill server takes it: the decode server reads the
-    prompt itself, or it is answered 503."""
+    prompt itself, or it is answered 503. What prefill servers refuse for what it is (400, 413,
+    422) goes to the decode server, to be refused there."""
