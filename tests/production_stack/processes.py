@@ -62,7 +62,8 @@ class Process:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 status, raw = answer.status, answer.read()
         except urllib.error.HTTPError as error:
-            status, raw = error.code, error.read()
+            with error:
+                status, raw = error.code, error.read()
         try:
             return status, json.loads(raw)
         except ValueError:

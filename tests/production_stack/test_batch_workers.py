@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -86,7 +87,7 @@ def answered(ai: OpenAI, id: str) -> int:
 def holder(folder: Path, workers: list[int]) -> int:
     """Which process works on the only batch, by the lock that it holds."""
 
-    with sqlite3.connect(folder / "batches.db") as db:
+    with contextlib.closing(sqlite3.connect(folder / "batches.db")) as db:
         (name,) = db.execute("SELECT worker FROM batches").fetchone()
     lock = (folder / f"{name}.lock").resolve()
     for pid in workers:

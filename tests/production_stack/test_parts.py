@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 from pathlib import Path
@@ -196,7 +197,7 @@ def test_a_folder_of_another_version_is_left_alone(folder: BatchSettings) -> Non
     rows = Rows(folder)
     rows.open()
     rows.close()
-    with sqlite3.connect(rows.folder / "batches.db") as db:
+    with contextlib.closing(sqlite3.connect(rows.folder / "batches.db")) as db:
         db.execute("PRAGMA user_version = 7")
     later = Rows(folder)
     with pytest.raises(OSError, match="another version"):
