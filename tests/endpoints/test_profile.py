@@ -104,3 +104,15 @@ def test_a_name_alone_is_a_strategy() -> None:
     roster = servers(3, waiting=[3, 0, 5])
     chooser = profile(PickingSettings.model_validate("queue"))
     assert chooser.pick(need(), roster)[0].name == "b"
+
+
+def test_balanced_weighs_what_is_cached_against_what_waits() -> None:
+    roster = servers(3)
+    chooser = profile(PickingSettings.model_validate("balanced"))
+    first, other = need("a" * 8000), need("b" * 8000)
+    chooser.chosen(first, roster.endpoints[1])
+    again = need("a" * 8000)
+    assert chooser.pick(again, roster)[0].name == "b"
+    roster.endpoints[1].in_flight = 40  # more work than reading 2,000 tokens
+    assert chooser.pick(again, roster)[0].name != "b"
+    assert {chooser.pick(other, servers(3))[0].name for _ in range(3)} <= {"a", "b", "c"}
