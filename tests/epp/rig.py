@@ -17,7 +17,8 @@ from wayside.epp.serve import Epp
 from wayside.epp.session import Session
 from wayside.epp.store import Seat, Store
 from wayside.telemetry.metrics import Metrics
-from wayside.translate.endpoint_picker_config import PickerConfig, read
+from wayside.translate.endpoint_picker_config import read
+from wayside.translate.picker_config import PickerConfig
 from wayside.vocab.endpoint import Vitals
 from wayside.vocab.inference import Objective, Rewrite, RewriteRule, Rewrites, Target
 

@@ -9,7 +9,8 @@ import pytest
 
 from wayside.fleet.picking import profile
 from wayside.settings.picking import PickingSettings
-from wayside.translate.endpoint_picker_config import DEFAULT, GROUP, OLD_GROUP, PickerConfig, read
+from wayside.translate.endpoint_picker_config import DEFAULT, GROUP, OLD_GROUP, read
+from wayside.translate.picker_config import PickerConfig
 from wayside.translate.picker_params import quantity, seconds
 from wayside.translate.picker_plugins import NOT_DONE, TYPES
 from wayside.vocab.errors import ConfigError

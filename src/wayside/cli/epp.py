@@ -27,7 +27,8 @@ from wayside.epp.options import Options, Page
 from wayside.epp.serve import Epp
 from wayside.kube.inference import GROUP, POOLS
 from wayside.telemetry.log import Log
-from wayside.translate.endpoint_picker_config import DEFAULT, PickerConfig, read
+from wayside.translate.endpoint_picker_config import DEFAULT, read
+from wayside.translate.picker_config import PickerConfig
 from wayside.vocab.errors import ConfigError, Problem
 from wayside.vocab.inference import PoolSpec
 

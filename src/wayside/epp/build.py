@@ -25,7 +25,7 @@ from wayside.epp.metrics import EppMetrics
 from wayside.epp.saturation import Concurrency, Detector, Utilization
 from wayside.epp.store import Store
 from wayside.fleet.picking import profile
-from wayside.translate.endpoint_picker_config import (
+from wayside.translate.picker_config import (
     BandConfig,
     DetectorConfig,
     FlowConfig,

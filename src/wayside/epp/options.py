@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from wayside.translate.endpoint_picker_config import PickerConfig
+from wayside.translate.picker_config import PickerConfig
 from wayside.vocab.inference import PoolSpec
 
 

@@ -10,14 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-import msgspec
-
 from wayside.settings.load import documents
 from wayside.settings.picking import PickingSettings, UseSettings
 from wayside.settings.problems import suggest
 from wayside.translate.notes import Note
+from wayside.translate.picker_config import (
+    AdmitterConfig,
+    DetectorConfig,
+    FlowConfig,
+    HandlerConfig,
+    PickerConfig,
+)
+from wayside.translate.picker_flow import detector_of, flow_of
 from wayside.translate.picker_params import Params
-from wayside.translate.picker_plugins import ANY_PARAMETERS, NOT_DONE, TYPES, Made, utilization
+from wayside.translate.picker_plugins import ANY_PARAMETERS, NOT_DONE, TYPES, Made
 from wayside.vocab.errors import ConfigError, Problem
 
 KIND: Final = "EndpointPickerConfig"
@@ -28,79 +34,6 @@ GATES: Final = (
     "experimentalDatalayer", "experimentalPrepareDataPlugins",
 )  # fmt: skip
 """Only the first does anything here; what the others switch on is always on."""
-
-
-class HandlerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Which profiles choose. ``decode``, ``prefill`` and the decider's numbers are of ``disagg``,
-    ``header`` and ``usual`` of ``header``, ``port`` of ``data_parallel``."""
-
-    kind: Literal["single", "disagg", "header", "data_parallel"] = "single"
-    decode: str = "decode"
-    prefill: str = "prefill"
-    decider: Literal["always", "uncached", "never"] = "never"
-    tokens: int = 0
-    prompt_tokens: int = 0
-    header: str = "epp-profile"
-    usual: str = ""
-    port: int = 8000
-
-
-class DetectorConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How it is told that a pool is full."""
-
-    kind: Literal["utilization", "concurrency"] = "utilization"
-    queue: float = 5.0
-    kv: float = 0.8
-    stale_s: float = 0.2
-    most: int = 100
-
-
-class BandConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How requests of one priority wait."""
-
-    priority: int = 0
-    max_requests: int = 5000
-    max_bytes: int = 1_000_000_000
-    ordering: Literal["fcfs", "edf", "slo-deadline"] = "fcfs"
-    fairness: Literal["round-robin", "global-strict"] = "round-robin"
-
-
-class FlowConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests wait for a full pool. Times in seconds; 0 bounds nothing, and ``patience_s`` 0
-    lets nobody wait where there is no endpoint."""
-
-    max_requests: int = 0
-    max_bytes: int = 0
-    ttl_s: float = 60.0
-    patience_s: float = 0.0
-    bands: tuple[BandConfig, ...] = ()
-    usual: BandConfig = BandConfig()
-    negative: BandConfig | None = None
-
-
-class AdmitterConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """``probabilistic-admitter``: min(saturation ** ``power`` * ``scale``, 1) of the requests
-    that may be shed are."""
-
-    power: float = 5.0
-    scale: float = 300.0
-
-
-class PickerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a picker is assembled from. ``profiles`` by name, at least one."""
-
-    profiles: Mapping[str, PickingSettings]
-    handler: HandlerConfig = HandlerConfig()
-    reads: Literal["json", "nothing"] = "json"
-    detector: DetectorConfig = DetectorConfig()
-    flow: FlowConfig | None = None
-    admitter: AdmitterConfig | None = None
-    file: str = ""
-    """Where the endpoints are listed, with ``file-discovery``."""
-    scrapes: bool = True
-    testing: bool = False
-    """The conformance suite's header may steer it."""
-    notes: tuple[Note, ...] = ()
 
 
 class _Plugin:
@@ -135,7 +68,7 @@ class _Reading:
         profiles = self._profiles(root)
         handler = self._handler(profiles)
         scrapes, file = self._data(root)
-        detector, flow = self._flow(root, gates)
+        detector, flow = self._flow(root, "flowControl" in gates)
         reads = self._reads(root)
         admitters = self._with("admitter")
         root.close()
@@ -405,79 +338,24 @@ class _Reading:
         reads = {p.made.get("parser") for p in parsers}
         return "nothing" if reads == {"nothing"} else "json"
 
-    def _flow(self, root: Params, gates: set[str]) -> tuple[DetectorConfig, FlowConfig | None]:
-        flow, on = root.inner("flowControl"), "flowControl" in gates
+    def _flow(self, root: Params, on: bool) -> tuple[DetectorConfig, FlowConfig | None]:
+        flow = root.inner("flowControl")
         if "flowControl" in root and not on:
             what = "it does nothing without the feature gate flowControl"
             self.notes.append(Note("flowControl", what, "ignored"))
-        detector = self._detector(flow.inner("saturationDetector"), "saturationDetector" in flow)
+        declared = [p.made["detector"] for p in self._with("detector")]
+        entry, given = flow.inner("saturationDetector"), "saturationDetector" in flow
         if "saturationDetector" in root:
             what = "this is the old place; write it in flowControl.saturationDetector"
             self.notes.append(Note("saturationDetector", what, "mapped"))
-            if "saturationDetector" not in flow:
-                detector = self._detector(root.inner("saturationDetector"), True)
+            if not given:
+                entry, given = root.inner("saturationDetector"), True
         root.raw("saturationDetector")
-        ttl = flow.seconds("defaultRequestTTL", 60.0)
-        usual = self._band(flow.inner("defaultPriorityBand"), BandConfig(), inner=True)
-        negative = None
-        if "defaultNegativePriorityBand" in flow:
-            negative = self._band(flow.inner("defaultNegativePriorityBand"), usual, inner=True)
-        bands = tuple(self._band(entry, usual) for entry in flow.entries("priorityBands"))
-        flow.raw("defaultNegativePriorityBand")
-        if len({b.priority for b in bands}) < len(bands):
-            flow.wrong("priorityBands", "two bands have the same priority", "keep one of each")
-        config = FlowConfig(
-            max_requests=flow.whole("maxRequests", 0),
-            max_bytes=flow.bytes("maxBytes", 0),
-            ttl_s=ttl,
-            patience_s=flow.seconds("noEndpointRequestTTL", 0.0),
-            bands=bands,
-            usual=usual,
-            negative=negative,
-        )
-        if "usageLimitPolicyPluginRef" in flow:
-            self._ref(flow, "usage_limit", "usageLimitPolicyPluginRef")
-        flow.raw("usageLimitPolicyPluginRef")
-        flow.missing(("enableEviction",), "requests that were sent are not called back")
-        flow.close()
+        detector = detector_of(entry, given, declared, self._played)
+        config = flow_of(flow, self._played)
         return detector, config if on else None
 
-    def _detector(self, entry: Params, given: bool) -> DetectorConfig:
-        if given and "pluginRef" in entry:
-            plugin = self._ref(entry, "detector")
-            entry.close()
-            if plugin is None or "detector" not in plugin.made:
-                return DetectorConfig()
-            return DetectorConfig(**plugin.made["detector"])
-        entry.raw("pluginRef")
-        found = self._with("detector")
-        if not given and found:
-            return DetectorConfig(**found[0].made["detector"])
-        made = utilization(entry)
-        entry.close()
-        return DetectorConfig(**made)
-
-    def _band(self, entry: Params, usual: BandConfig, *, inner: bool = False) -> BandConfig:
-        priority = 0
-        if not inner:
-            value = entry.raw("priority")
-            if isinstance(value, int) and not isinstance(value, bool):
-                priority = value
-            else:
-                entry.wrong("priority", "a whole number is wanted")
-        made: dict[str, Any] = {}
-        for role, name in (("ordering", "orderingPolicyRef"), ("fairness", "fairnessPolicyRef")):
-            if name in entry:
-                plugin = self._ref(entry, role, name)
-                if plugin is not None and role in plugin.made:
-                    made[role] = plugin.made[role]
-            entry.raw(name)
-        band = BandConfig(
-            priority=priority,
-            max_requests=entry.whole("maxRequests", usual.max_requests, least=1),
-            max_bytes=entry.bytes("maxBytes", usual.max_bytes),
-            ordering=made.get("ordering", usual.ordering),
-            fairness=made.get("fairness", usual.fairness),
-        )
-        entry.close()
-        return band
+    def _played(self, entry: Params, role: str, name: str) -> Any:
+        """What the plugin that is referred to plays as ``role``; ``None`` where that is wrong."""
+        plugin = self._ref(entry, role, name)
+        return plugin.made.get(role) if plugin is not None else None
