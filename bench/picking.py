@@ -58,9 +58,23 @@ def main() -> int:
         options.json.write_text(json.dumps([asdict(f) for f in found], indent=1))
     if options.markdown:
         options.markdown.write_text(text)
+    if options.page:
+        into_page(options.page, text)
     if options.svg:
         options.svg.write_text(picture(table, judged=options.judge))
     return 0
+
+
+BEGIN, END = "<!-- figures: bench/picking.py --page -->", "<!-- end of figures -->"
+
+
+def into_page(page: Path, text: str) -> None:
+    """Replace what is between the page's two marks."""
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"{page} has no line {BEGIN}, or no {END} after it")
+    page.write_text(f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}")
 
 
 def _measure(options: argparse.Namespace) -> list[Figures]:
@@ -183,6 +197,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--judge", default="wayside-balanced", help="which of ours must be first")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--page", type=Path, help="put the tables between a page's two marks")
     parser.add_argument("--svg", type=Path)
     parser.add_argument(
         "--report", type=Path, action="append", help="figures of earlier runs; measure nothing"

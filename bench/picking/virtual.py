@@ -1,6 +1,7 @@
 """The same fleets and loads in virtual time: no sockets, no waiting, the same figures every run.
 
     .venv/bin/python bench/picking/virtual.py --only hot,slow NAME=YAML ...
+    .venv/bin/python bench/picking/virtual.py --markdown every.md       # every strategy
 
 Only for ours: strategies are called directly, on the simulator's own engines. A scenario takes a
 second, so this is where weights are tried out before ``bench/picking.py`` measures the real
@@ -17,6 +18,7 @@ import selectors
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,6 +28,8 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from picking.load import MODEL, REPLICAS, SCENARIOS, Conversation, Scenario, Turn
+from picking.routers import PICKING
+from wayside.catalog import catalog
 from wayside.endpoints import Profile
 from wayside.fleet.picking import profile
 from wayside.settings.picking import PickingSettings
@@ -261,32 +265,71 @@ def play(
     return {key: median(r[key] for r in runs) for key in runs[0]}
 
 
+ELSEWHERE = {
+    "context_length": "goes by labels of servers of different sorts",
+    "gpu_load": "goes by what GPUs say",
+    "lora_affinity": "goes by adapters",
+    "precise_prefix_cache": "goes by events over ZeroMQ: measured with sockets",
+    "topology": "goes by zones",
+}
+"""Strategies of which a fleet of eight equals says nothing."""
+
+
+def strategies() -> dict[str, Any]:
+    """Every strategy by itself that this fleet can tell something of, and the compositions."""
+    names = [*catalog.names("picker"), *catalog.names("scorer")]
+    composed = {f"{name} (composed)": PICKING[name] for name in ("llm-d", "balanced")}
+    return composed | {name: name for name in names if name not in ELSEWHERE}
+
+
+def markdown(rows: dict[str, dict[str, dict[str, float]]]) -> str:
+    """A row per strategy; per scenario the hit rate, and p50 / p90 in milliseconds."""
+    scenarios = list(next(iter(rows.values())))
+    lines = ["| strategy | " + " | ".join(scenarios) + " |"]
+    lines.append("| --- |" + " ---: |" * len(scenarios))
+    for name, found in sorted(rows.items(), key=lambda row: _badness(row[1])):
+        cells = [
+            f"{f['hit']:.0%} {f['p50'] * 1e3:,.0f}/{f['p90'] * 1e3:,.0f}" for f in found.values()
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _badness(found: dict[str, dict[str, float]]) -> float:
+    """The product of its p90s: what is twice as slow in one scenario counts as much anywhere."""
+    return prod(f["p90"] for f in found.values())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only")
+    parser.add_argument("--only", help="scenarios, with commas")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--scrape", type=float, default=SCRAPE_S)
-    parser.add_argument("strategies", nargs="+", metavar="NAME=YAML")
+    parser.add_argument("--scrape", type=float, default=SCRAPE_S, help="seconds between scrapes")
+    parser.add_argument("--markdown", type=Path)
+    parser.add_argument(
+        "strategies", nargs="*", metavar="NAME=YAML", help="without any: every one there is"
+    )
     options = parser.parse_args()
     wanted = options.only.split(",") if options.only else [s.name for s in SCENARIOS]
-    for scenario in SCENARIOS:
-        if scenario.name not in wanted:
-            continue
-        for text in options.strategies:
-            name, _, value = text.partition("=")
-            found = play(
-                scenario,
-                yaml.safe_load(value or name),
-                range(1, options.seeds + 1),
-                scrape=options.scrape,
-            )
+    given = [text.partition("=") for text in options.strategies]
+    chosen = {name: yaml.safe_load(value or name) for name, _, value in given} or strategies()
+    seeds = range(1, options.seeds + 1)
+    rows: dict[str, dict[str, dict[str, float]]] = {}
+    for name, picking in chosen.items():
+        for scenario in SCENARIOS:
+            if scenario.name not in wanted:
+                continue
+            found = play(scenario, picking, seeds, scrape=options.scrape)
+            rows.setdefault(name, {})[scenario.name] = found
             print(
-                f"{scenario.name:11}{name:26} hit {found['hit']:4.0%}"
+                f"{name:26}{scenario.name:11} hit {found['hit']:4.0%}"
                 f"  ttft p50 {found['p50'] * 1e3:5.0f}  p90 {found['p90'] * 1e3:6.0f}"
                 f"  p99 {found['p99'] * 1e3:6.0f} ms  {found['rate']:5.1f} req/s"
                 f"  imbalance {found['imbalance']:.2f}  errors {found['errors']:.0f}",
                 flush=True,
             )
+    if options.markdown:
+        options.markdown.write_text(markdown(rows) + "\n")
 
 
 if __name__ == "__main__":
