@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from wayside.gateway.batch_db import new_id
 from wayside.gateway.batch_lines import ENDPOINTS
-from wayside.gateway.batch_rows import Batch, Rows, new_id
+from wayside.gateway.batch_rows import Batch, Rows
 from wayside.gateway.files_api import FilesApi, page
 from wayside.gateway.further import Further, identity_headers, limit_of, query, told
 from wayside.vocab.errors import RequestError

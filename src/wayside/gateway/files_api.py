@@ -10,7 +10,8 @@ import asyncio
 import re
 from typing import Any
 
-from wayside.gateway.batch_rows import File, Rows
+from wayside.gateway.batch_rows import Rows
+from wayside.gateway.file_rows import File
 from wayside.gateway.further import Further, limit_of, owner_of, query, raw, told
 from wayside.gateway.multipart import Part, parts
 from wayside.vocab.errors import RequestError
