@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import Counter
 
 import pytest
 
 from tests.fleet.pages import PageServer, ok, page_servers, until
+from wayside.fleet import scrape
+from wayside.fleet.replica import Secure
 from wayside.fleet.scrape import Scraper, Target
+from wayside.fleet.vitals import read
 from wayside.settings.address import parse_address
 from wayside.settings.fleet import ScrapeSettings
 from wayside.sim import SimModel, serve_sim
@@ -232,3 +236,84 @@ async def test_a_loop_of_its_own_reads_until_it_is_cancelled() -> None:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+
+
+def chunked(size: int, count: int, extension: bytes = b"") -> bytes:
+    chunk = b"%x%s\r\n%s\r\n" % (size, extension, b"x" * size)
+    return b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk * count + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (chunked(1, 100_000), "size"),
+        (chunked(1, 1, b";" + b"a" * 6_000_000), "size"),
+        (chunked(128, 10_000), "content"),
+    ],
+)
+async def test_a_page_in_crumbs_is_too_large_whatever_it_comes_to(
+    answer: bytes, reason: str
+) -> None:
+    async with page_servers("") as (server,):
+        server.answer = lambda path, head: answer
+        async with Scraping([target(server)], timeout_s=10) as some:
+            await some.scraper.round()
+            await until(lambda: some.errors)
+        assert some.errors == {reason: 1}
+
+
+async def test_a_page_that_is_dear_to_understand_is_seldom_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cpu = 0.0
+
+    def dear(page: bytes, at: float) -> object:
+        nonlocal cpu
+        cpu += 0.1
+        return read(page, at)
+
+    monkeypatch.setattr(scrape, "read", dear)
+    monkeypatch.setattr(scrape, "thread_time", lambda: cpu)
+    async with page_servers(page(1)) as (server,):
+        async with Scraping([target(server)]) as some:
+            for _ in range(3):
+                await some.scraper.round()
+            assert len(server.asked) == 1
+            some.ahead += 2.1
+            await some.scraper.round()
+            assert len(server.asked) == 2
+            server.body = "nothing\n"
+            some.ahead += 2.1
+            await some.scraper.round()
+            some.ahead += 1.5
+            await some.scraper.round()
+            assert len(server.asked) == 3, "nor one that is dear and says nothing"
+
+
+async def test_many_servers_that_hang_hold_up_only_each_other() -> None:
+    async with page_servers(*[page(i) for i in range(8)]) as servers:
+        for hung in servers[:6]:
+            hung.answer = lambda path, head: None
+        well = servers[6:]
+        async with Scraping([target(s) for s in servers], concurrency=2, timeout_s=0.2) as some:
+            while not all(s.asked for s in servers):  # at first, nobody knows who hangs
+                await some.scraper.round()
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.3)
+            before = [len(s.asked) for s in well]
+            for _ in range(4):
+                some.ahead += 2  # all that failed are due again, every time
+                await some.scraper.round()
+            assert [len(s.asked) - b for s, b in zip(well, before, strict=True)] == [4, 4]
+
+
+async def test_a_renewed_ca_file_is_gone_by() -> None:
+    async with page_servers(page(1)) as (server,):
+        one = target(server)
+        old, new = (Secure(ssl.create_default_context(), "host") for _ in range(2))
+        async with Scraping([one._replace(secure=old)]) as some:
+            await some.scraper.round()
+            some.targets = [one._replace(secure=new)]
+            some.scraper._follow([some.targets])
+            (kept,) = some.scraper._servers.values()
+            assert kept.pages._secure is new

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wayside.fleet.exposition import families, labels
+from wayside.fleet.exposition import MANY, families, labels
 from wayside.fleet.vitals import Reading, read, typical
 from wayside.vocab.endpoint import NEVER, UNKNOWN, Vitals
 
@@ -230,3 +231,36 @@ def test_an_unknown_server_counts_as_the_median_of_the_others() -> None:
     others = [Vitals(at=1, waiting=w, running=w + 1, kv=w / 10) for w in (1.0, 9.0, 2.0)]
     assert typical(others) == Vitals(at=NEVER, waiting=2, running=3, kv=0.2)
     assert typical([]) == UNKNOWN
+
+
+def cpu_s(page: bytes) -> float:
+    began = process_time()
+    read(page, 0.0)
+    return process_time() - began
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"# TYPE vllm:lora_requests_info gauge\n"
+        + (b"vllm:lora_requests_info{" + b"a" * 16_000 + b"} 1\n") * 60
+        + b"vllm:num_requests_waiting 1\n",
+        b"".join(
+            [b"\n# TYPE vllm:num_requests_waiting gauge\nvllm:num_requests_waiting 1\n"] * 30_000
+        ),
+        b"# TYPE nv_trt_llm_request_metrics gauge\n"
+        + b"".join([b'nv_trt_llm_request_metrics{a="%d",b="\\" 1\n' % i for i in range(50_000)]),
+        b"\n# TYPE " * 250_000,
+        b"\n" * (2 << 20),
+    ],
+)
+def test_no_page_of_two_megabytes_costs_more_than_some_tenths_of_a_second(page: bytes) -> None:
+    """A server that means ill, or a page with a million series: tens of milliseconds."""
+    assert min(cpu_s(page) for _ in range(3)) < 0.5
+
+
+def test_so_many_samples_of_a_family_are_read() -> None:
+    lines = b"".join([b'vllm:num_requests_waiting{i="%d"} 1\n' % i for i in range(5000)])
+    for head in (b"# TYPE vllm:num_requests_waiting gauge\n", b""):
+        found = families(head + lines, {b"vllm:num_requests_waiting"})
+        assert len(found[b"vllm:num_requests_waiting"]) == MANY

@@ -10,14 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from math import isfinite
 from types import MappingProxyType
 from typing import NamedTuple
 
 MAX_LINE = 16 << 10
 """Longer lines are left out."""
+MANY = 4096
+"""Families of a page, and samples of a family, that are read; servers have some hundreds."""
+_LINES = 1 << 15
 _TYPE = b"\n# TYPE "
-_LABEL = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(rb'[\s,]*+([a-zA-Z_][a-zA-Z0-9_]*+)\s*+=\s*+"((?:[^"\\]|\\.)*+)"', re.DOTALL)
+# Nothing is gone back over (*+): what a server writes is read once, whatever it writes.
 _ESCAPE = re.compile(r"\\(.)")
 
 
@@ -42,20 +47,24 @@ def families(page: bytes, wanted: Collection[bytes]) -> dict[bytes, list[Sample]
     if not page.endswith(b"\n"):  # every line ends with one: the last was cut short
         page = page[: page.rfind(b"\n") + 1]
     found: dict[bytes, list[Sample]] = {}
-    first, *pieces = page.split(_TYPE)
+    first, *pieces = page.split(_TYPE, MANY)
     if first.startswith(_TYPE[1:]):
         pieces.append(first[len(_TYPE) - 1 :])
     for piece in pieces:
         name = piece[: piece.find(b" ")]
         if name in wanted:
-            found[name] = found.get(name, []) + list(_samples(piece.split(b"\n"), name))
+            _gather(found.setdefault(name, []), piece.split(b"\n", _LINES)[:_LINES], name)
     if found:
         return found
-    for line in page.split(b"\n"):
+    for line in page.split(b"\n", _LINES)[:_LINES]:
         end = _name_end(line)
         if end > 0 and line[:end] in wanted:
-            found.setdefault(line[:end], []).extend(_samples((line,), line[:end]))
+            _gather(found.setdefault(line[:end], []), (line,), line[:end])
     return found
+
+
+def _gather(samples: list[Sample], lines: Collection[bytes], name: bytes) -> None:
+    samples += islice(_samples(lines, name), MANY - len(samples))
 
 
 def _name_end(line: bytes) -> int:
@@ -88,13 +97,13 @@ def _samples(lines: Collection[bytes], name: bytes) -> Iterator[Sample]:
 
 @lru_cache(maxsize=1024)  # a server says the same of its cache in each of its pages
 def labels(raw: bytes) -> Mapping[str, str]:
-    """Names and values of ``a="1",b="2"``, escapes resolved."""
-    return MappingProxyType(
-        {
-            name.decode("ascii"): _plain(value.decode("utf-8", "replace"))
-            for name, value in _LABEL.findall(raw)
-        }
-    )
+    """Names and values of ``a="1",b="2"`` up to what is none, escapes resolved."""
+    found: dict[str, str] = {}
+    at = _LABEL.match(raw)
+    while at is not None:
+        found[at[1].decode("ascii")] = _plain(at[2].decode("utf-8", "replace"))
+        at = _LABEL.match(raw, at.end())
+    return MappingProxyType(found)
 
 
 def _plain(value: str) -> str:

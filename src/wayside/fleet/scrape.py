@@ -8,7 +8,9 @@ not held up. Who does not answer is left for the rounds after, and never holds u
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import thread_time
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -27,6 +29,10 @@ BATCH: Final = 4
 """Readings begun at once: about a millisecond's work where their pages are large."""
 PATIENCE_S: Final = 1.0
 """A server that failed is asked again after this at the latest."""
+DEAR_S: Final = 0.005
+SHARE: Final = 0.05
+"""A page that takes longer than that to understand may take this share of the time: servers have
+none, and one that does must not take the event loop from requests."""
 
 
 class Target(NamedTuple):
@@ -75,7 +81,7 @@ class Scraper:
         self._dice = dice
         self._servers: dict[_Place, _Server] = {}
         self._news = False
-        self._slots = asyncio.Semaphore(1)
+        self._slots = self._doubtful = asyncio.Semaphore(1)
         self._room = 0
 
     async def run(self) -> None:
@@ -98,6 +104,7 @@ class Scraper:
         if self._room != settings.concurrency:
             self._room = settings.concurrency
             self._slots = asyncio.Semaphore(self._room)
+            self._doubtful = asyncio.Semaphore(self._room)
         reading: set[asyncio.Task[None]] = set()
         due = [s for s in self._servers.values() if s.next_at <= began and not s.busy]
         pause = 0.5 * settings.interval_s * BATCH / max(1, len(due))
@@ -135,7 +142,9 @@ class Scraper:
         there: dict[_Place, list[Endpoint]] = {}
         targets = {}
         for target in (target for group in groups for target in group):
-            proof = None if target.secure is None else target.secure.server_name
+            secure = target.secure
+            # A renewed CA file is another context.
+            proof = None if secure is None else (secure.context, secure.server_name)
             place = (target.address, target.path, proof)
             targets[place] = target
             there.setdefault(place, []).append(target.endpoint)
@@ -155,7 +164,8 @@ class Scraper:
             known.endpoints = endpoints
 
     async def _read(self, server: _Server, settings: ScrapeSettings) -> None:
-        async with self._slots:
+        # Those that failed last wait for each other: many that hang must not hold up the others.
+        async with self._doubtful if server.failures else self._slots:
             try:
                 page = await server.pages.text(
                     server.path, timeout_s=settings.timeout_s, most=settings.max_bytes
@@ -163,13 +173,15 @@ class Scraper:
             except PageError as error:
                 self._missed(server, settings, error.reason)
                 return
+        began = thread_time()
         found = read(page, self._clock())
+        took = thread_time() - began
         if found is None:
-            self._missed(server, settings, "content")
+            self._missed(server, settings, "content", took)
             return
         self._news = True
         server.failures = 0
-        server.next_at = NEVER
+        server.next_at = self._clock() + took / SHARE if took > DEAR_S else NEVER
         server.read_at = found.vitals.at
         for endpoint in server.endpoints:
             endpoint.vitals = _with(endpoint.vitals, found.vitals)
@@ -179,10 +191,12 @@ class Scraper:
                     self._restarted(endpoint)
             server.started = found.started
 
-    def _missed(self, server: _Server, settings: ScrapeSettings, reason: str) -> None:
+    def _missed(
+        self, server: _Server, settings: ScrapeSettings, reason: str, took: float = 0.0
+    ) -> None:
         server.failures += 1
         pause = settings.interval_s * 2 ** min(server.failures - 1, 10)
-        server.next_at = self._clock() + min(pause, PATIENCE_S)
+        server.next_at = self._clock() + max(min(pause, PATIENCE_S), took / SHARE)
         self._failed(reason)
 
     def _judge(self, groups: Sequence[Sequence[Target]], settings: ScrapeSettings) -> None:
@@ -211,7 +225,7 @@ def _with(known: Vitals, said: Vitals) -> Vitals:
     )
 
 
-_Place = tuple[Address, str, str | None]
+_Place = tuple[Address, str, tuple[ssl.SSLContext, str] | None]
 
 
 class _Server:

@@ -17,6 +17,8 @@ from wayside.settings.address import Address
 
 LINE: Final = 64 << 10
 """Bytes read at once, and the most that the head of an answer may have."""
+CRUMBS: Final = 4096
+"""Pieces of a body after which they have to be of 64 bytes on average: each costs a call."""
 Enough = Callable[[bytearray], bool]
 """Given the body so far: is what was waited for in it?"""
 
@@ -98,6 +100,8 @@ class Connection:
                     raise TooLarge from error
             if fed > LINE and not reading.headed:
                 raise TooLarge  # a head without end, or informational ones without end
+            if fed > LINE + 2 * most and not reading.done:
+                raise TooLarge  # nearly nothing but what stands around chunks
             if reading.headed and enough is not None and enough(reading.answer.body):
                 return reading.answer
         self.reusable = reading.kept and not self.stale
@@ -108,7 +112,7 @@ class _Reading:
     """What the parser calls while an answer comes in."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._heads = most, 0
+        self._most, self._heads, self._pieces = most, 0, 0
         self.parser: Any = None
         self.answer = Answer()
         self.headed = self.done = self.kept = False
@@ -133,6 +137,9 @@ class _Reading:
 
     def on_body(self, data: bytes) -> None:
         if len(self.answer.body) + len(data) > self._most:
+            raise TooLarge
+        self._pieces += 1
+        if self._pieces > CRUMBS and self._pieces * 64 > len(self.answer.body):
             raise TooLarge
         self.answer.body += data
 
