@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
 from wayside.vocab.endpoint import Endpoint, Roster
-from wayside.vocab.hashring import BoundedRing, HashRing
+from wayside.vocab.hashring import POINTS, BoundedRing, HashRing
 
 KEYS = [xxh3_64_intdigest(f"key {i}".encode()) for i in range(2000)]
 
@@ -82,6 +82,39 @@ def test_a_heavy_one_that_left_leaves_the_ring_as_if_it_had_not_been() -> None:
     assert first(ring, Roster(among.endpoints[:2])) == first(HashRing(), roster(1, 2))
 
 
+def test_half_a_large_fleet_leaves_at_once_and_the_ring_is_gone_over_once() -> None:
+    """Each of them used to cost a walk along the whole ring, on the event loop."""
+    ring, among = HashRing(), roster(*range(512))
+    first(ring, among)
+    places = ring._hashes
+    for e in among.endpoints[:256]:
+        ring.forget(e)
+    rest = Roster(among.endpoints[256:])
+    assert first(ring, rest) == first(HashRing(), rest)
+    assert ring._hashes is places, "nothing was built"
+    more = Roster((*rest.endpoints, _server(1000)))
+    assert first(ring, more) == first(HashRing(), more)
+    assert len(ring._hashes) == 257 * POINTS, "those that left are gone"
+    assert set(ring._owners.values()) == set(more.endpoints)
+
+
+def test_one_at_the_address_of_another_that_left_has_its_place() -> None:
+    ring, among = HashRing(), roster(1, 2, 3)
+    first(ring, among)
+    ring.forget(among.endpoints[0])
+    again = Roster((_server(1), *among.endpoints[1:]))
+    assert first(ring, again) == first(HashRing(), again)
+    assert among.endpoints[0] not in ring._owners.values()
+
+
+def test_a_restarted_server_costs_the_ring_nothing() -> None:
+    ring, among = HashRing(), roster(1, 2, 3)
+    before, places = first(ring, among), ring._hashes
+    ring.forget(among.endpoints[0])
+    assert first(ring, Roster(among.endpoints)) == before
+    assert ring._hashes is places and not ring._gone
+
+
 def test_the_same_address_twice_is_two_servers() -> None:
     taken = Counter(first_by_position(Roster((_server(1), _server(1)))))
     assert min(taken[0], taken[1]) > 0.35 * len(KEYS)
@@ -96,7 +129,7 @@ def test_servers_that_nobody_forgets_do_not_pile_up() -> None:
     ring = HashRing()
     for n in range(300):
         next(ring.walk(KEYS[0], roster(n)))
-    assert len(ring._members) <= 70 and len(ring._hashes) <= 70 * 160
+    assert len(ring._members) <= 70 and len(ring._hashes) <= 70 * POINTS
 
 
 @settings(deadline=None, max_examples=50)
