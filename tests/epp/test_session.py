@@ -496,6 +496,33 @@ def test_the_end_of_a_request_is_told_exactly_once(how: str) -> None:
     assert 'llm_d_epp_request_running{model_name="m"} 0.0' in bench.text()
 
 
+@pytest.mark.parametrize("hook", ["answers", "ends"])
+def test_a_bug_of_a_strategy_costs_one_request_and_no_place(hook: str) -> None:
+    bench = Bench()
+    (endpoint,) = bench.store.roster.endpoints
+
+    def bug(*args: object) -> None:
+        raise RuntimeError("a bug")
+
+    getattr(bench.picker.profiles["default"], hook).append(bug)
+    talk, _ = bench.ask(BODY)
+    talk.say(proto.response_headers({":status": "200"}), proto.response_body(b"{}"))
+    talk.session.close()
+    assert endpoint.in_flight == 0
+    assert bench.logged and {event for event, _ in bench.logged} == {"request failed"}
+    assert "a bug" in bench.logged[0][1]["traceback"]
+
+
+def test_choices_and_refusals_are_logged_where_that_is_wanted() -> None:
+    bench = Bench(verbose=True)
+    bench.ask(BODY, x_request_id="one")
+    bench.ask(b"no", x_request_id="two")
+    (picked, first), (refused, second) = bench.logged
+    assert (picked, first["endpoint"], first["request_id"]) == ("picked", host_port(0), "one")
+    assert (refused, second["request_id"]) == ("refused", "two")
+    assert "hello" not in str(bench.logged), "prompts are not"
+
+
 def test_usage_of_an_answer_is_counted() -> None:
     bench = Bench()
     talk, _ = bench.ask(BODY)

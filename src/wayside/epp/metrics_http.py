@@ -31,17 +31,10 @@ class MetricsServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
-    async def start(
-        self,
-        host: str,
-        port: int,
-        *,
-        tls: ssl.SSLContext | None = None,
-        reuse_port: bool = False,
-    ) -> int:
+    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> int:
         """Listen; the port."""
         self._server = await asyncio.start_server(
-            self._serve, host, port, ssl=tls, limit=_HEAD_BYTES, reuse_port=reuse_port or None
+            self._serve, host, port, ssl=tls, limit=_HEAD_BYTES
         )
         self.port = int(self._server.sockets[0].getsockname()[1])
         return self.port

@@ -54,6 +54,5 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     conformance: bool = False
     skips: bool = False
     """Answers are looked at only where something needs them."""
-    reuse_port: bool = False
     verbose: bool = False
     """Every choice is logged."""

@@ -54,9 +54,13 @@ class Errand:
     ) -> None:
         self._parts, self._since, self._on_end = parts, now, on_end
         self._answered = self._over = False
-        for part in parts:
-            part.endpoint.in_flight += 1
-            part.profile.chosen(part.need, part.endpoint)
+        self._count(1)
+        try:
+            for part in parts:
+                part.profile.chosen(part.need, part.endpoint)
+        except BaseException:
+            self._count(-1)
+            raise
 
     @property
     def follows(self) -> bool:
@@ -85,11 +89,17 @@ class Errand:
         if self._over:
             return
         self._over = True
+        self._count(-1)
+        try:
+            for part in self._parts:
+                part.profile.ended(part.need, part.endpoint)
+        finally:
+            if self._on_end is not None:
+                self._on_end()
+
+    def _count(self, more: int) -> None:
         for part in self._parts:
-            part.endpoint.in_flight -= 1
-            part.profile.ended(part.need, part.endpoint)
-        if self._on_end is not None:
-            self._on_end()
+            part.endpoint.in_flight += more
 
 
 class Sent:

@@ -105,15 +105,15 @@ class Epp:
             tls = certificates.context
             if o.reload_certs:
                 self._run(certificates.follow())
-        await self.health.start(host=o.host, port=o.health_port, reuse_port=o.reuse_port)
-        await self.server.start(host=o.host, port=o.grpc_port, tls=tls, reuse_port=o.reuse_port)
+        await self.health.start(host=o.host, port=o.health_port)
+        await self.server.start(host=o.host, port=o.grpc_port, tls=tls)
         secured = None
         if o.metrics_certs is not None:
             metrics = Certificates(o.metrics_certs, client_ca=o.metrics_client_ca, log=self._log)
             secured = metrics.context
             secured.set_alpn_protocols(["http/1.1"])
             self._run(metrics.follow())
-        await self.exposed.start(o.host, o.metrics_port, tls=secured, reuse_port=o.reuse_port)
+        await self.exposed.start(o.host, o.metrics_port, tls=secured)
         self._run(self._source.run())
         self._run(self._watch_sync())
         if o.config.scrapes and "vitals" in self.picker.reads:

@@ -82,24 +82,18 @@ class Session:
             return []
         if protocol is not None:
             self._protocol = protocol
-        if phase == wire.REQUEST_HEADERS:
-            return self._request_headers(data, start, end)
-        if phase == wire.REQUEST_BODY:
-            return self._request_body(data, start, end)
-        if phase == wire.REQUEST_TRAILERS:
-            return self._request_trailers()
-        if phase == wire.RESPONSE_HEADERS:
-            return self._response_headers(data, start, end)
-        if phase == wire.RESPONSE_BODY:
-            return self._response_body(data, start, end)
-        return self._response_trailers()
+        try:
+            return self._phase(phase, data, start, end)
+        except wire.WireError:
+            raise
+        except Exception as error:  # noqa: BLE001  a bug must cost one request, not the server
+            return self.resume(error)
 
     def resume(self, outcome: Any) -> Replies:
         """The replies once :attr:`pending` has ended."""
         self.pending = None
         if isinstance(outcome, BaseException):
-            why = "".join(traceback.format_exception(outcome))
-            self.door.log("request failed", level="error", shell="epp", traceback=why)
+            self._bug(outcome)
             return self._refuse(FAILED)
         return self._refuse(outcome) if isinstance(outcome, Refusal) else self._send(outcome)
 
@@ -109,7 +103,10 @@ class Session:
         self._release()
         sent, self._sent = self._sent, None
         if sent is not None:
-            sent.errand.ended()
+            try:
+                sent.errand.ended()
+            except Exception as error:  # noqa: BLE001  as in receive
+                self._bug(error)
         visit, self._visit = self._visit, None
         if visit is not None:
             answer, size = self._answer, 0
@@ -121,6 +118,19 @@ class Session:
     def too_large(self) -> Replies:
         """The next message is larger than any body that would be accepted."""
         return self._refuse(too_large(self.door.max_body_bytes))
+
+    def _phase(self, phase: int, data: bytes, start: int, end: int) -> Replies:
+        if phase == wire.REQUEST_HEADERS:
+            return self._request_headers(data, start, end)
+        if phase == wire.REQUEST_BODY:
+            return self._request_body(data, start, end)
+        if phase == wire.REQUEST_TRAILERS:
+            return self._request_trailers()
+        if phase == wire.RESPONSE_HEADERS:
+            return self._response_headers(data, start, end)
+        if phase == wire.RESPONSE_BODY:
+            return self._response_body(data, start, end)
+        return self._response_trailers()
 
     # --- the request ---------------------------------------------------------------------------
 
@@ -184,10 +194,7 @@ class Session:
         headers = self._headers
         assert headers is not None
         asked = Asked(headers, body, subset=self._subset, bodiless=self._bodiless)
-        try:
-            outcome = self.door.director.choose(asked)
-        except Exception as error:  # noqa: BLE001  a bug must cost one request, not the server
-            return self.resume(error)
+        outcome = self.door.director.choose(asked)
         if isinstance(outcome, Sent):
             return self._send(outcome)
         if isinstance(outcome, Refusal):
@@ -332,10 +339,17 @@ class Session:
 
     def _refuse(self, refusal: Refusal) -> Replies:
         self.done = self._decided = True
+        if self.door.verbose:
+            request_id = (self._headers or {}).get(REQUEST_ID, "")
+            self.door.log("refused", level="debug", why=refusal.message, request_id=request_id)
         if self._visit is not None:
             self._visit.refused(refusal.code)
         self._release()
         return [refusal.reply()]
+
+    def _bug(self, error: BaseException) -> None:
+        why = "".join(traceback.format_exception(error))
+        self.door.log("request failed", level="error", shell="epp", traceback=why)
 
     def _tell(self, visit: Visit, answer: Answer) -> None:
         took = answer.took()
