@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -104,3 +105,29 @@ async def test_a3_26_who_was_picked_and_how_fast_is_counted(stage: Stage) -> Non
     assert after[mine] == before.get(mine, 0) + 3
     seconds = 'wayside_pick_seconds_count{model="m"}'
     assert after[seconds] == before.get(seconds, 0) + 3
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_server_that_cannot_be_reached_is_not_preferred_for_long(shell: str) -> None:
+    """Envoy answers from another one, and its answer must not pass for that of the first."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        async with serve_sim([SimServer((SimModel("m"),)) for _ in range(2)]) as sims:
+            urls = [f"http://127.0.0.1:{nobody.getsockname()[1]}", *(sim.url for sim in sims)]
+            endpoints = [{"url": url, "name": name} for url, name in zip(urls, "abc", strict=True)]
+            model = {"endpoints": endpoints, "breaker": {"pause_s": 60}, "picking": "max_score"}
+            async with running(shell, {"models": {"m": model}}) as router:
+                scorer = ByHeader()
+                pool = router.app.fleet.pools["m"]
+                pool.profile = Profile([], [(scorer, 1.0)], MaxScorePicker(MaxScoreRule()))
+                for _ in range(8):
+                    answer = await router.ask(chat("hello", "m"), {"x-want": "a"})
+                    assert answer.status == 200 and answer.headers["x-taken"] in "bc"
+                    await router.line(answer)
+                dead = pool.replicas[0]
+                assert dead.out_until > 0 and pool.in_flight == 0
+                heard = [what for what, name in scorer.heard if name == "a"]
+                failures = dead.breaker.failures
+                assert heard == ["chosen", "ended"] * failures
+                assert [what for what, _ in scorer.heard].count("answered") == 8

@@ -175,6 +175,8 @@ def ext_proc_filter(
         "request_trailer_mode": "SEND" if body_mode == "FULL_DUPLEX_STREAMED" else "SKIP",
         "response_trailer_mode": "SKIP",
     }
+    # Which server an answer came from, where we said to whom to go: Envoy may have gone elsewhere.
+    asked = {"response_attributes": ["upstream.address"]} if _picks(settings) else {}
     return _typed(
         "envoy.filters.http.ext_proc",
         "extensions.filters.http.ext_proc.v3.ExternalProcessor",
@@ -188,7 +190,13 @@ def ext_proc_filter(
         # Anything but host, :authority, :scheme, :method and x-envoy-*: those are Envoy's.
         allow_mode_override=True,  # an answer's body is asked for only where filters watch it
         mutation_rules={"allow_all_routing": False, "allow_envoy": False},
+        **asked,
     )
+
+
+def _picks(settings: RouterSettings) -> bool:
+    models = settings.models.values()
+    return bool(settings.picking) or any([m.picking or m.disaggregation for m in models])
 
 
 def _at_the_door() -> Node:

@@ -27,17 +27,29 @@ class Chosen:
     addresses.
     """
 
-    __slots__ = ("_began", "_need", "_over", "_pool", "_replica", "_status", "hosts", "reading")
+    __slots__ = (
+        "_began",
+        "_fleet",
+        "_need",
+        "_over",
+        "_pool",
+        "_replica",
+        "_status",
+        "hosts",
+        "reading",
+    )
 
     def __init__(
         self,
+        fleet: Fleet,
         pool: Pool,
         replica: Replica,
         need: Need,
         hosts: str,
         reading: Coroutine[Any, Any, Read] | None = None,
     ) -> None:
-        self._pool, self._replica, self._need, self.hosts = pool, replica, need, hosts
+        self._fleet, self._pool, self._replica = fleet, pool, replica
+        self._need, self.hosts = need, hosts
         self.reading = reading
         """Wait for this, for the request as it goes on: another server reads the prompt."""
         self._began, self._over = need.now, False
@@ -46,7 +58,7 @@ class Chosen:
 
     @property
     def report(self) -> HeaderPairs:
-        """Headers for the client's response."""
+        """Headers for the client's response, once it has begun."""
         return self._pool.says(self._replica, self._need)
 
     def sent(self, now: float) -> None:
@@ -54,11 +66,25 @@ class Chosen:
         self._began = now
         self._need.let_go()
 
-    def answered(self, now: float, status: int) -> None:
-        """Its answer began."""
+    def answered(self, now: float, status: int, by: str = "") -> None:
+        """Its answer began. ``by`` is the address it came from, where Envoy says that."""
+        if by and by not in self.hosts.split(",") and not self._went_elsewhere(by, now):
+            return
         self._status = status
         if status < 400:
             self._pool.answered(self._replica, self._need, now - self._began)
+
+    def _went_elsewhere(self, by: str, now: float) -> bool:
+        """Envoy could not have it answered where it was told to, and found another server;
+        whether that is known here."""
+        pool = self._pool
+        pool.failed(self._replica, now)
+        found = [r for r in pool.replicas if by in _hosts(self._fleet, r).split(",")]
+        if found:
+            pool.ended(self._replica, self._need)
+            self._replica = found[0]
+            pool.began(self._replica, self._need)
+        return bool(found)
 
     def ended(self, now: float, *, failed: bool = False, unfinished: bool = False) -> None:
         """The request is over. ``failed``: no answer came from there; ``unfinished``: it broke
@@ -123,7 +149,7 @@ class Replicas:
         prefill, reading = self._prefill, None
         if prefill is not None and prefill.wanted(forward, pool, need):
             reading = prefill.run(forward, pool, need, replica)
-        return Chosen(pool, replica, need, hosts, reading)
+        return Chosen(fleet, pool, replica, need, hosts, reading)
 
     async def look_up(self) -> None:
         """Keep the addresses of named servers known, for as long as this runs."""

@@ -385,7 +385,9 @@ class Session:
         self._status = int(text) if text.isdigit() else 0
         self.door.sees_responses = True
         if self._chosen is not None and self.door.replicas is not None:
-            self._chosen.answered(self.door.replicas.now, self._status)
+            by = wire.upstream_address(data, end)
+            self._chosen.answered(self.door.replicas.now, self._status, by)
+            self._report = merged(self._report, self._chosen.report)
         if self._exchange is not None:
             if not self._decided:  # Envoy itself answered: the body was too large, or too slow
                 self._report = _REFUSAL[1:]
@@ -583,13 +585,10 @@ class Session:
                 return self._refuse(503, _NO_SERVER, "no_healthy_endpoint")
             except Exception as error:  # noqa: BLE001  a bug must cost one request, not the server
                 return self.resume(error)
-            if chosen is not None:
-                if chosen.report:
-                    self._report = merged(self._report, chosen.report)
-                if chosen.reading is not None:
-                    self.pending, self._then = chosen.reading, self._have_read
-                    self._tap = self._settling = outcome.tap
-                    return []
+            if chosen is not None and chosen.reading is not None:
+                self.pending, self._then = chosen.reading, self._have_read
+                self._tap = self._settling = outcome.tap
+                return []
         return self._go_on(outcome)
 
     def _have_read(self, read: Read) -> Replies:

@@ -110,7 +110,7 @@ def parse(data: bytes) -> Part:
             known = _TAILS.get(tail)
             if known is None:
                 known = _parse(tail, 0)[3:]
-                if len(_TAILS) < 256 and len(tail) < 64:
+                if len(_TAILS) < 256 and len(tail) < 192:  # with an address, too
                     _TAILS[tail] = known
             if not known[2]:
                 return data[0] >> 3, start, stop, known[0], known[1]
@@ -137,6 +137,21 @@ def _parse(data: bytes, pos: int) -> tuple[int, int, int, Protocol | None, bool,
 
 _TAILS: Final[dict[bytes, tuple[Protocol | None, bool, bool]]] = {b"": (None, False, False)}
 """What follows the phase: protocol_config, observability_mode, whether a phase follows again."""
+
+
+_ADDRESS: Final = b"\x0a\x10upstream.address\x12"
+"""The beginning of an entry of a google.protobuf.Struct, before the length of its Value."""
+
+
+def upstream_address(data: bytes, end: int) -> str:
+    """Which server Envoy had the answer from, ``ip:port``, where its filter was asked to say
+    (``response_attributes``); attributes follow the phase, which ends at ``end``."""
+    at = data.find(_ADDRESS, end)
+    value = at + len(_ADDRESS) + 1
+    if at < 0 or data[value : value + 1] != b"\x1a":
+        return ""
+    text = data[value + 2 : value + 2 + data[value + 1]] if value + 1 < len(data) else b""
+    return text.decode("ascii", "replace")
 
 
 def read_body(data: bytes, start: int, end: int) -> tuple[bytes, bool]:
