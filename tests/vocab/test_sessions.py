@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from tests.endpoints.rig import need, servers
+from wayside.vocab.endpoint import Endpoint, Need, Roster
 from wayside.vocab.errors import ConfigError
 from wayside.vocab.sessions import Sessions, by_token, reader, token_of
 
@@ -69,4 +70,44 @@ def test_sessions_end_and_are_bounded() -> None:
     held.keep(b"4", b, now=12.5)
     assert len(held) == 2, "what ended makes room"
     held.forget(b)
-    assert len(held) == 0
+    assert held.find(b"4", 12.5) is None
+    held.keep(b"4", b, now=12.5)
+    assert held.find(b"4", 12.5) is b, "it came back empty, and takes sessions again"
+    held.forget(a)
+    for i in range(9):
+        held.keep(b"%d" % i, b, now=13.0)
+    assert len(held) == 2 and not any(home.endpoint is a for home, _ in held._held.values())
+
+
+def test_no_time_and_no_clock_that_jumps_breaks_sessions() -> None:
+    held, (a, b) = Sessions(most=9, ttl_s=1e-12), servers(2).endpoints
+    held.keep(b"1", a, now=1e6)
+    assert held.find(b"1", 1e6) is None
+    held = Sessions(most=9, ttl_s=10)
+    for now in (5.0, 1e9, 3.0, 4.0):
+        held.keep(b"%d" % now, b, now=now)
+    assert held.find(b"3", 4.0) is b and len(held) <= 4
+
+
+def test_a_server_without_a_name_of_its_own_is_not_told_to_clients_by_its_address() -> None:
+    own, other = (Endpoint(name, "10.0.0.7:8000") for name in ("10.0.0.7:8000", "gpu-7"))
+    roster = Roster((other, own))
+    token = token_of(own)
+    assert b"10.0" not in base64.b64decode(token) and len(token) == 24
+    assert by_token(token, roster) == 1 and by_token(token_of(other), roster) == 0
+    guess = base64.b64encode(b"10.0.0.7:8000").decode()
+    assert by_token(guess, roster) is None, "nor can it be asked for by it"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"user":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"x":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
+        b'{"user":"\xff\xfe"}',
+        b'{"user":' + b"9" * 100_000 + b"}",
+        b'{"user":1e400}',
+    ],
+)
+def test_no_body_is_too_strange_to_look_for_a_session_in(body: bytes) -> None:
+    assert reader([{"field": "user"}])(Need("m", body=body)) is None

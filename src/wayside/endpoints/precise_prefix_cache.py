@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from wayside.catalog import catalog
 from wayside.endpoints import HITS, Scores
 from wayside.settings import Settings
-from wayside.vocab.endpoint import BYTES_PER_TOKEN, Endpoint, Fact, Need, Roster
+from wayside.vocab.endpoint import BYTES_PER_TOKEN, UNREADABLE, Endpoint, Fact, Need, Roster
 from wayside.vocab.known_tokens import Known, KnownTokens
 from wayside.vocab.kv import KEY_BYTES, Heard, KvIndex, keys, root
 from wayside.vocab.prefix_guess import PrefixGuess
@@ -168,7 +168,7 @@ def _given(need: Need) -> list[int] | None:
         return None
     try:
         return _numbers(prompt)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
 
 

@@ -11,7 +11,7 @@ from xxhash import xxh3_64_intdigest
 
 from wayside.catalog import catalog
 from wayside.settings import Settings
-from wayside.vocab.endpoint import Endpoint, Need, Roster
+from wayside.vocab.endpoint import UNREADABLE, Endpoint, Need, Roster
 from wayside.vocab.hashring import BoundedRing
 from wayside.vocab.spoken import spoken
 
@@ -74,7 +74,7 @@ def _opening(need: Need) -> bytes:
     try:
         messages = _messages(shape.messages or shape.input)
         users = next((i for i, m in enumerate(messages) if _role(m).role == "user"), len(messages))
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return need.text
     first = [shape.tools, shape.system, shape.instructions, *messages[: users + 1]]
     return b"".join([bytes(part) for part in first])

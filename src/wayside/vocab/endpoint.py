@@ -111,7 +111,8 @@ class _Shape(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Shape).decode
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What reading a client's JSON may raise: it may hold half of a character, or 10^5 brackets."""
 BYTES_PER_TOKEN = 4
 
 
@@ -163,7 +164,7 @@ class Need:
         if shape is None:
             try:
                 shape = _decode(self.body)
-            except _UNREADABLE:  # not JSON, or no object: it has no prompt
+            except UNREADABLE:  # not JSON, or no object: it has no prompt
                 shape = _Shape()
             self._shape = shape
         return shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from wayside.vocab.endpoint import Endpoint, Need, Roster
+from wayside.vocab.endpoint import UNREADABLE, Endpoint, Need, Roster
 from wayside.vocab.prefix import BLOCK_BYTES, BlockIndex, Chains
 
 _UNKNOWN_CAPACITY = 31250
@@ -68,5 +68,5 @@ def _salt(need: Need) -> bytes:
     """What the JSON string says; anything else as it stands."""
     try:
         return msgspec.json.decode(need.salt, type=str).encode("utf-8", "surrogatepass")
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return need.salt

@@ -6,15 +6,16 @@ Identifiers are kept as 16-byte hashes: nothing of a header or a body outlives i
 from __future__ import annotations
 
 import base64
-import binascii
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, Literal
 
 import msgspec
 from xxhash import xxh3_128_digest
 
-from wayside.vocab.endpoint import Endpoint, Need, Roster
+from wayside.vocab.endpoint import UNREADABLE, Endpoint, Need, Roster
 from wayside.vocab.errors import ConfigError, Problem
 
 Where = Literal["header", "cookie", "field", "token"]
@@ -76,51 +77,72 @@ def token_headers(sources: Sequence[Source]) -> tuple[str, ...]:
 
 
 def token_of(endpoint: Endpoint) -> str:
-    """A server's name in base64, as llm-d's ``x-session-token`` has it (spec 3.4)."""
-    return base64.b64encode(endpoint.name.encode("utf-8", "surrogatepass")).decode("ascii")
+    """What names a server to clients: its name in base64, as llm-d's ``x-session-token`` has it
+    (spec 3.4); a digest where its name is its address, which is nobody else's business."""
+    return _token(endpoint.name, endpoint.name == endpoint.host_port)
+
+
+@lru_cache(maxsize=4096)
+def _token(name: str, hide: bool) -> str:
+    said = name.encode("utf-8", "surrogatepass")
+    if hide:
+        said = blake2b(said, digest_size=18, person=b"x-session-token").digest()
+    return base64.b64encode(said).decode("ascii")
 
 
 def by_token(token: str | None, roster: Roster) -> int | None:
     """The position of the server that a token names; ``None`` where it names none of these."""
     if not token or len(token) > _LONGEST_TOKEN:
         return None
-    try:
-        name = base64.b64decode(token, validate=True).decode("utf-8", "surrogatepass")
-    except (binascii.Error, ValueError):
-        return None
-    names: dict[str, int] | None = roster.memo.get("names")
-    if names is None:
-        names = roster.memo["names"] = {e.name: i for i, e in enumerate(roster.endpoints)}
-    return names.get(name)
+    tokens: dict[str, int] | None = roster.memo.get(by_token)
+    if tokens is None:
+        tokens = {token_of(e): i for i, e in enumerate(roster.endpoints)}
+        roster.memo[by_token] = tokens
+    return tokens.get(token)
+
+
+class _Home:
+    """Where sessions are; nowhere once the server was forgotten, so that this is done at once
+    however many it has."""
+
+    __slots__ = ("endpoint",)
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint: Endpoint | None = endpoint
 
 
 class Sessions:
     """The last ``most`` sessions and the servers that have them, for ``ttl_s`` after each use."""
 
-    __slots__ = ("_held", "_most", "_ttl_s")
+    __slots__ = ("_held", "_homes", "_most", "_ttl_s")
 
     def __init__(self, most: int, ttl_s: float) -> None:
         self._most, self._ttl_s = most, ttl_s
-        self._held: OrderedDict[bytes, tuple[Endpoint, float]] = OrderedDict()
+        self._held: OrderedDict[bytes, tuple[_Home, float]] = OrderedDict()
+        self._homes: dict[Endpoint, _Home] = {}
 
     def __len__(self) -> int:
         return len(self._held)
 
     def find(self, key: bytes, now: float) -> Endpoint | None:
         found = self._held.get(key)
-        return found[0] if found is not None and found[1] > now else None
+        return found[0].endpoint if found is not None and found[1] > now else None
 
     def keep(self, key: bytes, endpoint: Endpoint, now: float) -> None:
+        home = self._homes.get(endpoint)
+        if home is None:
+            home = self._homes[endpoint] = _Home(endpoint)
         held = self._held
-        held[key] = (endpoint, now + self._ttl_s)
+        held[key] = (home, now + self._ttl_s)
         held.move_to_end(key)
-        while len(held) > self._most or next(iter(held.values()))[1] <= now:
+        while len(held) > self._most or (held and next(iter(held.values()))[1] <= now):
             held.popitem(last=False)
 
     def forget(self, endpoint: Endpoint) -> None:
         """Its sessions may go anywhere."""
-        for key in [k for k, (e, _) in self._held.items() if e is endpoint]:
-            del self._held[key]
+        home = self._homes.pop(endpoint, None)
+        if home is not None:
+            home.endpoint = None
 
 
 class Pins:
@@ -199,7 +221,7 @@ class _Fields:
         if self not in memo:
             try:
                 memo[self] = self._decode(need.body)
-            except msgspec.MsgspecError:  # not JSON, or no object
+            except UNREADABLE:  # not JSON, or no object
                 memo[self] = None
         return getattr(memo[self], self._names[name], None)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from wayside.vocab.endpoint import Need
+from wayside.vocab.endpoint import UNREADABLE, Need
 
 
 class _Message(msgspec.Struct):
@@ -40,7 +40,7 @@ def spoken(need: Need) -> bytes:
                 if m.tool_calls or m.arguments or m.output:
                     said += map(bytes, (m.tool_calls, m.name, m.arguments, m.output))
                 said.append(b"\n")
-        except msgspec.MsgspecError:  # no list of messages, but a text, or numbers of tokens
+        except UNREADABLE:  # no list of messages, but a text, or numbers of tokens
             said.append(_bare(rest))
         found = need.memo[spoken] = b"".join(said)
     return found
