@@ -42,3 +42,11 @@ def test_shares_go_by_weight() -> None:
 def test_a_factor_below_one_would_leave_nobody() -> None:
     with pytest.raises(ValidationError):
         BoundedLoadRule(factor=0.9)
+
+
+def test_who_has_exactly_a_share_stays_however_sums_of_weights_are_rounded() -> None:
+    roster = servers(3)
+    for e in roster.endpoints:
+        e.weight, e.in_flight = 0.1, 3  # 0.1 + 0.1 + 0.1 > 0.3
+    it = BoundedLoadFilter(BoundedLoadRule(factor=1, slack=0))
+    assert it.keep(need(), roster) == [0, 1, 2]

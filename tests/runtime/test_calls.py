@@ -12,6 +12,8 @@ import pytest
 
 from tests.flow.driving import policy
 from tests.gateway.rig import Handler, Upstream, answering, head_and_body, read_request, upstream
+from wayside.endpoints import Filter, Profile
+from wayside.endpoints.random import RandomPicker, RandomRule
 from wayside.fleet import Fleet
 from wayside.runtime import Runtime
 from wayside.runtime.calls import MAX_ANSWER, Calls
@@ -19,6 +21,7 @@ from wayside.settings import RouterSettings
 from wayside.settings.load import parse
 from wayside.vocab.ask import Flow, Now, ask
 from wayside.vocab.calls import Complete, Completed, Lane, Tokens, each
+from wayside.vocab.endpoint import Endpoint, Need, Roster
 from wayside.vocab.errors import Abandoned, AskFailed
 
 ANSWER = (
@@ -384,3 +387,48 @@ async def test_an_answer_at_hand_in_a_batch_with_calls_is_just_that() -> None:
     assert now > 1e9
     assert good.status == 200
     assert "no model any more" in bad.reason
+
+
+async def test_a_models_strategy_chooses_for_our_own_questions_too() -> None:
+    class Third(Filter):
+        def __init__(self) -> None:
+            self.heard: list[str] = []
+
+        def keep(self, need: Need, roster: Roster) -> list[int]:
+            assert need.model == "m" and need.text and need.headers["x-user"] == "u"
+            return [2] if len(roster) == 3 else []
+
+        def chosen(self, need: Need, endpoint: Endpoint) -> None:
+            self.heard.append("chosen")
+
+        def answered(self, need: Need, endpoint: Endpoint, seconds: float) -> None:
+            assert seconds > 0
+            self.heard.append("answered")
+
+        def ended(self, need: Need, endpoint: Endpoint) -> None:
+            self.heard.append("ended")
+
+    servers = [Recording() for _ in range(3)]
+    strict = ", picking: {picker: random, when_none: refuse}, queue: {max_in_flight: 1}"
+    async with rig(*servers, model=strict) as (calls, _):
+        third = Third()
+        calls.fleet.pools["m"].profile = Profile([third], [], RandomPicker(RandomRule()))
+        asked = [calls.ask(headers=(("X-User", "u"),)) for _ in range(4)]  # three of them wait
+        found = await asyncio.gather(*asked)
+    assert [answer.status for answer in found] == [200] * 4
+    assert [len(server.bodies) for server in servers] == [0, 0, 4]
+    assert third.heard == ["chosen", "answered", "ended"] * 4
+
+
+async def test_our_own_question_that_gives_up_in_line_leaves_no_choice_behind() -> None:
+    picking = ", picking: token_load, queue: {max_in_flight: 1, timeout_s: 5}"
+    async with rig(silence, model=picking) as (calls, _):
+        first = asyncio.create_task(calls.ask(timeout_s=0.3))
+        second = asyncio.create_task(calls.ask(timeout_s=0.1))
+        found = await asyncio.gather(first, second, return_exceptions=True)
+        assert [type(error) for error in found] == [AskFailed, AskFailed]
+        pool = calls.fleet.pools["m"]
+        profile = pool.profile
+        assert profile is not None and pool.in_flight == 0
+        (scorer,) = [s for s, _ in profile._dense]
+        assert not scorer._loads

@@ -10,6 +10,9 @@ from wayside.catalog import catalog
 from wayside.settings import Settings
 from wayside.vocab.endpoint import Need, Roster
 
+_ROUNDED = 1 + 1e-9
+"""So that who has exactly a share is not left out for how sums of weights are rounded."""
+
 
 class BoundedLoadRule(Settings):
     """Example: ``{factor: 1.5, slack: 4}``"""
@@ -49,5 +52,5 @@ class BoundedLoadFilter:
         return [
             i
             for i, (count, weight) in enumerate(zip(counts, weights, strict=True))
-            if count <= each * weight + slack
+            if count <= each * weight * _ROUNDED + slack
         ]

@@ -118,6 +118,7 @@ class Errand:
                 self._headers(),
                 now,
                 self.door.server.dice,
+                self.forward.urgency,
             )
         settings = pool.settings
         if not self.until:
@@ -309,7 +310,8 @@ class Errand:
         else:
             if pool.watches_pace:
                 pool.took(replica, now - attempt.sent_at, now)
-            pool.answered(replica, attempt.need, now - attempt.sent_at)
+            if attempt.need is not None:
+                pool.answered(replica, attempt.need, now - attempt.sent_at)
             if pool.watches_errors:
                 replica.answered(now)
         if self._second is not None and self._first is not None:

@@ -70,8 +70,8 @@ class Passage:
         self._attempt = attempt
         self._upstream = attempt.upstream
         self._report = forward.report
-        said = attempt.pool.says(attempt.replica, attempt.need)
-        if said:
+        if attempt.need is not None:
+            said = attempt.pool.says(attempt.replica, attempt.need)
             self._report = merged(self._report, said)
         self._tap: Tap | None = forward.tap
         self._watch: Watch | None = None
