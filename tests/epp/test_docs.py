@@ -9,6 +9,8 @@ from wayside.epp.refusals import STATUS
 from wayside.translate.endpoint_picker_config import read
 from wayside.translate.picker_plugins import NOT_DONE, TYPES
 
+from .rig import HEAD, Bench
+
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "epp.md").read_text()
 
 
@@ -29,3 +31,10 @@ def test_its_configuration_can_be_used() -> None:
 def test_every_status_is_named() -> None:
     told = [code for code in STATUS if code not in ("Unauthorized", "Forbidden", "NotFound")]
     assert [code for code in told if f"`{code} - " not in PAGE] == []
+
+
+def test_every_metric_is_named() -> None:
+    bench = Bench(config=HEAD + "featureGates: [flowControl]")
+    names = {m.name for m in bench.registry.declared()}
+    names |= {theirs for _, theirs in bench.registry.copies()}
+    assert sorted(n for n in names if f"`{n}`" not in PAGE) == []

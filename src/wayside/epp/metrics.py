@@ -117,6 +117,9 @@ class EppMetrics:
             "Who reads the prompt.",
             *("model_name", "decision_type"),
         )
+        self.polls = metrics.counter(
+            f"{_PREFIX}datalayer_poll_errors_total", "Metrics of endpoints not read.", "reason"
+        )
         self.kv = metrics.counter(
             f"{_PREFIX}kv_messages_total",
             "Messages of KV cache events, by what was in them.",
@@ -207,6 +210,9 @@ class EppMetrics:
 
     def disaggregated(self, model: str, decision: str) -> None:
         self.disagg.add((self.model(model), decision))
+
+    def poll_failed(self, reason: str) -> None:
+        self.polls.add((reason,))
 
     def kv_message(self, result: str) -> None:
         self.kv.add((result,))

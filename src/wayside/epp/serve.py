@@ -76,6 +76,7 @@ class Epp:
             lambda: scrape,
             refreshed=self._refreshed,
             restarted=self._restarted,
+            failed=self.metrics.poll_failed,
             clock=self._now,
             dice=random.random,
         )
