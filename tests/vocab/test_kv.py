@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wayside.vocab.endpoint import Endpoint
-from wayside.vocab.kv import KEY_BYTES, KvIndex, keys, root
+from wayside.vocab.kv import KEY_BYTES, MOST_BLOCKS, MOST_SOURCES, KvIndex, keys, root
 
 VLLM = json.loads(
     (Path(__file__).parents[1] / "sim" / "data" / "vllm_block_hashes.json").read_text()
@@ -159,7 +159,13 @@ def test_one_who_comes_late_knows_not_all() -> None:
         b"",
         b"\xc1",
         b"{}",
-        msgspec.msgpack.encode([1, [["NoSuchEvent"]]]),
+        msgspec.msgpack.encode([1, [[1]]]),
+        msgspec.msgpack.encode([1, [{"hashes": [1]}]]),
+        msgspec.msgpack.encode({"ts": 1}),
+        msgspec.msgpack.encode([1, [["BlockStored", [1]]]]),
+        msgspec.msgpack.encode([1, [["BlockStored", [1] * (MOST_BLOCKS + 1), None, [1], 1]]]),
+        b"\x92\x01" + b"\x91" * 100_000,
+        b"\x82\xa1" * 100_000,
         msgspec.msgpack.encode([1, [["BlockStored", [1], None, [-1] * 16, 16]]]),
         msgspec.msgpack.encode([1, [["BlockStored", [1], None, [2**40] * 16, 16]]]),
         msgspec.msgpack.encode([1, [["BlockStored", "x", None, [1] * 16, 16]]]),
@@ -173,6 +179,114 @@ def test_what_cannot_be_read_leaves_nothing_known(body) -> None:
     assert has(found, TOKENS) == 0 and found.knows(A) is False
     assert found.hear(A, tell.source, 2, msgspec.msgpack.encode([1, [ABCD]])) == "ok"
     assert has(found, TOKENS) == 4
+
+
+AS_MAP = {
+    "type": "BlockStored",
+    "block_hashes": [1, 2, 3, 4],
+    "parent_block_hash": None,
+    "token_ids": TOKENS,
+    "block_size": 16,
+    "medium": "GPU",
+    "of_later": {"a": 1},
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [1, [["NoSuchEvent", 1], ABCD, ["BlockPinned"], {"type": "Other"}]],
+        [1, [[*ABCD, None, 3, {"more": 1}]], None, "more"],
+        [1, [AS_MAP]],
+        {"ts": 1, "events": [AS_MAP, ABCD]},
+    ],
+)
+def test_what_a_later_version_says_is_read_as_far_as_it_is_known(body) -> None:
+    found = index()
+    assert found.hear(A, b"0", 0, msgspec.msgpack.encode(body)) == "ok"
+    assert has(found, TOKENS) == 4 and found.knows(A)
+    removed = [1, [{"type": "BlockRemoved", "block_hashes": [2]}, ["NoSuchEvent"]]]
+    assert found.hear(A, b"0", 1, msgspec.msgpack.encode(removed)) == "ok"
+    assert has(found, TOKENS) == 1
+
+
+def test_a_server_has_so_many_publishers_whatever_topics_it_makes_up() -> None:
+    found = index()
+    body = msgspec.msgpack.encode([1, []])
+    for i in range(1000):
+        found.hear(A, b"kv@a@%d" % i, 0, body)
+    assert found.hear(B, b"kv@" + b"b" * 10_000, 0, body) == "malformed"
+    assert len(found._servers[A].last) == MOST_SOURCES
+    assert found.hear(A, b"kv@a@0", 1, body) == "ok"
+
+
+def test_a_server_that_gives_one_name_to_two_blocks_has_the_later_one() -> None:
+    """And leaves nothing to whoever has its number after it."""
+    found = index()
+    tell = Told(found)
+    tell(stored([1], None, TOKENS[:16]))
+    tell(stored([1], None, TOKENS[16:32]))
+    assert has(found, TOKENS[:16]) == 0 and has(found, TOKENS[16:32]) == 1
+    slot = found.slots.slot(A)
+    found.forget(A)
+    assert found.slots.slot(B) == slot and has(found, TOKENS[:16], B) == 0
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_no_server_gets_what_another_had(data: st.DataObject) -> None:
+    """Servers come, go, restart and lie, and numbers are used again: whatever the index says that
+    one has, it has told, or been promised lately."""
+    found, now = index(most_blocks=40), 0.0
+    servers = [Told(found, Endpoint(f"s{i}", "10.0.0.1:80")) for i in range(3)]
+    prompts = [[p] * 8 for p in range(5)]
+    may: dict[Endpoint, dict[int, float]] = {}  # prompt -> until when
+    for _ in range(data.draw(st.integers(1, 40))):
+        at = data.draw(st.integers(0, 2))
+        tell, p = servers[at], data.draw(st.integers(0, 4))
+        mine = may.setdefault(tell.server, {})
+        deed = data.draw(st.sampled_from(["tell", "remove", "promise", "go", "restart", "wait"]))
+        if deed == "tell":
+            tell(stored([data.draw(st.integers(0, 3))], None, prompts[p], 8))
+            mine[p] = float("inf")
+        elif deed == "remove":
+            tell(["BlockRemoved", [p], "GPU"])
+        elif deed == "promise":
+            found.promise(tell.server, keys(prompts[p], 8, root("")), now, 2.0)
+            mine[p] = max(mine.get(p, 0.0), now + 6.0)
+        elif deed == "wait":
+            now += data.draw(st.sampled_from([0.5, 1.9, 2.0, 3.0, 9.0]))
+            found.turn(now, 2.0)
+        else:
+            found.forget(tell.server)
+            may.pop(tell.server)
+            if deed == "go":  # another one comes at its address
+                servers[at] = Told(found, Endpoint(f"{tell.server.name}'", "10.0.0.1:80"))
+        for each in servers:
+            for q in range(5):
+                if has(found, prompts[q], each.server, size=8):
+                    assert may.get(each.server, {}).get(q, -1.0) >= now
+    for each in servers:
+        found.forget(each.server)
+    found._part()
+    assert not any([*found._tiers, *found._soon, found._servers, len(found.slots)])
+    assert sorted(found.slots._free) == list(range(found.slots._next)), "no number is lost"
+
+
+def test_many_servers_that_go_cost_no_walk_along_all_promises_each() -> None:
+    found = index()
+    servers = [Endpoint(f"s{i}", f"10.0.0.{i}:80") for i in range(600)]
+    for i, server in enumerate(servers):
+        found.promise(server, [i, i + 1], 0.0, 2.0)
+    soon = found._soon[0]
+    for server in servers[:200]:
+        found.forget(server)
+    assert found._soon[0] is soon
+    for server in servers[200:]:
+        found.forget(server)
+    assert found._soon[0] is not soon
+    found.turn(9.0, 2.0)
+    assert found.slots._next == 600 and len(found.slots._free) == 600
 
 
 @pytest.mark.parametrize("size", [0, -1, 17, 2**40])

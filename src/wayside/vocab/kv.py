@@ -17,51 +17,23 @@ import msgspec
 from xxhash import xxh64_intdigest
 
 from wayside.vocab.endpoint import Endpoint
+from wayside.vocab.kv_messages import BlockRemoved, BlockStored, Event, Hash, events_of
 from wayside.vocab.slots import Slots, slots_in
-
-Hash = int | bytes
-"""What an engine calls a block: 64 bits, or all 32 bytes."""
-
-
-class BlockStored(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Blocks of ``block_size`` tokens each, in order, after ``parent`` (``None``: the first)."""
-
-    hashes: tuple[Hash, ...]
-    parent: Hash | None
-    tokens: tuple[int, ...]
-    block_size: int
-    lora_id: int | None = None
-    medium: str | None = None
-    lora_name: str | None = None
-
-
-class BlockRemoved(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    hashes: tuple[Hash, ...]
-    medium: str | None = None
-
-
-class AllBlocksCleared(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """The server has none."""
-
-
-Event = BlockStored | BlockRemoved | AllBlocksCleared
-
-
-class _Batch(msgspec.Struct, array_like=True):
-    """Of vLLM's publisher (vllm/distributed/kv_events.py), a message's third frame."""
-
-    at: float
-    events: tuple[Event, ...]
-    rank: int | None = None
-
-
-decode = msgspec.msgpack.Decoder(_Batch).decode
 
 KEY_BYTES = 400
 """Memory that a block of a server takes at most (``tests/vocab/test_kv.py`` weighs it)."""
 MOST_ADAPTERS = 1024
+MOST_SOURCES = 256
+"""Publishers of a server: ranks, or topics where servers dial us."""
+LONGEST_NAME = 512
+"""Bytes of a topic; characters of an adapter's name that is remembered."""
+MOST_LEAVING = 256
+"""Servers that go before what was promised of them is looked for."""
+MOST_BLOCKS = 1 << 16
+"""New blocks in one message: a million tokens, and some tenths of a second."""
 MOST_SIZES = 4
 """Different sizes of blocks among the servers of a model, of which usually there is one."""
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, struct.error)
 _LE64 = struct.Struct("<Q").pack
 
 
@@ -111,6 +83,8 @@ class KvIndex:
         self._tier_of = {name: i for i, (name, _) in enumerate(self._worth)}
         self._soon: tuple[dict[int, int], dict[int, int]] = ({}, {})
         self._turned_at = 0.0
+        self._leaving: tuple[list[int], list[int]] = ([], [])
+        """Numbers of servers that are gone, for as long as there may be promises of theirs."""
         self._most = most_blocks
         self._servers: dict[Endpoint, _Server] = {}
         self.sizes: dict[int, None] = {}
@@ -134,6 +108,10 @@ class KvIndex:
         counts its messages. After a gap, a restart or what cannot be read, nothing that was known
         of the server holds: blocks may have gone meanwhile."""
         server = self._servers.get(endpoint)
+        if len(source) > LONGEST_NAME or (
+            server is not None and source not in server.last and len(server.last) >= MOST_SOURCES
+        ):
+            return "malformed"
         if server is None:
             server = self._servers[endpoint] = _Server()
             for other, its in self._servers.items():
@@ -148,16 +126,19 @@ class KvIndex:
             server.since_start = said == "restart" and number == 0
         server.last[source] = number
         try:
-            for event in decode(body).events:
+            events = events_of(body)
+            if sum([len(e.hashes) for e in events if isinstance(e, BlockStored)]) > MOST_BLOCKS:
+                raise msgspec.ValidationError("too many blocks")
+            for event in events:
                 self._take(endpoint, server, event)
-        except (msgspec.MsgspecError, struct.error):
+        except _UNREADABLE:
             self._clear(endpoint, server)
             server.since_start = False
             return "malformed"
         return said
 
     def promise(self, endpoint: Endpoint, prompt: Sequence[int], now: float, ttl_s: float) -> None:
-        """The server is about to have these keys: believed for ``ttl_s`` to twice as long."""
+        """The server is about to have these keys: believed for ``ttl_s`` to three times as long."""
         self.turn(now, ttl_s)
         bit, soon, have = 1 << self.slots.slot(endpoint), self._soon[0], self._tiers[0]
         if len(soon) > self._most // 8:
@@ -169,20 +150,31 @@ class KvIndex:
     def turn(self, now: float, ttl_s: float) -> None:
         """Let go of promises that are too old."""
         if now - self._turned_at >= ttl_s:
-            kept = self._soon[0] if now - self._turned_at < 2 * ttl_s else {}
-            self._soon, self._turned_at = ({}, kept), now
+            both = now - self._turned_at >= 2 * ttl_s
+            self._soon, self._turned_at = ({}, {} if both else self._soon[0]), now
+            self.slots.give_back(self._leaving[1])
+            if both:
+                self.slots.give_back(self._leaving[0])
+            self._leaving = ([], [] if both else self._leaving[0])
 
     def forget(self, endpoint: Endpoint) -> None:
         """The server is gone, or came back empty."""
         server = self._servers.pop(endpoint, None)
         if server is not None:
             self._clear(endpoint, server)
-        slot = self.slots.known(endpoint)
+        slot = self.slots.drop(endpoint)
         if slot is not None:
-            for soon in self._soon:
-                for key in [k for k, mask in soon.items() if mask >> slot & 1]:
-                    soon[key] &= ~(1 << slot)
-            self.slots.free(endpoint)
+            self._leaving[0].append(slot)
+            if not (self._soon[0] or self._soon[1]) or len(self._leaving[0]) > MOST_LEAVING:
+                self._part()
+
+    def _part(self) -> None:
+        """Let go of all promises of servers that are gone."""
+        leaving = [*self._leaving[0], *self._leaving[1]]
+        stay = ~sum([1 << slot for slot in leaving])
+        new, old = ({k: m & stay for k, m in soon.items() if m & stay} for soon in self._soon)
+        self._soon, self._leaving = (new, old), ([], [])
+        self.slots.give_back(leaving)
 
     # What is asked
 
@@ -228,8 +220,12 @@ class KvIndex:
         self.sizes[event.block_size] = None
         bit, tier = 1 << self.slots.slot(endpoint), self._tiers[self._tier(event.medium)]
         blocks = server.blocks
-        made = keys(event.tokens, event.block_size, parent)
+        made = keys(event.tokens[: event.block_size * len(event.hashes)], event.block_size, parent)
         for name, key in zip(event.hashes, made, strict=False):
+            before = blocks.get(name)
+            if before is not None and before != key:  # it has lied, now or then
+                for each in self._tiers:
+                    _unset(each, before, bit)
             blocks[name] = key
             blocks.move_to_end(name)
             tier[key] = tier.get(key, 0) | bit
@@ -239,7 +235,7 @@ class KvIndex:
         if event.lora_id is None and event.lora_name is None:
             return root("")
         name = event.lora_name or f"\0{event.lora_id}"
-        if len(self.adapters) < MOST_ADAPTERS:
+        if len(self.adapters) < MOST_ADAPTERS and len(name) <= LONGEST_NAME:
             self.adapters[name] = None
         return root(name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from wayside.vocab.endpoint import Endpoint, Roster
 
@@ -25,13 +25,14 @@ class View:
 
 class Slots:
     """Gives each server the lowest free number. Whoever keeps masks clears a server's bit
-    everywhere before it frees the slot."""
+    everywhere before it frees the slot, or drops it, and gives it back when that is done."""
 
-    __slots__ = ("_free", "_taken", "_version")
+    __slots__ = ("_free", "_next", "_taken", "_version")
 
     def __init__(self) -> None:
         self._taken: dict[Endpoint, int] = {}
         self._free: list[int] = []
+        self._next = 0
         self._version = 0
 
     def __len__(self) -> int:
@@ -41,7 +42,11 @@ class Slots:
     def slot(self, endpoint: Endpoint) -> int:
         found = self._taken.get(endpoint)
         if found is None:
-            found = self._taken[endpoint] = self._free.pop() if self._free else len(self._taken)
+            if self._free:
+                found = self._free.pop()
+            else:
+                found, self._next = self._next, self._next + 1
+            self._taken[endpoint] = found
         return found
 
     def known(self, endpoint: Endpoint) -> int | None:
@@ -49,10 +54,20 @@ class Slots:
 
     def free(self, endpoint: Endpoint) -> None:
         """The number goes to the next server that needs one."""
+        slot = self.drop(endpoint)
+        if slot is not None:
+            self.give_back((slot,))
+
+    def drop(self, endpoint: Endpoint) -> int | None:
+        """The server has none any more, and its number, which is returned, goes to nobody."""
         slot = self._taken.pop(endpoint, None)
         if slot is not None:
-            self._free.append(slot)
             self._version += 1
+        return slot
+
+    def give_back(self, dropped: Iterable[int]) -> None:
+        """These go to the next servers."""
+        self._free += dropped
 
     def view(self, roster: Roster) -> View:
         view: View | None = roster.memo.get(self)
