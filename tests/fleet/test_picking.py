@@ -106,6 +106,23 @@ def test_a_bug_in_a_strategy_costs_a_line_of_the_log_and_nothing_else(hook: str)
     assert said == (("x-part", replica.name),) * (1 if hook == "says" else 2)
 
 
+@pytest.mark.parametrize(
+    "pairs", [(("x odd", "a"),), (("", "a"),), (("x-a", "b\r\nx-c: d"),), None, ("x",)]
+)
+def test_what_cannot_be_sent_is_none_of_what_a_strategy_says(pairs: Any) -> None:
+    class Odd(Part):
+        def says(self, need: Need, endpoint: Any) -> Any:
+            return pairs
+
+    pool = pool_of(profile_of(Odd(), Part()))
+    bugs: list[str] = []
+    pool.fault = lambda bug: bugs.append(str(bug))
+    asked, replica = need(), pool.replicas[0]
+    pool.began(replica, asked)
+    assert pool.says(replica, asked) == (("x-part", "a"),)
+    assert len(bugs) == 1 and "\n" not in bugs[0]
+
+
 def test_bugs_are_counted_and_told_now_and_then() -> None:
     metrics, lines, now = Metrics(), [], [0.0]
 

@@ -131,3 +131,54 @@ async def test_a_server_that_cannot_be_reached_is_not_preferred_for_long(shell: 
                 failures = dead.breaker.failures
                 assert heard == ["chosen", "ended"] * failures
                 assert [what for what, _ in scorer.heard].count("answered") == 8
+
+
+class Buggy:
+    """Fails where it is told to."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def _fails(self, what: str) -> None:
+        if what == self.where:
+            raise RuntimeError(what)
+
+    def score(self, need: Any, roster: Any) -> Any:
+        self._fails("score")
+        return [1.0] if self.where == "too few" else {99: 1.0} if self.where == "nobody" else {}
+
+    def chosen(self, need: Any, endpoint: Any) -> None:
+        self._fails("chosen")
+
+    def answered(self, need: Any, endpoint: Any, seconds: float) -> None:
+        self._fails("answered")
+
+    def ended(self, need: Any, endpoint: Any) -> None:
+        self._fails("ended")
+
+    def says(self, need: Any, endpoint: Any) -> Any:
+        self._fails("says")
+        return (("x-\r\nodd", "a\r\nb: c"),) if self.where == "odd header" else ()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    "where",
+    ["score", "too few", "nobody", "chosen", "answered", "ended", "says", "odd header"],
+)
+async def test_a_bug_in_a_strategy_is_told_and_the_request_served(
+    stage: Stage, where: str
+) -> None:
+    router, _ = stage
+    pool, faults = router.app.fleet.pools["m"], router.app.fleet.fault
+    pool.profile = Profile([], [(Buggy(where), 1.0)], MaxScorePicker(MaxScoreRule()))
+    bugs: list[Exception] = []
+    router.app.fleet.fault = lambda model, bug: bugs.append(bug)
+    try:
+        for stream in (False, True):
+            answer = await router.ask(chat("hello", "m", stream=stream))
+            assert answer.status == 200
+            await router.line(answer)
+    finally:
+        router.app.fleet.fault = faults
+    assert len(bugs) == 2 and pool.in_flight == 0

@@ -25,6 +25,7 @@ from wayside.fleet.replica import Replica
 from wayside.settings.model import ModelSettings
 from wayside.settings.resilience import HedgeSettings
 from wayside.vocab.endpoint import Need, Roster
+from wayside.vocab.headers import sendable
 from wayside.vocab.outcome import HeaderPairs
 
 Dice = Callable[[], float]
@@ -344,9 +345,9 @@ class Pool:
         profile = self._told_of(replica, need)
         if profile is None or not profile.tells:
             return ()
-        return tuple(
-            [pair for pairs in self._hear(profile.tells, need, replica) for pair in pairs]
-        )
+        said = self._hear(profile.tells, need, replica)
+        sound = [pairs for each in said for pairs in self._hear((_sound,), each)]
+        return tuple([pair for pairs in sound for pair in pairs])
 
     def ended(self, replica: Replica, need: Need | None = None) -> None:
         """It is over; whoever waits may go on."""
@@ -471,6 +472,14 @@ class Pool:
             count = 16  # sorting for every request would cost more than it tells
         self._patience = (count - 1, seconds)
         return seconds
+
+
+def _sound(pairs: HeaderPairs) -> HeaderPairs:
+    """The headers that a part of a strategy says. Raises :class:`ValueError`."""
+    for name, value in pairs:
+        if not sendable(name, value):
+            raise ValueError(f"says {name[:64]!r}, which is no header, or not one line")
+    return pairs
 
 
 def _full(replica: Replica) -> bool:

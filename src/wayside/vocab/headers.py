@@ -77,6 +77,7 @@ def is_internal(name: str) -> bool:
     )
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -88,6 +89,11 @@ def header_name(text: str) -> str:
     if low in OURS or is_internal(low):
         raise ValueError(f"header {text!r} is the router's own; it cannot be changed here")
     return low
+
+
+def sendable(name: str, value: str) -> bool:
+    """Whether this is a header as the protocol allows them: a token, and one line."""
+    return bool(_TOKEN.fullmatch(name)) and not _CONTROL.search(value)
 
 
 def header_value(text: str) -> str:
