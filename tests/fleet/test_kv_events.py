@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import errno
+import itertools
 import json
 import socket
 import struct
+import time
 
 import aiohttp
 import msgspec
@@ -18,7 +21,7 @@ from wayside.endpoints.precise_prefix_cache import (
     PrecisePrefixCacheRule,
     PrecisePrefixCacheScorer,
 )
-from wayside.fleet import Fleet
+from wayside.fleet import Fleet, kv_events
 from wayside.fleet.kv_events import KvEvents, hearers
 from wayside.fleet.picking import profile
 from wayside.fleet.tokenize import Tokenizers
@@ -134,6 +137,69 @@ async def test_many_messages_give_others_a_turn() -> None:
             for _ in range(5000):
                 assert await heard.word() == "ok"
             assert [number for _, _, number, _ in heard.messages] == list(range(5000))
+
+
+async def test_fifty_servers_that_talk_at_once_leave_the_loop_to_others() -> None:
+    """Each used to have a turn of its own, one after the other."""
+    with contextlib.ExitStack() as stack:
+        told = [stack.enter_context(publisher()) for _ in range(50)]
+        heards = [Heard(port=one.bind()) for one in told]
+        began: list[float] = []
+
+        def hear(*_: object) -> str:
+            until = time.perf_counter() + 0.001  # what a message of some size takes
+            while time.perf_counter() < until:
+                pass
+            return "ok"
+
+        for heard in heards:
+            heard.hear = hear
+        words: asyncio.Queue[str] = asyncio.Queue()
+        server = Endpoint("a", "127.0.0.1:8000")
+        listener = KvEvents(lambda: [(h, [server]) for h in heards], told=words.put_nowait)
+        listener.look()
+        try:
+            for one in told:
+                await one.subscribed()
+            for one in told:
+                for _ in range(10):
+                    one.tell()
+            loop = asyncio.get_running_loop()
+            while words.qsize() < 500:
+                began.append(loop.time())
+                await asyncio.sleep(0)
+            gaps = sorted(b - a for a, b in itertools.pairwise(began))
+            assert gaps[-3] < 0.03, "not 50 ms and more"
+        finally:
+            listener.close()
+
+
+async def test_as_many_servers_may_be_listened_to_as_there_are() -> None:
+    """ZeroMQ's own bound is 1,023 sockets; one too many used to end listening to all."""
+    heard, failed = Heard(port=5557), []
+    servers = [Endpoint(f"s{i}", f"127.1.{i // 250}.{i % 250 + 1}:8000") for i in range(1200)]
+    listener = KvEvents(lambda: [(heard, servers)], failed=lambda *why: failed.append(why))
+    try:
+        listener.look()
+        assert not failed and len(listener._dialled) == 1200
+    finally:
+        listener.close()
+
+
+async def test_a_socket_that_cannot_be_had_is_told_and_the_others_listen(monkeypatch) -> None:
+    real, count = kv_events._Socket.__init__, itertools.count()
+
+    def scarce(self, *what) -> None:
+        if next(count) == 1:
+            raise zmq.ZMQError(errno.EMFILE)
+        real(self, *what)
+
+    monkeypatch.setattr(kv_events._Socket, "__init__", scarce)
+    heard, failed = Heard(port=5557), []
+    servers = [Endpoint(f"s{i}", f"127.1.0.{i + 1}:8000") for i in range(3)]
+    async with listening(heard, servers, failed=lambda *why: failed.append(why)) as listener:
+        assert sorted(map(len, listener._dialled.values())) == [0, 1, 1]
+    assert len(failed) == 1
 
 
 async def test_a_server_that_went_is_listened_to_no_more_and_forgotten() -> None:

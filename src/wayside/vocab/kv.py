@@ -138,7 +138,7 @@ class KvIndex:
         return said
 
     def promise(self, endpoint: Endpoint, prompt: Sequence[int], now: float, ttl_s: float) -> None:
-        """The server is about to have these keys: believed for ``ttl_s`` to three times as long."""
+        """The server is about to have these keys: believed for ``ttl_s``, up to three times it."""
         self.turn(now, ttl_s)
         bit, soon, have = 1 << self.slots.slot(endpoint), self._soon[0], self._tiers[0]
         if len(soon) > self._most // 8:
