@@ -253,3 +253,47 @@ def test_servers_that_are_down_are_none_to_choose_a_model_by() -> None:
     for replica in pool.replicas:
         pool.down(replica, "health", 0.0)
     assert pool.in_rotation == ()
+
+
+def test_who_may_take_it_and_is_full_is_told_from_nobody() -> None:
+    pool = pool_of(profile_of(filters=(Part(keeps=("a",)),)), when_none="refuse")
+    a = pool.replicas[0]
+    a.max_in_flight = 1
+    pool.capped = True
+    assert pool.pick(0.0, DICE, (), need()) is a and not pool.lacks_room(need())
+    pool.began(a)
+    assert pool.pick(0.0, DICE, (), need()) is None and not pool.full
+    assert pool.lacks_room(need())
+    pool.down(a, "health", 0.0)
+    assert not pool.lacks_room(need())
+
+
+def test_strategies_that_stay_as_they_are_keep_what_they_know() -> None:
+    """Over a reload: their own, the top level's, and those of servers that read prompts."""
+    roles = [{"url": f"http://{n}:1", "labels": {ROLE_LABEL: n}} for n in ("prefill", "decode")]
+    models = {
+        "own": settings("a", "b", picking="token_load"),
+        "top": settings("c", "d"),
+        "apart": ModelSettings.model_validate(
+            {"endpoints": roles, "disaggregation": {"picking": "token_load"}}
+        ),
+    }
+    fleet = Fleet(models, picking=PickingSettings(strategy="least_requests"))
+
+    def profiles() -> list[Profile | None]:
+        apart = fleet.pools["apart"]
+        assert apart.prefill is not None
+        return [fleet.pools[m].profile for m in ("own", "top", "apart")] + [apart.prefill.profile]
+
+    before = profiles()
+    assert None not in before and len(set(before)) == 4
+    further = {
+        **models,
+        "own": settings("b", "e", picking="token_load"),
+        "new": settings("f"),
+    }
+    fleet.replace(further, picking=PickingSettings(strategy="least_requests"))
+    assert profiles() == before
+    fleet.replace(models, picking=PickingSettings(strategy="random"))
+    after = profiles()
+    assert [a is b for a, b in zip(before, after, strict=True)] == [True, False, False, True]

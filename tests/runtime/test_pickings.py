@@ -138,6 +138,12 @@ def test_disaggregation_needs_servers_of_both_kinds() -> None:
     assert "decode" in refused({"endpoints": only, "disaggregation": {}})[0][1]
 
 
+def test_servers_that_are_discovered_may_do_what_those_named_do_not() -> None:
+    only = [{"url": "http://a", "labels": {ROLE: "decode"}}]
+    model = {"endpoints": only, "disaggregation": {}, "discover": {"file": "/tmp/x"}}
+    compile_policy(RouterSettings.model_validate({"models": {"m": model}}))
+
+
 def test_only_openais_api_hands_over_a_cache() -> None:
     found = refused({"disaggregation": {}, "protocol": "anthropic"})
     assert "anthropic" in found[0][1]

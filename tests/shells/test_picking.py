@@ -182,3 +182,31 @@ async def test_a_bug_in_a_strategy_is_told_and_the_request_served(
     finally:
         router.app.fleet.fault = faults
     assert len(bugs) == 2 and pool.in_flight == 0
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_no_other_server_takes_what_filters_refuse(shell: str) -> None:
+    keeps = {"filters": [{"label": {"label": "place", "values": ["eu"]}}], "when_none": "refuse"}
+    async with serve_sim([SimServer((SimModel("m"),)) for _ in range(2)]) as sims:
+        endpoints: list[dict[str, Any]] = [{"url": sim.url} for sim in sims]
+        endpoints[0] |= {"labels": {"place": "eu"}, "max_in_flight": 1}
+        model = {"endpoints": endpoints, "picking": keeps}
+        async with running(shell, {"models": {"m": model}}) as router:
+            pool = router.app.fleet.pools["m"]
+            for _ in range(6):
+                answer = await router.ask(chat("hello", "m"))
+                assert answer.status == 200
+                await router.line(answer)
+            eu = pool.replicas[0]
+            if shell == "gateway":  # Envoy knows who has room
+                pool.began(eu)
+                full = await router.ask(chat("hello", "m"))
+                assert full.status == 429 and full.json["error"]["code"] == "server_is_overloaded"
+                assert "retry-after" in full.headers
+                pool.ended(eu)
+            pool.sleeps(eu, asleep=True)
+            refused = await router.ask(chat("hello", "m"))
+            assert refused.status == 503
+            assert refused.json["error"]["code"] == "no_healthy_endpoint"
+            assert sims[1].stats.requests == 0 and pool.in_flight == 0

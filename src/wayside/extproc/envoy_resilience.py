@@ -206,6 +206,9 @@ def not_done(settings: RouterSettings) -> Iterator[str]:
             yield f"{at}.check_models: Envoy does not ask servers what they serve"
         if model.health_check is not None and model.health_check.asleep_path is not None:
             yield f"{at}.health_check.asleep_path: Envoy knows a server's health, not its sleep"
+        apart = model.disaggregation
+        if apart is not None and apart.how == "two_step" and model.retries.attempts > 1:
+            yield f"{at}.disaggregation: Envoy tries again with what was read for the first try"
         for i, endpoint in enumerate(model.endpoints):
             if endpoint.timeouts.model_fields_set:
                 yield f"{at}.endpoints[{i}].timeouts: Envoy has those of the model for all"

@@ -212,6 +212,13 @@ class Pool:
             return ()
         return cast("tuple[Replica, ...]", kept.endpoints)
 
+    def lacks_room(self, need: Need | None) -> bool:
+        """Whether somebody may take this request and has as much to do as it may."""
+        full = [r for r in self._rotation if _full(r)] if self.capped else []
+        if need is not None and self._strict:
+            full = list(self._allowed(need, full))
+        return bool(full)
+
     def refresh(self) -> None:
         """What servers say of themselves was read anew."""
         self._roster = self._part = None

@@ -150,7 +150,10 @@ class Errand:
             need.now = now
         replica = self._pick(pool, now, need)
         if replica is None:
-            self._give_up("no_healthy_endpoint", "failure")
+            if pool.lacks_room(need):
+                self._give_up("server_is_overloaded", "overload")
+            else:
+                self._give_up("no_healthy_endpoint", "failure")
             return
         if replica.out_until > now and self._avoids(pool, replica, now):
             return

@@ -38,7 +38,7 @@ def _apart(model: ModelSettings, where: str) -> Iterator[Problem]:
             f"{where}.disaggregation",
             "leave it out",
         )
-    if not model.endpoints:
+    if not model.endpoints or model.discover is not None:
         return  # others find them
     labels = [endpoint.labels for endpoint in model.endpoints]
     if not any(prefills(found, apart.label) for found in labels):
