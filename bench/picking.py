@@ -206,7 +206,7 @@ def _options() -> argparse.Namespace:
     if options.quick:
         options.repeats, options.tries = 1, 1
         options.seconds = (3.0, 5.0, 3.0)
-        options.targets = options.targets or "vllm-rr,vllm-cache,sglang-cache,wayside-default"
+        options.targets = options.targets or "vllm-rr,sglang-cache,wayside-balanced"
         options.only = options.only or "multi-turn,mixed,hot"
     return options
 

@@ -25,10 +25,10 @@ class Spread:
     def of(cls, values: Sequence[float]) -> Spread:
         return cls(median(values), min(values), max(values))
 
-    def overlaps(self, other: Spread) -> bool:
-        """Whether the spreads have a value in common, or the middles differ by less than
-        :data:`SAME`."""
-        if abs(self.middle - other.middle) <= SAME * max(self.middle, other.middle):
+    def overlaps(self, other: Spread, grain: float) -> bool:
+        """Whether the spreads have a value in common, or the middles differ by no more than
+        :data:`SAME` or ``grain``."""
+        if abs(self.middle - other.middle) <= max(grain, SAME * max(self.middle, other.middle)):
             return True
         return self.low <= other.high and other.low <= self.high
 
@@ -42,6 +42,8 @@ class Measure:
     text: Callable[[float], str]
     most: bool = False
     judged: bool = True
+    grain: float = 0.0
+    """Differences up to this say nothing."""
 
     def better(self, one: Spread, other: Spread) -> bool:
         return one.middle > other.middle if self.most else one.middle < other.middle
@@ -58,10 +60,26 @@ MEASURES = (
     Measure("p99, ms", lambda f: f.p99, _ms, judged=False),
     Measure("requests/s", lambda f: f.completed, lambda v: f"{v:.1f}", most=True),
     Measure("tokens/s", lambda f: f.tokens, lambda v: f"{v:,.0f}", most=True, judged=False),
-    Measure("errors", lambda f: f.errors, lambda v: f"{v:.0f}"),
+    Measure("errors", lambda f: f.errors, lambda v: f"{v:.0f}", grain=3),
     Measure("imbalance", lambda f: f.imbalance, lambda v: f"{v:.2f}", judged=False),
 )
 BY_NAME = {m.name: m for m in MEASURES}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``word`` is first, within noise or behind."""
+
+    word: str
+    other: str
+    mine: Spread
+    theirs: Spread
+
+    def worse(self, than: Verdict, measure: Measure) -> bool:
+        words = ("first", "within noise", "behind")
+        if self.word != than.word:
+            return words.index(self.word) > words.index(than.word)
+        return measure.better(self.theirs, than.theirs)
 
 
 class Table:
@@ -80,25 +98,38 @@ class Table:
         names = [router for where, router in self._cells if where == scenario]
         return sorted(names, key=lambda name: self.spread(scenario, name, "p90, ms").middle)
 
-    def spread(self, scenario: str, router: str, measure: str) -> Spread:
-        of = BY_NAME[measure].of
-        return Spread.of([of(f) for f in self._cells[scenario, router]])
+    def seeds(self, scenario: str, router: str) -> set[int]:
+        return {f.seed for f in self._cells[scenario, router]}
 
-    def verdict(self, scenario: str, router: str, measure: Measure) -> tuple[str, str]:
-        """first, within noise, or behind; and the best of the others."""
-        mine = self.spread(scenario, router, measure.name)
-        others = [n for n in self.routers(scenario) if not n.startswith("wayside")]
-        if not others:
-            return "alone", ""
-        best = others[0]
-        for name in others[1:]:
-            there = self.spread(scenario, name, measure.name)
-            if measure.better(there, self.spread(scenario, best, measure.name)):
-                best = name
-        theirs = self.spread(scenario, best, measure.name)
-        if not measure.better(theirs, mine):
-            return "first", best
-        return ("within noise" if mine.overlaps(theirs) else "behind"), best
+    def spread(
+        self, scenario: str, router: str, measure: str, seeds: set[int] | None = None
+    ) -> Spread:
+        """Over all seeds, or over these."""
+        of = BY_NAME[measure].of
+        cell = self._cells[scenario, router]
+        return Spread.of([of(f) for f in cell if seeds is None or f.seed in seeds])
+
+    def verdict(self, scenario: str, router: str, measure: Measure) -> Verdict | None:
+        """Against the other that leaves it looking worst; only loads that both were given count.
+        None where there is nobody to compare with."""
+        own = self.seeds(scenario, router)
+        others = {
+            name: shared
+            for name in self.routers(scenario)
+            if not name.startswith("wayside") and (shared := own & self.seeds(scenario, name))
+        }
+        best: Verdict | None = None
+        for name, seeds in others.items():
+            mine = self.spread(scenario, router, measure.name, seeds)
+            theirs = self.spread(scenario, name, measure.name, seeds)
+            if not measure.better(theirs, mine):
+                word = "first"
+            else:
+                word = "within noise" if mine.overlaps(theirs, measure.grain) else "behind"
+            found = Verdict(word, name, mine, theirs)
+            if best is None or found.worse(best, measure):
+                best = found
+        return best
 
 
 def markdown(table: Table, judged: str) -> str:
@@ -113,7 +144,7 @@ def markdown(table: Table, judged: str) -> str:
             for measure in MEASURES:
                 found = table.spread(scenario, router, measure.name)
                 cell = measure.text(found.middle)
-                if table.repeats > 1 and measure.judged:
+                if measure.judged and len(table.seeds(scenario, router)) > 1:
                     cell += f" ({measure.text(found.low)}–{measure.text(found.high)})"
                 cells.append(cell)
             name = f"**{router}**" if router == judged else router
@@ -132,13 +163,12 @@ def _verdicts(table: Table, judged: str) -> list[str]:
             continue
         cells = []
         for measure in measures:
-            word, best = table.verdict(scenario, judged, measure)
-            if word == "alone":
+            verdict = table.verdict(scenario, judged, measure)
+            if verdict is None:
                 cells.append("no peer measured")
                 continue
-            mine = measure.text(table.spread(scenario, judged, measure.name).middle)
-            theirs = measure.text(table.spread(scenario, best, measure.name).middle)
-            cells.append(f"{word}: {mine} to {theirs} ({best})")
+            mine, theirs = (measure.text(v.middle) for v in (verdict.mine, verdict.theirs))
+            cells.append(f"{verdict.word}: {mine} to {theirs} ({verdict.other})")
         rows.append(f"| {scenario} | " + " | ".join(cells) + " |")
     if not rows:
         return []

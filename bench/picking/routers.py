@@ -136,10 +136,6 @@ PEERS = (
     Router("stack-prefix", "production-stack's prefixaware", _stack("prefixaware")),
 )
 
-BALANCED: dict[str, Any] = {
-    "filters": [{"bounded_load": {"factor": 1.1, "slack": 3}}],
-    "scorers": [{"prefix_cache": {}, "weight": 0}, {"least_work": {"request_tokens": 100}}],
-}
 LLM_D: dict[str, Any] = {
     "scorers": [
         {"queue": {}, "weight": 2},
@@ -156,10 +152,10 @@ PICKING: dict[str, Any] = {
     "prefix-cache": "prefix_cache",
     "llm-d": LLM_D,
     "precise": {
-        "filters": BALANCED["filters"],
+        "filters": ["bounded_load"],
         "scorers": [{"precise_prefix_cache": {"bind": EVENTS}, "weight": 0}, "least_work"],
     },
-    "balanced": BALANCED,
+    "balanced": "balanced",
 }
 """Ours: the name of the row and its ``picking``."""
 

@@ -108,12 +108,17 @@ def test_a_verdict_goes_by_medians_and_calls_overlapping_spreads_noise() -> None
     p90 = BY_NAME["p90, ms"]
 
     def said(*mine: float) -> str:
-        own = [figures("wayside-x", seed, value) for seed, value in enumerate(mine)]
-        return Table([*peers, *own]).verdict("hot", "wayside-x", p90)[0]
+        own = [figures("wayside-x", seed, value) for seed, value in enumerate(mine, 1)]
+        verdict = Table([*peers, *own]).verdict("hot", "wayside-x", p90)
+        return verdict.word if verdict else "alone"
 
     assert said(0.10, 0.11, 0.13) == "first"
     assert said(0.13, 0.15, 0.16) == "within noise"
     assert said(0.15, 0.16, 0.17) == "behind"
+    assert said(0.105) == "within noise", "a difference of 5 %, over the one load both were given"
+    assert said(0.15) == "behind"
+    alone = Table([figures("peer", 1, 0.1), figures("wayside-x", 2, 0.1)])
+    assert alone.verdict("hot", "wayside-x", p90) is None
 
 
 def test_the_report_and_the_picture_name_every_router() -> None:
