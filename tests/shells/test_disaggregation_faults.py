@@ -104,7 +104,11 @@ class Cast:
 
 @contextlib.asynccontextmanager
 async def cast(
-    shell: str, roles: dict[str, str], apart: dict[str, Any], **model: Any
+    shell: str,
+    roles: dict[str, str],
+    apart: dict[str, Any],
+    top: dict[str, Any] | None = None,
+    **model: Any,
 ) -> AsyncIterator[Cast]:
     servers = {name: Odd(name) for name in roles}
     async with contextlib.AsyncExitStack() as stack:
@@ -119,6 +123,7 @@ async def cast(
         document = {
             "models": {"m": {"endpoints": endpoints, "disaggregation": apart, **model}},
             "identity": {"trusted": True},
+            **(top or {}),
         }
         env = {"KEY": "s3cret"}
         yield Cast(await stack.enter_async_context(running(shell, document, env)), servers)
@@ -321,3 +326,17 @@ async def test_no_hedge_fetches_what_the_first_attempt_fetches() -> None:
         assert (await stage.router.ask(chat("why", "m"))).status == 200
         assert len(stage.d.asked + stage.e.asked) == 1
         await stage.idle()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_where_a_cache_is_may_be_longer_than_requests_may_be(shell: str) -> None:
+    roles = {"p": "prefill", "d": "decode"}
+    blocks = list(range(40_000))  # 230 kB; a prompt of 640,000 tokens
+    limits = {"max_body_bytes": 100_000}
+    async with cast(shell, roles, {}, top={"limits": limits}) as stage:
+        stage.p.params = {**PARAMS, "remote_block_ids": blocks}
+        for size in (10, 99_000):
+            assert (await stage.router.ask(chat("y" * size, "m"))).status == 200
+            assert stage.d.last["kv_transfer_params"]["remote_block_ids"] == blocks
+        assert (await stage.router.ask(chat("y" * 100_000, "m"))).status == 413
+        assert len(stage.p.asked) == 2

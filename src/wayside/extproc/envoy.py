@@ -159,7 +159,14 @@ def _listener(
 def _buffer_limit(settings: RouterSettings, body_mode: BodyMode) -> int:
     # BUFFERED bodies wait in Envoy and may be as large as allowed; streamed ones never do, and
     # a slow reader of a response should not cost more than this.
-    return settings.limits.max_body_bytes if body_mode == "BUFFERED" else 1 << 20
+    if body_mode != "BUFFERED":
+        return 1 << 20
+    # Where a prompt's cache is, is told in the body; what is too large as it came, we refuse.
+    handed = prefill.longest_s(settings.models.values()) > 0
+    return settings.limits.max_body_bytes + (_PARAMS if handed else 0)
+
+
+_PARAMS: Final = 1 << 20
 
 
 def ext_proc_filter(
