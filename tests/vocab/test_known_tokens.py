@@ -82,7 +82,8 @@ def same(one: str, two: str) -> int:
 
 def test_a_longer_turn_takes_the_place_of_the_shorter() -> None:
     store = known(*["word " * n for n in range(1, 60)])
-    assert store.held < 59 * 100 / 2, "what nothing leads to any more is not kept"
+    kept = {id(prompt): len(prompt.tokens) for prompt in store._prompts.values()}
+    assert sum(kept.values()) < 59 * 100 / 2, "what nothing leads to any more is not kept"
     assert store.find(chain("word " * 59), b"word " * 59).complete
 
 
@@ -98,6 +99,22 @@ def test_nothing_is_known_of_nothing() -> None:
 def test_what_is_no_token_is_refused(bad) -> None:
     with pytest.raises((OverflowError, TypeError)):
         known().learn([1], b"abcd", bad)
+
+
+@pytest.mark.parametrize(("count", "blocks"), [(1, 2048), (1, 1), (30, 3)])
+def test_memory_is_bounded_whatever_servers_say_that_texts_have(count, blocks) -> None:
+    """One token for a megabyte, say: what leads to it has to be paid for."""
+    gc.collect()
+    tracemalloc.start()
+    store = KnownTokens(256, 100_000)
+    for i in range(4000 // blocks + 60):
+        chain = [(i << 20) + b << 30 for b in range(blocks)]
+        store.learn(chain, b"%255d" % i * blocks, [7] * count)
+        assert store.held <= 100_000
+    gc.collect()
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert store.held > 60_000 and taken < 20 * 100_000
 
 
 def test_memory_is_bounded() -> None:

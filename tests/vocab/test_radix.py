@@ -102,6 +102,34 @@ def test_the_end_of_what_was_not_used_for_longest_goes_first() -> None:
     assert tree.match(b"s" * 100 + b"c" * 50, 1)[0] == 150
 
 
+def test_another_servers_prompts_do_not_make_forgetting_dear() -> None:
+    """Each beginning of what ``one`` has, shortest first: its nodes are older than those below
+    them, all the way down. What one large prompt then drives out was quadratic: seconds."""
+    tree, (one, other) = PrefixTree(3000 * (NODE_BYTES + 1)), pods(2)
+    text = bytes([i % 251 for i in range(2500)])
+    tree.add(one, text)
+    for n in range(1, len(text)):
+        tree.add(other, text[:n])
+    walked = 0
+    real = type(tree._root)
+
+    class Children(dict):
+        def values(self):
+            nonlocal walked
+            walked += 1
+            return super().values()
+
+    stack = [tree._root]
+    while stack:
+        node = stack.pop()
+        assert isinstance(node, real)
+        stack += node.children.values()
+        node.children = Children(node.children)
+    tree.add(one, b"\xff" * (3000 * NODE_BYTES))
+    assert tree.match(text, 1)[0] < 10 and 2000 < walked < 4 * len(text)
+    check(tree, [one, other])
+
+
 @pytest.mark.parametrize("length", [1, 40, 2000])
 def test_a_node_takes_as_much_memory_as_is_said(length) -> None:
     dice, servers = random.Random(1), pods(4)

@@ -30,14 +30,22 @@ class Known(NamedTuple):
         return self.common == self.total
 
 
+_BLOCK, _PROMPT = 16, 32
+"""Memory of a block that leads to a prompt, and of a prompt, in that of tokens."""
+
+
 class _Prompt:
     """``size`` is its text's, in bytes; ``tail`` what follows the first ``before`` of them, its
-    last block; ``blocks`` how many hashes lead here."""
+    last block; ``blocks`` how many hashes lead here; ``weight`` what it takes, in tokens: a server
+    may say that a long text has none."""
 
-    __slots__ = ("before", "blocks", "memo", "size", "tail", "tokens")
+    __slots__ = ("before", "blocks", "memo", "size", "tail", "tokens", "weight")
 
-    def __init__(self, tokens: array[int], size: int, before: int, tail: bytes) -> None:
+    def __init__(
+        self, tokens: array[int], size: int, before: int, tail: bytes, weight: int
+    ) -> None:
         self.tokens, self.size, self.before, self.tail = tokens, size, before, tail
+        self.weight = weight
         self.blocks = 0
         self.memo: dict[object, list[int]] = {}
 
@@ -59,17 +67,18 @@ class KnownTokens:
         """By the hash of each block: the prompt that has it and was learnt last. The longest
         unused first, a prompt's end before its beginning, so that :meth:`find` may bisect."""
         self.held = 0
-        """Tokens kept at the moment."""
+        """What is kept at the moment, in tokens."""
 
     def learn(self, chain: Sequence[int], text: bytes, tokens: Sequence[int]) -> None:
         """A text with these blocks has these tokens, each below 2^32; raises ``OverflowError`` or
         ``TypeError`` for others."""
-        if not chain or not tokens or len(tokens) > self._most:
+        weight = max(len(tokens), _BLOCK * len(chain) + _PROMPT)
+        if not chain or not tokens or weight > self._most:
             return
         before = self._block_bytes * (len(chain) - 1)
         tail = text[before : before + self._block_bytes]
-        prompt = _Prompt(array("I", tokens), len(text), before, tail)
-        self.held += len(tokens)
+        prompt = _Prompt(array("I", tokens), len(text), before, tail, weight)
+        self.held += weight
         for h in reversed(chain):
             earlier = self._prompts.pop(h, None)
             self._prompts[h] = prompt
@@ -104,4 +113,4 @@ class KnownTokens:
     def _release(self, prompt: _Prompt) -> None:
         prompt.blocks -= 1
         if not prompt.blocks:
-            self.held -= len(prompt.tokens)
+            self.held -= prompt.weight

@@ -114,14 +114,25 @@ class PrefixTree:
 
     def _trim(self, slot: int) -> None:
         order, bit = self._orders[slot], 1 << slot
+        oldest: _Node | None = None
+        node = self._root
         while self._sizes[slot] > self._capacity:
-            node: _Node | None = next(iter(order))
-            while node is not None:  # a split may have left a node older than one below it
-                last = node
-                node = next((c for c in last.children.values() if c.servers & bit), None)
-            del order[last]
-            self._sizes[slot] -= last.weight
-            self._leave(last, bit)
+            if oldest is None:
+                node = oldest = next(iter(order))
+            # A split may have left a node older than those below it: these go before it.
+            below: _Node | None = node
+            while below is not None:
+                node = below
+                below = next((c for c in node.children.values() if c.servers & bit), None)
+            above = node.parent
+            del order[node]
+            self._sizes[slot] -= node.weight
+            self._leave(node, bit)
+            if node is oldest:
+                oldest = None
+            else:
+                assert above is not None
+                node = above
 
     def _leave(self, node: _Node, bit: int) -> None:
         """The server has the node no more. With the last one it goes, and all below with it."""
