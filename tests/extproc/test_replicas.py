@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -134,3 +135,26 @@ def test_where_an_answer_came_from_is_read_after_the_headers(
     data: bytes, end: int, found: str
 ) -> None:
     assert wire.upstream_address(data, end) == found
+
+
+async def test_a_name_that_is_asked_for_is_looked_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload names a server that was none when names were last looked up."""
+    monkeypatch.setattr("wayside.extproc.replicas._SOON_S", 0.0)
+    asked: list[str] = []
+
+    async def lookup(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["10.0.0.7"]
+
+    fleets = [fleet_of("http://10.0.0.1:8000"), fleet_of("http://vllm:8000")]
+    fleets[1].resolver._lookup = lookup
+    replicas = Replicas(lambda: fleets[0], lambda: 1.0, lambda: 0.0)
+    looking = asyncio.create_task(replicas.look_up())
+    await asyncio.sleep(0.01)
+    fleets.reverse()
+    assert replicas.choose(FORWARD, {}) is None and not asked
+    async with asyncio.timeout(5):
+        while (found := replicas.choose(FORWARD, {})) is None:
+            await asyncio.sleep(0.001)
+    assert found.hosts == "10.0.0.7:8000" and asked == ["vllm"]
+    looking.cancel()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from wayside.vocab.endpoint import Need
 from wayside.vocab.outcome import Forward, HeaderPairs
 
 HEADER: Final = "x-gateway-destination-endpoint"
+_SOON_S: Final = 0.25
+"""The least time between two looks at the names of servers."""
 
 
 class Chosen:
@@ -121,6 +124,8 @@ class Replicas:
     ) -> None:
         self._fleet, self._clock, self._dice = fleet, clock, dice
         self._prefill = prefill
+        self._missing = asyncio.Event()
+        """Somebody wanted a server whose addresses are not known."""
 
     @property
     def now(self) -> float:
@@ -141,6 +146,8 @@ class Replicas:
         if need is None:
             return None
         hosts = "" if replica is None else _hosts(fleet, replica)
+        if replica is not None and not hosts:
+            self._missing.set()
         if replica is None or not hosts:
             picking = pool.settings.picking
             if picking is not None and picking.when_none == "refuse":
@@ -152,8 +159,10 @@ class Replicas:
         return Chosen(fleet, pool, replica, need, hosts, reading)
 
     async def look_up(self) -> None:
-        """Keep the addresses of named servers known, for as long as this runs."""
+        """Keep the addresses of named servers known, for as long as this runs; of those that are
+        asked for and not known yet, soon."""
         while True:
+            self._missing.clear()
             fleet = self._fleet()
             names = {
                 (replica.address.host, replica.address.port)
@@ -164,7 +173,9 @@ class Replicas:
             }
             asked = [fleet.resolver.addresses(host, port) for host, port in names]
             await asyncio.gather(*asked, return_exceptions=True)
-            await asyncio.sleep(TTL_S)
+            await asyncio.sleep(_SOON_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._missing.wait(), TTL_S)
 
 
 def _hosts(fleet: Fleet, replica: Replica) -> str:
