@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from tests.fleet.pages import PageServer, ok
-from wayside.fleet.tokenize import WAITING, Tokenizers
+from wayside.fleet.tokenize import WAITING, WAITING_ALL, Tokenizers
 from wayside.vocab.endpoint import Endpoint
 
 
@@ -74,3 +74,24 @@ async def test_what_does_not_fit_is_not_asked_and_the_newest_comes_first() -> No
         with contextlib.suppress(asyncio.CancelledError):
             await task
         assert task.cancelled() and not ask._asked
+
+
+async def test_prompts_that_wait_for_many_servers_are_bounded_together() -> None:
+    ask = Tokenizers()
+    servers = [Endpoint(f"s{i}", f"127.0.0.1:{i + 1}") for i in range(40)]
+    for server in servers:
+        for i in range(3):
+            ask(server, bytes(1 << 20), [i].append)
+    assert ask.waiting == sum(a.bytes for a in ask._asked.values()) == WAITING_ALL
+    ask.keep(set(servers[:5]))
+    assert ask.waiting == sum(a.bytes for a in ask._asked.values()) == 5 * 3 << 20
+    ask.close()
+    assert ask.waiting == 0
+
+
+async def test_an_answer_has_no_more_tokens_than_its_prompt_may_have() -> None:
+    many = '{"tokens": [%s1]}' % ("1," * 100_000)
+    async with asking(lambda path, head: ok(many)) as (endpoint, ask, words, _server):
+        learnt = []
+        ask(endpoint, b"", learnt.append)
+        assert await words.get() == "size" and not learnt

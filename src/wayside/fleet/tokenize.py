@@ -21,8 +21,9 @@ from wayside.vocab.endpoint import Endpoint
 
 WAITING: Final = 4 << 20
 """Bytes of prompts that wait for a server; the oldest go where there are more."""
+WAITING_ALL: Final = 32 << 20
+"""The same for all servers together; what comes when that is there is not asked."""
 TIMEOUT_S: Final = 2.0
-LARGEST: Final = 16 << 20
 PAUSE_S: Final = 5.0
 """A server that failed is asked nothing for so long."""
 NEVER_S: Final = 300.0
@@ -34,6 +35,12 @@ _Token = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 
 class _Answer(msgspec.Struct):
     tokens: list[_Token]
+
+
+def largest(body: bytes) -> int:
+    """Bytes that an answer may have: a token is a byte of the prompt at least, or one of the chat
+    template's, and seven digits with a comma."""
+    return (64 << 10) + 8 * len(body)
 
 
 _decode = msgspec.json.Decoder(_Answer).decode
@@ -57,6 +64,8 @@ class Tokenizers:
         """``told`` hears a word per answer: ok, or why there is none."""
         self._told, self._resolver = told, Resolver()
         self._asked: dict[Endpoint, _Asked] = {}
+        self.waiting = 0
+        """Bytes of all prompts that wait."""
 
     def __call__(self, endpoint: Endpoint, body: bytes, learn: Learn) -> None:
         asked = self._asked.get(endpoint)
@@ -65,11 +74,11 @@ class Tokenizers:
             pages = Pages(address, secure, self._resolver)
             asked = self._asked[endpoint] = _Asked(pages, beside(address.base_path, "/tokenize"))
         loop = asyncio.get_running_loop()
-        if loop.time() >= asked.quiet_until:
+        if loop.time() >= asked.quiet_until and self.waiting + len(body) <= WAITING_ALL:
             asked.waiting.append((body, learn))
-            asked.bytes += len(body)
+            self._count(asked, len(body))
             while asked.bytes > WAITING and len(asked.waiting) > 1:
-                asked.bytes -= len(asked.waiting.popleft()[0])
+                self._count(asked, -len(asked.waiting.popleft()[0]))
             if asked.task is None:
                 asked.task = loop.create_task(self._work(asked))
 
@@ -81,7 +90,13 @@ class Tokenizers:
     def close(self) -> None:
         self.keep(set())
 
+    def _count(self, asked: _Asked, size: int) -> None:
+        asked.bytes += size
+        self.waiting += size
+
     def _drop(self, asked: _Asked) -> None:
+        asked.waiting.clear()
+        self._count(asked, -asked.bytes)
         if asked.task is not None:
             asked.task.cancel()
         asked.pages.close()
@@ -90,7 +105,7 @@ class Tokenizers:
         try:
             while asked.waiting:
                 body, learn = asked.waiting.pop()
-                asked.bytes -= len(body)
+                self._count(asked, -len(body))
                 try:
                     learn(await self._tokens(asked, body))
                     self._told("ok")
@@ -98,14 +113,14 @@ class Tokenizers:
                     self._told(error.reason)
                     never = error.reason == "none"
                     asked.waiting.clear()
-                    asked.bytes = 0
+                    self._count(asked, -asked.bytes)
                     now = asyncio.get_running_loop().time()
                     asked.quiet_until = now + (NEVER_S if never else PAUSE_S)
         finally:
             asked.task = None
 
     async def _tokens(self, asked: _Asked, body: bytes) -> list[int]:
-        answer = await asked.pages.post(asked.path, body, timeout_s=TIMEOUT_S, most=LARGEST)
+        answer = await asked.pages.post(asked.path, body, timeout_s=TIMEOUT_S, most=largest(body))
         if answer.status in (404, 405, 501):
             raise PageError("none", "has no /tokenize")
         if answer.status != 200:
