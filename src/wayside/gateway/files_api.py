@@ -10,6 +10,7 @@ import asyncio
 import re
 from typing import Any
 
+from wayside.gateway.batch_db import missing
 from wayside.gateway.batch_rows import Rows
 from wayside.gateway.file_rows import File
 from wayside.gateway.further import Further, limit_of, owner_of, query, raw, told
@@ -23,6 +24,7 @@ PURPOSES = ("batch", "assistants", "evals", "fine-tune", "user_data", "vision")
 MAX_NAME = 255
 KEEP_MIN_S, KEEP_MAX_S = 3_600, 2_592_000
 """What ``expires_after`` may say (OpenAI's bounds)."""
+_SECONDS = re.compile(r"[0-9]{1,9}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -80,7 +82,10 @@ class FilesApi:
 
     async def _content(self, request: Request, id: str) -> Outcome:
         file = await self._rows.file(self.owner(request), id)
-        content = await asyncio.to_thread(self._rows.path(file.id).read_bytes)
+        try:
+            content = await asyncio.to_thread(self._rows.path(file.id).read_bytes)
+        except FileNotFoundError:  # deleted since, or by somebody who looks after the disk
+            raise missing("file", id) from None
         # Never text/html: what somebody uploaded is not to run where our pages do.
         headers = (("x-content-type-options", "nosniff"),)
         return raw(content, content_type="application/octet-stream", headers=headers)
@@ -94,12 +99,17 @@ def _keep_s(form: dict[str, Part]) -> float | None:
         return None
     if anchor is not None and anchor.text != "created_at":
         raise RequestError("Files expire after created_at only.", param="expires_after.anchor")
-    if not seconds.text.isdigit() or not KEEP_MIN_S <= int(seconds.text[:9]) <= KEEP_MAX_S:
+    said = int(seconds.text) if _SECONDS.fullmatch(seconds.text) else 0
+    return keep_s(said, "expires_after")
+
+
+def keep_s(seconds: int, field: str) -> float:
+    """Within OpenAI's bounds. Raises :class:`RequestError`, which names ``field``."""
+    if not KEEP_MIN_S <= seconds <= KEEP_MAX_S:
         raise RequestError(
-            f"A file is kept for {KEEP_MIN_S} to {KEEP_MAX_S} seconds.",
-            param="expires_after.seconds",
+            f"A file is kept for {KEEP_MIN_S} to {KEEP_MAX_S} seconds.", param=f"{field}.seconds"
         )
-    return float(seconds.text)
+    return float(seconds)
 
 
 def shown(file: File) -> dict[str, Any]:

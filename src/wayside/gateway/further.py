@@ -21,6 +21,8 @@ Found = Outcome | Coroutine[Any, Any, Outcome]
 Handler = Callable[[Request, str], Found]
 """Answers a request; the text is what its path has in the place of ``{id}``."""
 JSON = "application/json"
+MAX_QUERY = 100
+"""Parameters of one query."""
 
 
 class Further:
@@ -65,9 +67,13 @@ class Further:
 
 
 def query(request: Request) -> dict[str, str]:
-    """The query's parameters, the first of each."""
+    """The query's parameters, the first of each. Raises :class:`RequestError` for too many."""
     found: dict[str, str] = {}
-    for name, value in parse_qsl(request.path.partition("?")[2], max_num_fields=100):
+    try:
+        pairs = parse_qsl(request.path.partition("?")[2], max_num_fields=MAX_QUERY)
+    except ValueError:
+        raise RequestError(f"The query has more than {MAX_QUERY} parameters.") from None
+    for name, value in pairs:
         found.setdefault(name, value)
     return found
 
