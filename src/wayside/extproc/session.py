@@ -283,11 +283,10 @@ class Session:
             self._failed = "answer_unfinished"
         self.done = True
         self._release()
-        if self._chosen is not None and self.door.replicas is not None:
+        chosen, self._chosen = self._chosen, None
+        if chosen is not None and self.door.replicas is not None:
             failed = self._failed == "upstream_failed"
-            self._chosen.ended(
-                self.door.replicas.now, failed=failed, unfinished=bool(self._failed)
-            )
+            chosen.ended(self.door.replicas.now, failed=failed, unfinished=bool(self._failed))
         settling, self._settling = self._settling, None
         if settling is not None:
             self.door.runtime.after(settling.settle())
