@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
+import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
+
+import pytest
 
 from tests.fleet.pages import ok, page_servers, until
 from wayside.fleet import Fleet, Pool
 from wayside.fleet.models_seen import ModelsSeen
 from wayside.fleet.probe import Prober
+from wayside.fleet.rounds import Rounds
 from wayside.settings import ModelSettings
 from wayside.sim import SimModel, serve_sim
 
@@ -134,7 +139,88 @@ async def test_a_sleeping_server_takes_no_requests() -> None:
             await until(lambda: some.taken() == {name(s) for s in servers})
 
 
+async def test_who_does_not_say_whether_it_sleeps_is_well() -> None:
+    """vLLM has /is_sleeping in its development mode only: this used to leave every server out."""
+    async with page_servers("") as (server,):
+        server.answer = lambda path, head: ok("", "200 OK" if path == "/health" else "404 No")
+        check = {**CHECK, "asleep_path": "/is_sleeping"}
+        async with looked([server], health_check=check) as some:
+            await until(lambda: server.asked.count("/is_sleeping") >= 5)
+            assert not some.pool.replicas[0].down and not some.pool.replicas[0].asleep
+        assert set(some.errors) == {"status"} and some.told == []
+
+
+@pytest.mark.parametrize("after", [None, CHECK])
+async def test_whoever_sleeps_when_nobody_looks_any_more_takes_requests_again(after: Any) -> None:
+    async with page_servers("") as (server,):
+        server.answer = lambda path, head: ok('{"is_sleeping": true}')
+        check = {**CHECK, "asleep_path": "/is_sleeping"}
+        async with looked([server], health_check=check) as some:
+            await until(lambda: some.pool.replicas[0].asleep)
+            settings = {"endpoints": [server.url], "health_check": after}
+            some.fleet.replace({"m": ModelSettings.model_validate(settings)})
+            await until(lambda: not some.pool.replicas[0].asleep)
+
+
+async def test_many_servers_are_not_asked_at_the_same_time_for_long() -> None:
+    dice = random.Random(1)
+    asked: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def ask(*_: object) -> None:
+        asked.append(loop.time())
+
+    urls = [f"http://127.0.0.1:{i + 1}" for i in range(512)]
+    model = {"endpoints": urls, "health_check": {"interval_s": 1}}
+    fleet = Fleet({"m": ModelSettings.model_validate(model)})
+    rounds = Rounds(fleet, lambda _: 1.0, ask, lambda _: None, dice=dice.random)
+    now, seen = 0.0, []
+    for _ in range(60):
+        rounds.look(now)
+        for _ in range(4):
+            await asyncio.sleep(0)
+        seen.append(len(asked))
+        now += 0.05
+    at_once = [b - a for a, b in itertools.pairwise([0, *seen])]
+    assert at_once[0] > 0, "the first time at once, as far as there is room"
+    assert max(at_once[20:]) < 60 and sum(at_once[20:40]) > 400
+
+
+async def test_a_server_that_goes_while_it_is_asked_is_asked_no_more() -> None:
+    async with page_servers("") as (server,):
+        server.answer = lambda path, head: None
+        async with looked([server], health_check={**CHECK, "timeout_s": 60}) as some:
+            await until(lambda: server.asked)
+            before = asyncio.all_tasks()
+            some.fleet.replace({"m": ModelSettings.model_validate({"endpoints": []})})
+            await until(lambda: len(asyncio.all_tasks()) < len(before))
+            await until(lambda: not server._open)
+        assert not some.told and not some.errors
+
+
 # Models
+
+
+async def test_a_list_that_is_short_for_a_moment_leaves_nobody_out() -> None:
+    lists = iter([serves("m"), serves(), *[serves("m")] * 3, serves(), serves()])
+    async with page_servers("") as (server,):
+        server.answer = lambda path, head: ok(next(lists, serves()))
+        async with looked([server], ModelsSeen, check_models={"interval_s": 0.02}) as some:
+            while len(server.asked) < 6:
+                assert not some.pool.replicas[0].down
+                await asyncio.sleep(0.001)
+            await until(lambda: some.pool.replicas[0].down)
+        assert len(some.told) == 1 and "it serves nothing" in some.told[0][2]
+
+
+async def test_a_model_may_be_the_last_of_very_many() -> None:
+    many = serves(*[f"model-{i}" for i in range(9000)], "m")
+    assert len(many) < 1 << 20
+    async with page_servers(many, serves("x" * 9000)) as servers:
+        async with looked(servers, ModelsSeen, check_models={"interval_s": 0.02}) as some:
+            await until(lambda: some.told)
+            assert some.taken() == {name(servers[0])}
+        assert len(some.told[0][2]) < 300, "names are cut"
 
 
 def serves(*models: str | tuple[str, str]) -> str:

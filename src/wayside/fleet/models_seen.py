@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -19,7 +21,12 @@ if TYPE_CHECKING:
 
 MODELS: Final = "models"
 MOST_BYTES: Final = 1 << 20
-MOST_NAMES: Final = 4096
+MOST_ADAPTERS: Final = 4096
+LONGEST_NAME: Final = 128
+"""Characters of a name that are shown."""
+AGAIN_S: Final = 1.0
+"""A server that no longer lists its model is asked once more after this, before that counts:
+lists are short for a moment while servers start."""
 
 Headers = Callable[[str, ModelSettings], Mapping[str, str]]
 """What goes with a question to a model's servers: their key."""
@@ -36,7 +43,7 @@ class _List(msgspec.Struct):
 
 
 class ModelsSeen:
-    """Leaves servers out that do not serve the model they are configured for.
+    """Leaves servers out that do not serve the model they are configured for, as they say twice.
 
     One that lists the model, or one of its adapters, by the name that requests give it, serves
     it. A list that cannot be read tells nothing. Adapters of the model that it lists are those
@@ -73,19 +80,27 @@ class ModelsSeen:
                 most=MOST_BYTES,
                 headers=self._headers(model, settings),
             )
-            listed = msgspec.json.decode(page, type=_List).data[:MOST_NAMES]
-        except (PageError, msgspec.MsgspecError) as error:
+            listed = msgspec.json.decode(page, type=_List).data
+        except (PageError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            visit.troubled = isinstance(error, PageError)
             self._failed(error.reason if isinstance(error, PageError) else "content")
             return
+        visit.troubled = False
         name = settings.upstream_name or model
         ours = {name, *(lora.name for lora in settings.loras)}
         serves = any(m.id in ours for m in listed)
+        visit.misses = 0 if serves else visit.misses + 1
+        if visit.misses == 1 and MODELS not in replica.down:
+            soon = asyncio.get_running_loop().time() + AGAIN_S
+            visit.next_at = min(visit.next_at, soon)
+            return
         if serves != (MODELS not in replica.down):
             set_down(self._fleet, replica, MODELS, down=not serves)
-            said = ", ".join([m.id for m in listed][:8]) or "nothing"
+            said = ", ".join([m.id[:LONGEST_NAME] for m in listed[:8]]) or "nothing"
             what = "server is back" if serves else "server left out"
             self._tell(what, model, replica, f"it serves {said}; wanted is {name}")
-        adapters = frozenset(m.id for m in listed if m.parent == name or m.id in ours - {name})
+        mine = (m.id for m in listed if m.parent == name or (m.id in ours and m.id != name))
+        adapters = frozenset(islice(mine, MOST_ADAPTERS))
         vitals = replica.vitals
         if not vitals.max_loras and vitals.loras != adapters:
             replica.vitals = replace(vitals, loras=adapters)

@@ -46,6 +46,8 @@ class Prober:
     ) -> None:
         """``tell`` hears of servers that go and come back, ``failed`` of every failure."""
         self._fleet, self._tell, self._failed = fleet, tell, failed
+        self._asleep: set[Replica] = set()
+        """Those that this put to sleep, so that they wake when it looks no more."""
         self._rounds = Rounds(fleet, _every, self._ask, self._let_go, port=_port, dice=dice)
 
     async def run(self) -> None:
@@ -64,10 +66,9 @@ class Prober:
             answer = await visit.pages.get(path, timeout_s=check.timeout_s, most=MOST_BYTES)
             if not 200 <= answer.status < 300:
                 reason, problem = "status", f"{check.path} answered {answer.status}"
-            elif check.asleep_path is not None:
-                await self._look_asleep(replica, visit, check.asleep_path, check.timeout_s)
         except PageError as error:
             reason, problem = error.reason, f"{check.path}: {error}"
+        visit.troubled = bool(problem)
         if problem:
             self._failed(reason)
             visit.successes, visit.misses = 0, visit.misses + 1
@@ -79,18 +80,33 @@ class Prober:
         if visit.successes >= check.successes and HEALTH in replica.down:
             self._set(replica, well=True)
             self._tell("server is back", model, replica, f"{check.path} answered {answer.status}")
+        if check.asleep_path is not None:
+            await self._look_asleep(replica, visit, check.asleep_path, check.timeout_s)
+        elif replica in self._asleep:
+            self._sleeps(replica, asleep=False)
 
     async def _look_asleep(
         self, replica: Replica, visit: Visit, path: str, timeout_s: float
     ) -> None:
-        """A server that does not say whether it sleeps is as it was."""
-        page = await visit.pages.text(
-            beside(replica.address.base_path, path), timeout_s=timeout_s, most=MOST_BYTES
-        )
+        """A server that does not say whether it sleeps (vLLM has the page in its development mode
+        only) is as it was, and no less well."""
         try:
+            page = await visit.pages.text(
+                beside(replica.address.base_path, path), timeout_s=timeout_s, most=MOST_BYTES
+            )
             asleep = msgspec.json.decode(page, type=_Sleep).is_sleeping
-        except msgspec.MsgspecError:
-            return
+        except PageError as error:
+            self._failed(error.reason)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            self._failed("content")
+        else:
+            self._sleeps(replica, asleep=asleep)
+
+    def _sleeps(self, replica: Replica, *, asleep: bool) -> None:
+        if asleep:
+            self._asleep.add(replica)
+        else:
+            self._asleep.discard(replica)
         if asleep != replica.asleep:
             for pool in _pools_of(self._fleet, replica):
                 pool.sleeps(replica, asleep=asleep)
@@ -98,6 +114,8 @@ class Prober:
     def _let_go(self, replica: Replica) -> None:
         if HEALTH in replica.down:
             self._set(replica, well=True)
+        if replica in self._asleep:
+            self._sleeps(replica, asleep=False)
 
     def _set(self, replica: Replica, *, well: bool) -> None:
         set_down(self._fleet, replica, HEALTH, down=not well)

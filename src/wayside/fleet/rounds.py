@@ -33,12 +33,13 @@ def pools(fleet: Fleet) -> Iterator[tuple[str, Pool]]:
 class Visit:
     """What is kept of one replica between two questions."""
 
-    __slots__ = ("address", "misses", "next_at", "pages", "successes", "task", "told")
+    __slots__ = ("address", "misses", "next_at", "pages", "successes", "task", "troubled")
 
     def __init__(self, pages: Pages, address: Address, next_at: float) -> None:
         self.pages, self.address, self.next_at = pages, address, next_at
         self.successes = self.misses = 0
-        self.told = False
+        self.troubled = False
+        """Whether its last answer was none; whoever asks sets it."""
         self.task: asyncio.Task[None] | None = None
 
     def close(self) -> None:
@@ -54,7 +55,8 @@ class Rounds:
     """Calls ``ask`` for every replica of the models that ``every`` gives an interval for.
 
     ``port`` is where pages are if not at the endpoint's own. Who comes is asked at once, then
-    about every interval; who goes, or whose model is asked no more, is told to ``gone``.
+    about every interval, not all at the same time. Who goes, or whose model is asked no more, is
+    told to ``gone``.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class Rounds:
         self._port, self._dice = port, dice
         self._visits: dict[tuple[str, Replica], Visit] = {}
         self._slots = asyncio.Semaphore(MOST_AT_ONCE)
+        self._doubtful = asyncio.Semaphore(MOST_AT_ONCE)
+        """Of those in trouble: many that hang hold up each other only."""
 
     async def run(self) -> None:
         """For as long as the task lives."""
@@ -94,7 +98,10 @@ class Rounds:
                 there.add((model, replica))
                 visit = self._visit(model, pool.settings, replica, self._fleet.resolver)
                 if visit.next_at <= now and (visit.task is None or visit.task.done()):
-                    visit.next_at = now + every * (1 + JITTER * (2 * self._dice() - 1))
+                    if visit.next_at:
+                        visit.next_at = now + every * (1 + JITTER * (2 * self._dice() - 1))
+                    else:  # all come at once where a process begins, and spread from there
+                        visit.next_at = now + every * (0.1 + 0.9 * self._dice())
                     visit.task = asyncio.create_task(
                         self._asked(model, pool.settings, replica, visit)
                     )
@@ -119,7 +126,7 @@ class Rounds:
     async def _asked(
         self, model: str, settings: ModelSettings, replica: Replica, visit: Visit
     ) -> None:
-        async with self._slots:
+        async with self._doubtful if visit.troubled else self._slots:
             await self._ask(model, settings, replica, visit)
 
 
