@@ -314,6 +314,18 @@ async def test_a_prompt_is_read_again_for_another_try() -> None:
             await stage.idle()
 
 
+async def test_the_log_tells_who_read_the_prompt() -> None:
+    async with cast("gateway", {"p": "prefill", "d": "decode"}, {}) as stage:
+        answer = await stage.router.ask(chat("why", "m"))
+        line = await stage.router.line(answer)
+        assert line["endpoint"] == "d" and line["prompt_tokens"] == 3
+        found = [(t["endpoint"], t["kind"], t["outcome"]) for t in line["attempts"]]
+        assert found == [("p", "prefill", "ok"), ("d", "first", "ok")]
+        assert "unserved_tokens" not in line
+        text = stage.router.app.telemetry.metrics.text().decode()
+        assert 'wayside_upstream_attempts_total{model="m",outcome="ok"} 1' in text
+
+
 async def test_no_hedge_fetches_what_the_first_attempt_fetches() -> None:
     roles = {"p": "prefill", "d": "decode", "e": "decode"}
 

@@ -30,7 +30,7 @@ from wayside.gateway.upstream import Upstream
 from wayside.runtime.prefill import NoPrefill, Prefill
 from wayside.settings.resilience import Trouble
 from wayside.vocab.endpoint import Need
-from wayside.vocab.outcome import Forward, HeaderPairs
+from wayside.vocab.outcome import Forward, HeaderPairs, Tried
 
 if TYPE_CHECKING:
     from wayside.gateway.door import Door
@@ -194,6 +194,7 @@ class Errand:
 
     async def _have_read(self, prefill: Prefill, pool: Pool, need: Need, writer: Replica) -> None:
         """Let another server read the prompt, then go on."""
+        began = self.door.loop.time()
         try:
             forward, reader = await prefill.run(self.forward, pool, need, writer)
         except NoPrefill:
@@ -205,10 +206,28 @@ class Errand:
             self.door.fault()
             return
         self._task = None
+        now = self.door.loop.time()
         if reader is not None:
             self._unread, self._reader = self.forward, reader
+        if reader is not None and forward.body is not self.forward.body:
+            self._tell_reader(reader, now - began)
         self.forward = forward
-        self._go(self.door.loop.time())
+        self._go(now)
+
+    def _tell_reader(self, reader: Replica, seconds: float) -> None:
+        exchange = self.door.exchange
+        assert exchange is not None
+        model = self.forward.target.name
+        exchange.tried(
+            Tried(
+                endpoint=reader.name,
+                model=model,
+                outcome="ok",
+                kind="prefill",
+                status=200,
+                seconds=seconds,
+            )
+        )
 
     def _begin(self, pool: Pool, replica: Replica, kind: Kind, now: float) -> None:
         exchange = self.door.exchange

@@ -131,7 +131,8 @@ class Observed:
         now = self._clock()
         done = 200 <= status < 300 and not reason
         failed = status >= 500 or status == 429 or reason.startswith(_THEIRS)
-        fates = {t.model: _failed(t) for t in exchange.tries}  # the last attempt of each counts
+        tries = [t for t in exchange.tries if t.kind != "prefill"]
+        fates = {t.model: _failed(t) for t in tries}  # the last attempt of each counts
         if done or failed:
             fates[model] = failed
         for name, fate in fates.items():

@@ -50,6 +50,8 @@ class Attempts:
             self._attempts.add((tries[0].model, "ok"))
             return
         for tried in tries:
+            if tried.kind == "prefill":  # no answer was to come from there
+                continue
             self._attempts.add((tried.model, tried.outcome))
             if tried.kind == "retry":
                 self._retries.add((tried.model,))

@@ -204,14 +204,14 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``outcome`` is ``ok``, ``status_503`` and the like for an error that the server answered with,
     ``hedge_lost`` or ``cancelled`` for one that was stopped, else why it failed
-    (``connect_failed``). ``kind`` says what it was for: the ``first`` of a model, a ``retry``, or
-    a ``hedge``.
+    (``connect_failed``). ``kind`` says what it was for: the ``first`` of a model, a ``retry``, a
+    ``hedge``, or ``prefill``: a server that read the prompt for the next one.
     """
 
     endpoint: str
     model: str
     outcome: str
-    kind: Literal["first", "retry", "hedge"] = "first"
+    kind: Literal["first", "retry", "hedge", "prefill"] = "first"
     status: int = 0
     seconds: float = 0.0
     sent: int = 0
