@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,99 @@ async def test_a_file_is_followed_and_a_bad_one_keeps_the_old(
         swapped.write_text('["http://10.0.0.2:8000", {"url": "http://10.0.0.3:8000"}]')
         swapped.replace(path)
         await until(lambda: some.urls == ["http://10.0.0.2:8000", "http://10.0.0.3:8000"])
+
+
+async def test_half_a_list_is_not_gone_by_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "servers.yaml"
+    path.write_text("- http://10.0.0.1:8000\n- http://10.0.0.2:8000\n")
+    monkeypatch.setattr("wayside.fleet.discovery.FileSource", slower)
+    async with following({"file": str(path)}) as some:
+        await until(lambda: len(some.urls) == 2)
+        told = len(some.lines)
+        text = "".join(f"- http://10.0.0.{i}:8000\n" for i in range(1, 41))
+        with path.open("w") as file:  # slower than one look, faster than two
+            for part in (text[:30], text[30:65], text[65:]):
+                file.write(part)
+                file.flush()
+                await asyncio.sleep(0.02)
+        await until(lambda: len(some.urls) == 40)
+        assert len(some.lines) == told + 1
+
+
+async def test_a_config_map_that_is_swapped_a_directory_and_a_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wayside.fleet.discovery.FileSource", quick)
+    for i in (1, 2):
+        (tmp_path / f"..{i}").mkdir()
+        (tmp_path / f"..{i}" / "servers").write_text(f"- http://10.0.0.{i}:8000\n")
+    (tmp_path / "..data").symlink_to("..1")
+    path = tmp_path / "servers"
+    path.symlink_to("..data/servers")
+    async with following({"file": str(path)}) as some:
+        await until(lambda: some.urls == ["http://10.0.0.1:8000"])
+        (tmp_path / "..new").symlink_to("..2")
+        (tmp_path / "..new").replace(tmp_path / "..data")
+        await until(lambda: some.urls == ["http://10.0.0.2:8000"])
+        path.unlink()
+        path.mkdir()
+        await until(lambda: some.warnings and "Is a directory" in some.warnings[-1])
+        path.rmdir()
+        os.mkfifo(path)
+        await until(lambda: "a pipe or a device" in some.warnings[-1])
+        path.unlink()
+        path.write_text("- http://10.0.0.1:8000\n" * 400_000)
+        await until(lambda: "more than 4194304 bytes" in some.warnings[-1])
+        assert some.urls == ["http://10.0.0.2:8000"]
+
+
+async def test_what_is_wrong_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "servers"
+    path.write_text("- [")
+    source, warned, parsed = quick(str(path), "/v1"), list[str](), list[bytes]()
+    real = source._parsed
+    source._parsed = lambda content: parsed.append(content) or real(content)
+    task = asyncio.create_task(source.follow(lambda _: None, warned.append))
+    await until(lambda: len(warned) > 8)
+    assert len(parsed) == 1 and len(set(warned)) == 1 and "not YAML" in warned[0]
+    path.write_text("[]")
+    await until(lambda: warned[-1] == "")
+    assert len(parsed) == 2
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_what_the_fleet_cannot_take_for_a_moment_it_is_told_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A CA file is away while it is renewed: the servers used to stay as they were for good."""
+    monkeypatch.setattr("wayside.fleet.discovery.AGAIN_S", 0.01)
+    monkeypatch.setattr("wayside.fleet.discovery.TICK_S", 0.01)
+    some = Following({"dns": DNS}, Names("10.0.0.1"))
+    real, tries = some.fleet.discovered, 0
+
+    def discovered(model: str, endpoints: Any) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise ConfigError.one("cannot read ca.pem: No such file", where="models.m.tls.ca_file")
+        real(model, endpoints)
+
+    some.fleet.discovered = discovered  # type: ignore[method-assign]
+    task = asyncio.create_task(some.discovery.run())
+    await until(lambda: some.urls)
+    await asyncio.sleep(0.05)
+    assert tries == 4 and len(some.warnings) == 1
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def slower(path: str, base: str) -> Any:
+    from wayside.fleet.discover_file import FileSource
+
+    return FileSource(path, base, look_s=0.2)
 
 
 def quick(path: str, base: str) -> Any:

@@ -23,30 +23,49 @@ class FileSource:
     """A YAML or JSON list of URLs, or of mappings as `endpoints` has them.
 
     The content is compared, so an editor's rename and a ConfigMap's symlink swap are seen, and a
-    touch changes nothing. ``base_path`` is that of the model's other servers: requests are written
-    for one path.
+    touch changes nothing. A change counts once two looks in a row have found the same.
+    ``base_path`` is that of the model's other servers: requests are written for one path.
     """
 
     def __init__(self, path: str, base_path: str = "/v1", look_s: float = LOOK_S) -> None:
         self._path, self._base_path, self._look_s = Path(path), base_path, look_s
         self._seen: bytes | None = None
+        """What was there at the last look, and ``_taken``: of which something was made."""
+        self._taken: bytes | None = None
+        self._problem = ""
 
     async def follow(self, tell: Tell, warn: Warn) -> None:
         while True:
+            pause = self._look_s
             try:
-                content = await asyncio.to_thread(self._content)
-                if content != self._seen:
-                    endpoints = await asyncio.to_thread(self._parsed, content)
-                    tell(endpoints)
-                    self._seen = content
-                warn("")
+                before, self._seen = self._seen, await asyncio.to_thread(self._content)
+                if self._seen == self._taken:
+                    pass
+                elif before in (None, self._seen):
+                    self._taken = self._seen
+                    await self._take(self._seen, tell)
+                else:  # somebody may be writing it at this moment: half a list is a list
+                    pause /= 4
+                warn(self._problem)
             except ValueError as error:
                 warn(f"{self._path}: {error}")
             except OSError as error:
                 warn(f"cannot read {self._path}: {error.strerror or error}")
-            await asyncio.sleep(self._look_s)
+            await asyncio.sleep(pause)
+
+    async def _take(self, content: bytes, tell: Tell) -> None:
+        """What is wrong is read once, however large it is, and stays wrong until it changes."""
+        try:
+            endpoints = await asyncio.to_thread(self._parsed, content)
+        except ValueError as error:
+            self._problem = f"{self._path}: {error}"
+        else:
+            self._problem = ""
+            tell(endpoints)
 
     def _content(self) -> bytes:
+        if self._path.exists() and not (self._path.is_file() or self._path.is_dir()):
+            raise ValueError("a pipe or a device, where a file should be")
         with self._path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:

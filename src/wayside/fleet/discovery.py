@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TICK_S: Final = 0.25
 """How soon changed settings are followed."""
+AGAIN_S: Final = 1.0
+"""What the fleet could not take (a CA file that is away for a moment) is told again after this."""
 
 Log = Callable[..., None]
 """``log(event, level=..., **fields)``."""
@@ -30,6 +32,8 @@ class Discovery:
     def __init__(self, fleet: Fleet, log: Log, *, lookup: Lookup | None = None) -> None:
         self._fleet, self._log, self._lookup = fleet, log, lookup
         self._tasks: dict[tuple[str, DiscoverSettings, str], asyncio.Task[None]] = {}
+        self._untaken: dict[str, tuple[float, DiscoverSettings, Sequence[EndpointSettings]]] = {}
+        """By model: when to try again, and what a source told."""
         self._warned: dict[tuple[str, str], str] = {}
 
     async def run(self) -> None:
@@ -59,6 +63,12 @@ class Discovery:
                 model, _, base = key
                 source = self._source(settings, base)
                 self._tasks[key] = asyncio.create_task(self._follow(source, model, settings))
+        now = asyncio.get_running_loop().time()
+        for model, (due, settings, endpoints) in list(self._untaken.items()):
+            if not any(key[:2] == (model, settings) for key in wanted):
+                del self._untaken[model]
+            elif now >= due:
+                self._found(model, settings, endpoints)
 
     def _source(self, settings: DiscoverSettings, base: str) -> Source:
         if settings.dns is not None:
@@ -74,15 +84,23 @@ class Discovery:
                 "bound",
                 f"{over} endpoints over {settings.max_endpoints} are left out" if over > 0 else "",
             )
-            try:
-                self._fleet.discovered(model, endpoints[: settings.max_endpoints])
-            except ConfigError as error:
-                self._say(model, "fleet", str(error))
-                return
-            self._say(model, "fleet", "")
-            self._log("endpoints", model=model, count=min(len(endpoints), settings.max_endpoints))
+            self._found(model, settings, endpoints[: settings.max_endpoints])
 
         await source.follow(tell, lambda what: self._say(model, "source", what))
+
+    def _found(
+        self, model: str, settings: DiscoverSettings, endpoints: Sequence[EndpointSettings]
+    ) -> None:
+        try:
+            self._fleet.discovered(model, endpoints)
+        except ConfigError as error:
+            again = asyncio.get_running_loop().time() + AGAIN_S
+            self._untaken[model] = (again, settings, endpoints)
+            self._say(model, "fleet", str(error))
+            return
+        self._untaken.pop(model, None)
+        self._say(model, "fleet", "")
+        self._log("endpoints", model=model, count=len(endpoints))
 
     def _say(self, model: str, about: str, what: str) -> None:
         """Warn, but not of the same again."""
