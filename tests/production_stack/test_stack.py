@@ -103,6 +103,19 @@ async def test_a_sleeping_engine_takes_no_requests_until_it_is_woken() -> None:
         assert asked(sims[0]) == 1
 
 
+async def test_an_engine_that_only_reads_prompts_can_be_named_too() -> None:
+    async with serve_sim([SimServer((SimModel("m"),), replica=i) for i in range(2)]) as sims:
+        roles = zip(sims, ("prefill", "decode"), strict=True)
+        endpoints = [{"url": s.url, "labels": {"llm-d.ai/role": role}} for s, role in roles]
+        model = {"endpoints": endpoints, "disaggregation": {"how": "header"}}
+        async with running("gateway", {"models": {"m": model}, **ON}) as found:
+            for engine in await engines(found):
+                assert (await post(found, f"/sleep?id={engine['engine_id']}")).status == 200
+            assert [sim.requests[-1].path.partition("?")[0] for sim in sims] == ["/sleep"] * 2
+            pool = found.app.fleet.pools["m"]
+            assert [replica.asleep for replica in pool.everybody] == [True, True]
+
+
 def asked(sim: Any) -> int:
     return sum(r.path.startswith("/v1/chat") for r in sim.requests)
 
