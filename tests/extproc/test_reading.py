@@ -43,7 +43,7 @@ class Server:
             raise RuntimeError("a bug")
         return Read(msgspec.structs.replace(forward, body=b'{"read":1}', changed=True))
 
-    def sent(self, now: float) -> None:
+    def sent(self, now: float, place: Any) -> None:
         self.heard.append("sent")
 
     def ended(self, now: float, *, failed: bool = False, unfinished: bool = False) -> None:

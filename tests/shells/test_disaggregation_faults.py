@@ -352,3 +352,26 @@ async def test_where_a_cache_is_may_be_longer_than_requests_may_be(shell: str) -
             assert stage.d.last["kv_transfer_params"]["remote_block_ids"] == blocks
         assert (await stage.router.ask(chat("y" * 100_000, "m"))).status == 413
         assert len(stage.p.asked) == 2
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_whoever_a_sidecar_asks_counts_as_busy_until_the_answer_begins(shell: str) -> None:
+    roles = {"p1": "prefill", "p2": "prefill", "d": "decode"}
+    gate = asyncio.Event()
+
+    async def waits(request: web.Request) -> web.StreamResponse:
+        await gate.wait()
+        return await streams(request)
+
+    async with cast(shell, roles, {"how": "header"}, picking="least_requests") as stage:
+        pool = stage.router.app.fleet.pools["m"]
+        assert pool.prefill is not None
+        stage.d.odd = [waits] * 4
+        asked = [asyncio.create_task(stage.router.ask(chat("why", "m"))) for _ in range(4)]
+        async with asyncio.timeout(5):
+            while len(stage.d.asked) < 4:
+                await asyncio.sleep(0.01)
+        assert [replica.in_flight for replica in pool.prefill.replicas] == [2, 2]
+        gate.set()
+        assert [answer.status for answer in await asyncio.gather(*asked)] == [200] * 4
+        await stage.idle()

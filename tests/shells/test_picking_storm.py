@@ -164,6 +164,7 @@ def documents(urls: list[str]) -> list[dict[str, Any]]:
         {"models": both},
         {"models": {**both, "m": {**first, "endpoints": first["endpoints"][1:]}}},
         {"models": {**both, "m": {**first, "picking": {"scorers": LOADS[:1]}}}},
+        {"models": {**both, "m": {**first, "disaggregation": {"how": "header"}}}},
         {"models": {**both, "m": alone}},
         {"models": {"m": {**alone, "fallbacks": []}}},
         {"models": {**both, "m": {k: v for k, v in alone.items() if k != "picking"}}},

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from wayside.fleet import Dice, Fleet, Pool, Replica
 from wayside.fleet.resolve import TTL_S, is_ip
-from wayside.runtime.prefill import Prefill, Read
+from wayside.runtime.prefill import Place, Prefill, Read
 from wayside.vocab.endpoint import Need
 from wayside.vocab.outcome import Forward, HeaderPairs
 
@@ -35,6 +35,7 @@ class Chosen:
         "_fleet",
         "_need",
         "_over",
+        "_place",
         "_pool",
         "_replica",
         "_status",
@@ -57,6 +58,7 @@ class Chosen:
         """Wait for this, for the request as it goes on: another server reads the prompt."""
         self._began, self._over = need.now, False
         self._status = 0
+        self._place: Place | None = None
         pool.began(replica, need)
 
     @property
@@ -64,18 +66,23 @@ class Chosen:
         """Headers for the client's response, once it has begun."""
         return self._pool.says(self._replica, self._need)
 
-    def sent(self, now: float) -> None:
-        """The request is on its way there."""
-        self._began = now
+    def sent(self, now: float, place: Place | None = None) -> None:
+        """The request is on its way there, and has a place where its prompt is read."""
+        self._began, self._place = now, place
         self._need.let_go()
 
     def answered(self, now: float, status: int, by: str = "") -> None:
         """Its answer began. ``by`` is the address it came from, where Envoy says that."""
+        self._leave_place()
         if by and by not in self.hosts.split(",") and not self._went_elsewhere(by, now):
             return
         self._status = status
         if status < 400:
             self._pool.answered(self._replica, self._need, now - self._began)
+
+    def _leave_place(self) -> None:
+        if self._place is not None:
+            self._place.leave()
 
     def _went_elsewhere(self, by: str, now: float) -> bool:
         """Envoy could not have it answered where it was told to, and found another server;
@@ -95,6 +102,7 @@ class Chosen:
         if self._over:
             return
         self._over = True
+        self._leave_place()
         pool, replica, status = self._pool, self._replica, self._status
         if failed:
             pool.failed(replica, now)

@@ -19,7 +19,7 @@ from wayside.extproc.metered import Asked, Meter, Metered, is_stream
 from wayside.extproc.replicas import HEADER, Chosen, NoServer, Replicas
 from wayside.flow.protocols import shell_error
 from wayside.flow.report import failed, merged
-from wayside.runtime.prefill import NoPrefill, Read
+from wayside.runtime.prefill import NoPrefill, Place, Read
 from wayside.vocab.ask import Flow
 from wayside.vocab.headers import CONTROLS, is_internal
 from wayside.vocab.outcome import (
@@ -591,15 +591,15 @@ class Session:
         return self._go_on(outcome)
 
     def _have_read(self, read: Read) -> Replies:
-        return self._go_on(read.forward)
+        return self._go_on(read.forward, read.place)
 
-    def _go_on(self, outcome: Forward) -> Replies:
+    def _go_on(self, outcome: Forward, place: Place | None = None) -> Replies:
         """The request is as it goes to the model's server."""
         if self._chosen is not None:
             pairs = (*outcome.set_headers, (HEADER, self._chosen.hosts))
             outcome = msgspec.structs.replace(outcome, set_headers=pairs)
             if self.door.replicas is not None:
-                self._chosen.sent(self.door.replicas.now)
+                self._chosen.sent(self.door.replicas.now, place)
         self._tap = self._settling = outcome.tap
         if self.door.counts:
             self._asked = Asked(outcome)

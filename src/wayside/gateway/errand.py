@@ -28,6 +28,7 @@ from wayside.gateway.failures import (
 from wayside.gateway.head import ResponseHead
 from wayside.gateway.upstream import Upstream
 from wayside.runtime.prefill import NoPrefill, Prefill
+from wayside.runtime.prefill import Place as PlaceThere
 from wayside.settings.resilience import Trouble
 from wayside.vocab.endpoint import Need
 from wayside.vocab.outcome import Forward, HeaderPairs, Tried
@@ -51,6 +52,7 @@ class Errand:
         "_hedge",
         "_need",
         "_place",
+        "_place_there",
         "_pool",
         "_read",
         "_reader",
@@ -96,6 +98,8 @@ class Errand:
         self._unread: Forward | None = None
         """The request as it was before another server read its prompt."""
         self._reader: Replica | None = None
+        self._place_there: PlaceThere | None = None
+        """Ours at a prefill server, until the answer begins."""
         self._tried: tuple[Replica, ...] = ()
         self._count = 0
         self._rested = False
@@ -183,6 +187,12 @@ class Errand:
         """What was read of the prompt is of no use any more."""
         if self._unread is not None:
             self.forward, self._unread, self._reader = self._unread, None, None
+        self._leave_place_there()
+
+    def _leave_place_there(self) -> None:
+        if self._place_there is not None:
+            self._place_there.leave()
+            self._place_there = None
 
     def _go_to(self, pool: Pool, pin: str, now: float) -> None:
         """To the one server that may take it, or to none."""
@@ -196,7 +206,9 @@ class Errand:
         """Let another server read the prompt, then go on."""
         began = self.door.loop.time()
         try:
-            forward, reader = await prefill.run(self.forward, pool, need, writer)
+            forward, reader, self._place_there = await prefill.run(
+                self.forward, pool, need, writer
+            )
         except NoPrefill:
             self._task = None
             self._give_up("no_healthy_endpoint", "failure")
@@ -564,6 +576,7 @@ class Errand:
         if self._hedge is not None:
             self._hedge.cancel()
             self._hedge = None
+        self._leave_place_there()
         if self._task is not None:
             self._task.cancel()
             self._task = None

@@ -73,12 +73,31 @@ def longest_s(models: Iterable[ModelSettings]) -> float:
     return max([a.timeout_s for a in apart if a is not None and a.how == "two_step"], default=0.0)
 
 
+class Place:
+    """A request that counts as under way at a prefill server which a sidecar asks."""
+
+    __slots__ = ("_need", "_over", "_pool", "_replica")
+
+    def __init__(self, pool: Pool, replica: Replica, need: Need) -> None:
+        self._pool, self._replica, self._need = pool, replica, need
+        self._over = False
+        pool.began(replica, need)
+
+    def leave(self) -> None:
+        """The answer begins, so the prompt was read; or there is none. Only the first call
+        counts."""
+        if not self._over:
+            self._over = True
+            self._pool.ended(self._replica, self._need)
+
+
 class Read(NamedTuple):
     """A request as it goes to the decode server; ``by`` read its prompt, or will, if anybody
-    else does."""
+    else does. ``place`` is to be left when the answer begins, or nothing comes of it."""
 
     forward: Forward
     by: Replica | None = None
+    place: Place | None = None
 
 
 class Prefill:
@@ -117,11 +136,10 @@ class Prefill:
             replica = prefill.pick_another(mine.now, self._dice, (writer,), mine)
             if replica is None:
                 return self._alone(forward, settings, NOBODY)
-            prefill.began(replica, mine)  # the sidecar does not say when it is over
-            prefill.ended(replica, mine)
             self._told(model, REMOTE)
             pairs = (*forward.set_headers, (HEADER, replica.host_port))
-            return Read(msgspec.structs.replace(forward, set_headers=pairs), replica)
+            told = msgspec.structs.replace(forward, set_headers=pairs)
+            return Read(told, replica, Place(prefill, replica, mine))
         tried = [writer]
         try:
             async with asyncio.timeout(settings.timeout_s):
