@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ssl
 from collections import Counter
 
@@ -317,3 +318,49 @@ async def test_a_renewed_ca_file_is_gone_by() -> None:
             some.scraper._follow([some.targets])
             (kept,) = some.scraper._servers.values()
             assert kept.pages._secure is new
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.0 200 OK\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\ncontent-length: %d\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-type: image/png\r\nconnection: close\r\n"
+        b"content-length: %d\r\n\r\n",
+    ],
+)
+async def test_a_server_of_old_that_closes_each_time_and_has_an_ipv6_address(head: bytes) -> None:
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await reader.readuntil(b"\r\n\r\n")
+        body = page(7).encode()
+        writer.write((head % len(body) if b"%d" in head else head) + body)
+        await writer.drain()
+        writer.close()
+
+    try:
+        server = await asyncio.start_server(serve, "::1", 0)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    port = server.sockets[0].getsockname()[1]
+    one = Target(Endpoint("six", f"[::1]:{port}"), parse_address(f"http://[::1]:{port}"))
+    async with Scraping([one]) as some:
+        for _ in range(3):
+            await some.scraper.round()
+            some.ahead += 1
+        assert one.endpoint.vitals.waiting == 7 and asked == 3 and not some.errors
+    server.close()
+
+
+async def test_what_is_packed_is_no_page_and_nothing_is_unpacked() -> None:
+    packed = gzip.compress(page(1).encode() + b"#" * 50_000_000)
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed)
+    async with page_servers("") as (server,):
+        server.answer = lambda path, asked: head + packed
+        async with Scraping([target(server)]) as some:
+            await some.scraper.round()
+            await until(lambda: some.errors)
+        assert some.errors == {"content": 1}
