@@ -48,3 +48,10 @@ def test_a_conversation_begins_with_what_it_was(turns) -> None:
         for n in range(len(messages) + 1)
     ]
     assert all(b.startswith(a) and b != a for a, b in pairwise(said))
+
+
+def test_what_was_said_is_let_go_with_the_prompt() -> None:
+    asked = Need("m", body=json.dumps({"prompt": "A long prompt."}).encode())
+    assert spoken(asked) and asked.text
+    asked.let_go()
+    assert not any(isinstance(kept, bytes) and kept for kept in asked.memo.values())

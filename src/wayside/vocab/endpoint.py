@@ -226,4 +226,5 @@ class Need:
                 stream=shape.stream,
             )
         self.body = b""
-        self.memo.pop("text", None)
+        for large in ("text", "spoken"):
+            self.memo.pop(large, None)

@@ -253,8 +253,8 @@ class KvIndex:
 
     def _clear(self, endpoint: Endpoint, server: _Server) -> None:
         bit = 1 << self.slots.slot(endpoint)
-        for key in server.blocks.values():
-            for tier in self._tiers:
+        for tier in self._tiers:
+            for key in server.blocks.values() if tier else ():
                 _unset(tier, key, bit)
         server.blocks.clear()
 

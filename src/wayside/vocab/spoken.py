@@ -29,7 +29,7 @@ def spoken(need: Need) -> bytes:
     """Tools, system prompt and all that was said, in the order in which models read it: JSON
     strings without their quotes, a line for each message that begins with a letter of its role.
     Empty where there is no prompt."""
-    found: bytes | None = need.memo.get(spoken)
+    found: bytes | None = need.memo.get("spoken")
     if found is None:
         shape = need.shape
         said = [bytes(shape.tools), _bare(shape.system), _bare(shape.instructions)]
@@ -42,7 +42,7 @@ def spoken(need: Need) -> bytes:
                 said.append(b"\n")
         except UNREADABLE:  # no list of messages, but a text, or numbers of tokens
             said.append(_bare(rest))
-        found = need.memo[spoken] = b"".join(said)
+        found = need.memo["spoken"] = b"".join(said)
     return found
 
 
