@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fleet.pages import ok, page_servers
-from wayside.fleet import Replica, Resolver
-from wayside.fleet.gpu import Load, join, read_gpus
+from tests.fleet.pages import PageServer, ok, page_servers
+from wayside.fleet import Replica, Resolver, gpu_poll
+from wayside.fleet.gpu import Gpu, Load, join, read_gpus
 from wayside.fleet.gpu_poll import GpuPoller, page_of
 from wayside.settings.address import Address, parse_address
 from wayside.settings.fleet import GpuMetricsSettings
@@ -182,6 +182,42 @@ async def test_every_address_of_an_exporters_name_is_asked() -> None:
             await polling.round()
         assert a.vitals.gpu == 0.1
         assert polling.errors == {"connect": 1}, "nobody is at the second"
+
+
+async def test_pages_of_many_exporters_are_read_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 256 nodes all at once would hold requests up for a tenth of a second."""
+    turn, turns = 0, []
+
+    def reading(page: bytes) -> list[Gpu]:
+        turns.append(turn)
+        return read_gpus(page)
+
+    async def ticking() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    async def lookup(host: str, port: int) -> list[str]:
+        return [f"127.0.0.{i + 1}" for i in range(100)]
+
+    monkeypatch.setattr(gpu_poll, "read_gpus", reading)
+    exporter = PageServer(gpu(10, pod="a"))
+    server = await asyncio.start_server(exporter._serve, "0.0.0.0", 0)
+    port = server.sockets[0].getsockname()[1]
+    a = replica("http://10.0.0.1:80", "a")
+    async with Polling([a], f"http://dcgm-exporter:{port}/metrics", timeout_s=5) as polling:
+        polling.poller._resolver = Resolver(lookup=lookup)
+        task = asyncio.create_task(ticking())
+        await polling.round()
+        task.cancel()
+    server.close()
+    await exporter.down()
+    assert a.vitals.gpu == pytest.approx(0.1)
+    assert (len(turns), polling.errors) == (100, {})
+    assert max(Counter(turns).values()) < 50, "not all in one turn of the event loop"
 
 
 def test_a_url_without_a_path_means_metrics() -> None:

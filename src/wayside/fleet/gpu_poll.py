@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from wayside.fleet.gpu import Load, join, load, read_gpus
+from wayside.fleet.gpu import Gpu, Load, join, load, read_gpus
 from wayside.fleet.page import PageError, Pages
 from wayside.fleet.replica import Replica, Secure
 from wayside.fleet.resolve import Resolver
@@ -23,6 +23,7 @@ from wayside.vocab.endpoint import NEVER
 ENV: Final = "GPU_METRICS_ENDPOINT"
 MOST_EXPORTERS: Final = 256
 """Addresses of one name: one exporter runs on each node."""
+AT_ONCE: Final = 64
 Secured = Callable[[str], Secure]
 
 
@@ -57,6 +58,7 @@ class GpuPoller:
         self._resolver = resolver or Resolver()
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._pages: dict[tuple[str, str], Pages] = {}
+        self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
         """For as long as the task lives."""
@@ -107,7 +109,7 @@ class GpuPoller:
     ) -> dict[Replica, Load]:
         """An endpoint's own page is about its GPUs; where it tells of other pods' as well, only
         those count that are its own by their labels."""
-        gpus = read_gpus(await self._page(url, "", settings, asked))
+        gpus = await self._gpus(url, "", settings, asked)
         if not gpus:
             return {}
         fitting = join(gpus, replicas, settings.by)
@@ -129,13 +131,14 @@ class GpuPoller:
             self._failed("connect")
             return {}
         hosts = sorted(hosts)[:MOST_EXPORTERS]
-        pages = await asyncio.gather(*(self._page(url, host, settings, asked) for host in hosts))
-        return join([gpu for page in pages for gpu in read_gpus(page)], replicas, settings.by)
+        found = await asyncio.gather(*(self._gpus(url, host, settings, asked) for host in hosts))
+        return join([gpu for gpus in found for gpu in gpus], replicas, settings.by)
 
-    async def _page(
+    async def _gpus(
         self, url: str, host: str, settings: GpuMetricsSettings, asked: set[tuple[str, str]]
-    ) -> bytes:
-        """What ``host``, one address of the URL's, answers; nothing if it does not."""
+    ) -> list[Gpu]:
+        """Those that ``host``, one address of the URL's, tells of; none if it does not answer.
+        Each page is read when it comes: all at once would take the event loop for long."""
         asked.add((url, host))
         address, path = page_of(url)
         pages = self._pages.get((url, host))
@@ -144,10 +147,13 @@ class GpuPoller:
             at = Address(address.scheme, host or address.host, address.port)
             pages = self._pages[(url, host)] = Pages(at, secure, self._resolver)
         try:
-            return await pages.text(path, timeout_s=settings.timeout_s, most=settings.max_bytes)
+            async with self._slots:
+                most = settings.max_bytes
+                page = await pages.text(path, timeout_s=settings.timeout_s, most=most)
         except PageError as error:
             self._failed(error.reason)
-            return b""
+            return []
+        return read_gpus(page)
 
     def _tell(
         self, replicas: list[Replica], told: dict[Replica, Load], settings: GpuMetricsSettings
