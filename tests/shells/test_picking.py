@@ -12,7 +12,7 @@ from tests.running import SHELLS, Running, chat, running
 
 from wayside.endpoints import Profile
 from wayside.endpoints.max_score import MaxScorePicker, MaxScoreRule
-from wayside.sim import SimModel, SimServer, serve_sim
+from wayside.sim import FaultRates, SimModel, SimServer, StatusRate, serve_sim
 from wayside.sim.serve import Sim
 
 Stage = tuple[Running, list[Sim]]
@@ -210,3 +210,24 @@ async def test_no_other_server_takes_what_filters_refuse(shell: str) -> None:
             assert refused.status == 503
             assert refused.json["error"]["code"] == "no_healthy_endpoint"
             assert sims[1].stats.requests == 0 and pool.in_flight == 0
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_server_that_errs_is_left_out_though_a_strategy_prefers_it(shell: str) -> None:
+    """Envoy's own outlier detection does not hold for a server that it is told to use."""
+    broken = SimServer((SimModel("m"),), faults=FaultRates(status=StatusRate(rate=1.0, code=500)))
+    async with serve_sim([broken, SimServer((SimModel("m"),))]) as sims:
+        endpoints = [{"url": sim.url, "name": name} for sim, name in zip(sims, "ab", strict=True)]
+        breaker = {"errors": 3, "pause_s": 60, "most_out": 0.5}
+        model = {"endpoints": endpoints, "breaker": breaker, "retries": {"attempts": 1}}
+        async with running(shell, {"models": {"m": model}, "picking": "max_score"}) as router:
+            pool = router.app.fleet.pools["m"]
+            pool.profile = Profile([], [(ByHeader(), 1.0)], MaxScorePicker(MaxScoreRule()))
+            statuses = []
+            for _ in range(6):
+                answer = await router.ask(chat("hello", "m"), {"x-want": "a"})
+                statuses.append(answer.status)
+                await router.line(answer)
+            assert statuses == [500] * 3 + [200] * 3
+            assert pool.replicas[0].why == "errors" and pool.in_flight == 0
