@@ -217,7 +217,7 @@ async def test_pages_of_many_exporters_are_read_one_by_one(
     await exporter.down()
     assert a.vitals.gpu == pytest.approx(0.1)
     assert (len(turns), polling.errors) == (100, {})
-    assert max(Counter(turns).values()) < 50, "not all in one turn of the event loop"
+    assert max(Counter(turns).values()) <= 2, "not all in one turn of the event loop"
 
 
 def test_a_url_without_a_path_means_metrics() -> None:

@@ -59,6 +59,7 @@ class GpuPoller:
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._pages: dict[tuple[str, str], Pages] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._turn = asyncio.Lock()
 
     async def run(self) -> None:
         """For as long as the task lives."""
@@ -138,7 +139,7 @@ class GpuPoller:
         self, url: str, host: str, settings: GpuMetricsSettings, asked: set[tuple[str, str]]
     ) -> list[Gpu]:
         """Those that ``host``, one address of the URL's, tells of; none if it does not answer.
-        Each page is read when it comes: all at once would take the event loop for long."""
+        One page is read in a turn of the event loop: all at once would take it for long."""
         asked.add((url, host))
         address, path = page_of(url)
         pages = self._pages.get((url, host))
@@ -153,7 +154,10 @@ class GpuPoller:
         except PageError as error:
             self._failed(error.reason)
             return []
-        return read_gpus(page)
+        async with self._turn:
+            found = read_gpus(page)
+            await asyncio.sleep(0)
+        return found
 
     def _tell(
         self, replicas: list[Replica], told: dict[Replica, Load], settings: GpuMetricsSettings
