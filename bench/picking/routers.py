@@ -51,8 +51,9 @@ class Router:
     """Whether it says something only of requests that name their session."""
 
 
-def wayside(picking: Any = None) -> Start:
-    """Our gateway with this ``models.<model>.picking``; ``None`` leaves it out."""
+def wayside(picking: Any = None, scrape_s: float = 0.2) -> Start:
+    """Our gateway with this ``models.<model>.picking``; ``None`` leaves it out. ``scrape_s`` is
+    how often it reads the replicas' metrics, if it does."""
 
     def start(place: Where) -> list[str]:
         model: dict[str, Any] = {
@@ -65,6 +66,7 @@ def wayside(picking: Any = None) -> Start:
             "management": {"address": "127.0.0.1", "port": free_ports(1)[0]},
             "log": {"access": str(place.folder / "access.log")},
             "models": {MODEL: model},
+            "fleet": {"scrape": {"interval_s": scrape_s, "stale_after_s": 10 * scrape_s}},
         }
         text = json.dumps(config).replace(EVENTS, place.events_address)
         path = place.write("wayside.yaml", text)
@@ -158,12 +160,19 @@ PICKING: dict[str, Any] = {
     "balanced": "balanced",
 }
 """Ours: the name of the row and its ``picking``."""
+SELDOM = ("balanced", "precise", "prefix-cache")
+"""Those that read the size of a replica's cache from its metrics and nothing else: every two
+seconds is often enough. Seven replicas that share a process also share the time that it takes to
+write seven pages of 24 KB, which in a real fleet is nobody's."""
 
 
 def ours(name: str, picking: Any) -> Router:
     what = "power of two choices" if picking is None else f"picking: {picking}"
     events = EVENTS in str(picking)
-    return Router(f"wayside-{name}", f"ours, {what}", wayside(picking), ours=True, events=events)
+    scrape_s = 2.0 if name in SELDOM else 0.2
+    return Router(
+        f"wayside-{name}", f"ours, {what}", wayside(picking, scrape_s), ours=True, events=events
+    )
 
 
 ROUTERS = (*PEERS, *[ours(name, picking) for name, picking in PICKING.items()])
