@@ -187,14 +187,14 @@ async def test_as_many_servers_may_be_listened_to_as_there_are() -> None:
 
 
 async def test_a_socket_that_cannot_be_had_is_told_and_the_others_listen(monkeypatch) -> None:
-    real, count = kv_events._Socket.__init__, itertools.count()
+    real, count = kv_events.Socket.__init__, itertools.count()
 
     def scarce(self, *what) -> None:
         if next(count) == 1:
             raise zmq.ZMQError(errno.EMFILE)
         real(self, *what)
 
-    monkeypatch.setattr(kv_events._Socket, "__init__", scarce)
+    monkeypatch.setattr(kv_events.Socket, "__init__", scarce)
     heard, failed = Heard(port=5557), []
     servers = [Endpoint(f"s{i}", f"127.1.0.{i + 1}:8000") for i in range(3)]
     async with listening(heard, servers, failed=lambda *why: failed.append(why)) as listener:
