@@ -375,3 +375,23 @@ async def test_whoever_a_sidecar_asks_counts_as_busy_until_the_answer_begins(she
         gate.set()
         assert [answer.status for answer in await asyncio.gather(*asked)] == [200] * 4
         await stage.idle()
+
+
+async def test_a_hedge_is_not_told_to_fetch_from_itself() -> None:
+    roles = dict.fromkeys("abc", "both")
+
+    async def slow(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.3)
+        return await Server.answer(Server("slow"), request)
+
+    hedge = {"after_s": 0.02, "share": 1.0}
+    async with cast("gateway", roles, {"how": "header"}, hedge=hedge) as stage:
+        for _ in range(6):
+            stage.reset()
+            for server in stage.servers.values():
+                server.odd = [slow] * 2
+            assert (await stage.router.ask(chat("why", "m"))).status == 200
+            heads = [head for server in stage.servers.values() for head in server.headers]
+            assert len(heads) == 2
+            assert not [h for h in heads if h["host"] == h["x-prefiller-host-port"]]
+        await stage.idle()

@@ -224,7 +224,10 @@ class Errand:
         if reader is not None and forward.body is not self.forward.body:
             self._tell_reader(reader, now - began)
         self.forward = forward
-        self._go(now)
+        try:
+            self._go(now)
+        except Exception:  # noqa: BLE001 - nobody else would hear of it
+            self.door.fault()
 
     def _tell_reader(self, reader: Replica, seconds: float) -> None:
         exchange = self.door.exchange
@@ -316,7 +319,8 @@ class Errand:
         if self._unread is not None and self._unread.body is not self.forward.body:
             return  # what one server has fetched is not there for another
         now = self.door.loop.time()
-        replica = pool.pick_another(now, self.door.server.dice, (first.replica,), self._need)
+        busy = (first.replica,) if self._reader is None else (first.replica, self._reader)
+        replica = pool.pick_another(now, self.door.server.dice, busy, self._need)
         if replica is not None and pool.hedging.spend(now):
             self._begin(pool, replica, "hedge", now)
 
