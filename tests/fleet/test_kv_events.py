@@ -422,6 +422,7 @@ async def test_a_server_that_restarts_has_nothing() -> None:
         await whole.until(lambda: whole.scores(talk[:1]).get(0, 0) > 0.9)
         sim = whole.sims[0]
         await sim.down()
+        await asyncio.sleep(0.3)  # ZeroMQ leaves the port in its own time
         await sim.up()
         await whole.until(lambda: whole.scores(talk[:1]) == {})
         assert "restart" in whole.words
