@@ -9,10 +9,12 @@ however it ended (flock(2): the kernel releases it with the process).
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import secrets
 import sqlite3
+import stat
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -69,11 +71,17 @@ class Database:
         self._lock: int | None = None
 
     def open(self) -> None:
-        """Make the folder, take the lock. Raises ``OSError``."""
-        self.content.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.folder.chmod(0o700)
+        """Make the folder unless it is there, take the lock. Raises ``OSError``.
+
+        One that is there may be others' as well (``/tmp``, a volume that belongs to root), so its
+        mode stays; what we keep in it is readable by us alone.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _locked(self._lock_of(self.worker))
         try:
+            self.content.mkdir(mode=0o700, exist_ok=True)
+            self._ours(self.content)
+            self.content.chmod(0o700)
             self._thread.submit(self._connect).result()
         except sqlite3.Error as error:
             self.close()
@@ -121,11 +129,20 @@ class Database:
             os.close(descriptor)
         return False
 
+    def _ours(self, path: Path) -> None:
+        """Raises ``OSError`` for what somebody else has put there. Whose our files are is read
+        from one that we made: where others' ids are mapped, as on NFS, it is not ours."""
+        assert self._lock is not None
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode) or found.st_uid != os.fstat(self._lock).st_uid:
+            raise PermissionError(errno.EPERM, f"{path.name} is somebody else's", str(path))
+
     def _connect(self) -> sqlite3.Connection:
         if self._db is not None:
             return self._db
         path = self.folder / "batches.db"
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600))
+        self._ours(path)
         db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
@@ -178,8 +195,9 @@ def page(
         where.append("purpose = ?")
         values.append(purpose)
     if after:
-        where.append(f"seq {'>' if up else '<'} (SELECT seq FROM {table} WHERE id = ?)")
-        values.append(after)
+        of = f"SELECT seq FROM {table} WHERE id = ? AND owner = ?"
+        where.append(f"seq {'>' if up else '<'} ({of})")
+        values += [after, owner]
     return db.execute(
         f"SELECT {columns} FROM {table} WHERE {' AND '.join(where)}"
         f" ORDER BY seq {'ASC' if up else 'DESC'} LIMIT ?",

@@ -7,6 +7,7 @@ reference (the request input and output objects).
 from __future__ import annotations
 
 import secrets
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,6 +78,8 @@ def _numbered(path: Path) -> Iterator[tuple[int, int, bytes]]:
     at = 0
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
+            if number == 1 and raw.startswith(BOM_UTF8):
+                raw, at = raw.removeprefix(BOM_UTF8), len(BOM_UTF8)
             if raw.strip():
                 yield number, at, raw
             at += len(raw)

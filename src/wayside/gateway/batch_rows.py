@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -12,6 +13,12 @@ from wayside.gateway.batch_db import ENDED, missing, new_id, page
 from wayside.gateway.file_rows import File, FileRows
 from wayside.vocab.errors import RequestError
 
+BAD, GOOD, UNASKED = 0, 1, 2
+"""How a request went; the last was given up before it was asked, so it did not fail."""
+KEPT: Final = 10_000
+"""Batches of one owner that are remembered; of more, the oldest that ended are forgotten."""
+OUTPUT: Final = "batch_output"
+"""The purpose of a file that a batch has made; nobody uploads one."""
 _COLUMNS: Final = "id, owner, status, input, created, due, about, identity"
 
 
@@ -42,8 +49,9 @@ class Rows(FileRows):
 
         def add(db: sqlite3.Connection) -> File | None:
             rows = db.execute(
-                "SELECT text FROM results WHERE batch = ? AND good = ? ORDER BY line",
-                (batch.id, good),
+                f"SELECT text FROM results WHERE batch = ? AND good {'=' if good else '!='} ?"
+                " ORDER BY line",
+                (batch.id, GOOD),
             )
             first = rows.fetchone()
             if first is None:
@@ -54,12 +62,27 @@ class Rows(FileRows):
                     size += out.write(first[0])
                     first = rows.fetchone()
             name = f"{batch.id}_{'output' if good else 'error'}.jsonl"
-            return self.insert(db, id, batch.owner, name, "batch_output", size)
+            made = self.insert(db, id, batch.owner, name, OUTPUT, size, batch.about.get("keep_s"))
+            self._drop_earlier(db, batch.owner, made)
+            return made
 
         return await self.run(add)
 
+    def _drop_earlier(self, db: sqlite3.Connection, owner: str, made: File) -> None:
+        """The same results, of a worker that ended before it could say where they are."""
+        same = (owner, made.filename, OUTPUT, made.id)
+        where = "owner = ? AND filename = ? AND purpose = ? AND id != ?"
+        old = db.execute(f"SELECT id FROM files WHERE {where}", same).fetchall()
+        with db:
+            db.execute(f"DELETE FROM files WHERE {where}", same)
+        for (id,) in old:
+            self.path(id).unlink(missing_ok=True)
+
     async def add_batch(self, batch: Batch) -> None:
+        """A batch whose owner has room for its results, as far as can be said before."""
+
         def add(db: sqlite3.Connection) -> None:
+            self.check_room(db, batch.owner, 1)
             marks = ", ".join("?" * len(ENDED))
             (count,) = db.execute(
                 f"SELECT count(*) FROM batches WHERE owner = ? AND status NOT IN ({marks})",
@@ -79,6 +102,11 @@ class Rows(FileRows):
                     (batch.id, batch.owner, batch.status, batch.input, batch.created, batch.due,
                      about, identity),
                 )  # fmt: skip
+                db.execute(
+                    f"DELETE FROM batches WHERE owner = ? AND status IN ({marks}) AND seq <= "
+                    "(SELECT seq FROM batches WHERE owner = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+                    (batch.owner, *ENDED, batch.owner, KEPT),
+                )
 
         await self.run(add)
 
@@ -115,31 +143,35 @@ class Rows(FileRows):
 
         return await self.run(mark)
 
-    async def claim(self, most: int) -> list[Batch]:
-        """Unfinished batches that nobody works on, the oldest first; they are this worker's from
-        now on."""
+    async def claim(self, most: int, each: int) -> list[Batch]:
+        """Unfinished batches that nobody works on; they are this worker's from now on. The oldest
+        first, but of one owner only as many as make ``each`` with those that are claimed."""
 
         def take(db: sqlite3.Connection) -> list[Batch]:
             marks = ", ".join("?" * len(ENDED))
             rows = db.execute(
-                f"SELECT worker, {_COLUMNS} FROM batches WHERE status NOT IN ({marks})"
-                " AND worker != ? ORDER BY seq LIMIT 1000",
-                (*ENDED, self.worker),
+                f"SELECT id, owner, worker FROM batches WHERE status NOT IN ({marks})"
+                " ORDER BY seq",
+                ENDED,
             ).fetchall()
-            alive: dict[str, bool] = {"": False}
+            busy = Counter(owner for _, owner, worker in rows if worker == self.worker)
+            alive: dict[str, bool] = {"": False, self.worker: True}
             found: list[Batch] = []
-            for worker, *row in rows:
+            for id, owner, worker in rows:
+                if len(found) >= most:
+                    break
                 if worker not in alive:
                     alive[worker] = self.lives(worker)
-                if alive[worker] or len(found) >= most:
+                if alive[worker] or busy[owner] >= each:
                     continue
                 with db:
                     changed = db.execute(
                         "UPDATE batches SET worker = ? WHERE id = ? AND worker = ?",
-                        (self.worker, row[0], worker),
+                        (self.worker, id, worker),
                     ).rowcount
                 if changed:
-                    found.append(_read(row))
+                    busy[owner] += 1
+                    found.append(_batch(db, owner, id))
             return found
 
         return await self.run(take)
@@ -163,8 +195,9 @@ class Rows(FileRows):
 
         return await self.run(found)
 
-    async def put_results(self, batch: str, results: Sequence[tuple[int, bool, bytes]]) -> None:
-        """Keep answers by the line they answer; one that is there already stays."""
+    async def put_results(self, batch: str, results: Sequence[tuple[int, int, bytes]]) -> None:
+        """Keep answers by the line they answer, with how that went (``BAD``, ``GOOD``,
+        ``UNASKED``); one that is there already stays."""
 
         def put(db: sqlite3.Connection) -> None:
             with db:
@@ -182,19 +215,20 @@ class Rows(FileRows):
             rows = db.execute(
                 "SELECT line, good, length(text) FROM results WHERE batch = ?", (batch,)
             ).fetchall()
-            good = [size for _, went, size in rows if went]
+            good = [size for _, went, size in rows if went == GOOD]
             return {line for line, _, _ in rows}, len(good), sum(good)
 
         return await self.run(found)
 
     async def counts(self, batch: str) -> tuple[int, int]:
-        """How many lines were answered well, and how many otherwise."""
+        """How many lines were answered well, and how many otherwise; of those that were asked."""
 
         def found(db: sqlite3.Connection) -> tuple[int, int]:
-            total, good = db.execute(
-                "SELECT count(*), coalesce(sum(good), 0) FROM results WHERE batch = ?", (batch,)
-            ).fetchone()
-            return good, total - good
+            rows = db.execute(
+                "SELECT good, count(*) FROM results WHERE batch = ? GROUP BY good", (batch,)
+            ).fetchall()
+            went = dict(rows)
+            return went.get(GOOD, 0), went.get(BAD, 0)
 
         return await self.run(found)
 
@@ -208,25 +242,34 @@ class Rows(FileRows):
         await self.run(drop)
 
     async def sweep(self) -> None:
-        """Remove files that are too old, batches that ended long ago, and locks of the dead."""
+        """Remove files that are too old, batches that ended long ago, answers of those that
+        ended, and locks of the dead."""
 
         def clean(db: sqlite3.Connection) -> None:
-            now = self.clock()
-            old = db.execute("SELECT id FROM files WHERE until < ? LIMIT 1000", (now,)).fetchall()
             marks = ", ".join("?" * len(ENDED))
             with db:
-                db.executemany("DELETE FROM files WHERE id = ?", old)
                 db.execute(
                     f"DELETE FROM batches WHERE created < ? AND status IN ({marks})",
-                    (now - self.settings.keep_s, *ENDED),
+                    (self.clock() - self.settings.keep_s, *ENDED),
                 )
-            for (id,) in old:
-                self.path(id).unlink(missing_ok=True)
+            self.sweep_files(db)
+            _sweep_results(db)
             for lock in self.folder.glob("worker-*.lock"):
                 if lock.stem != self.worker:
                     self.lives(lock.stem)
 
         await self.run(clean)
+
+
+def _sweep_results(db: sqlite3.Connection) -> None:
+    """Answers of batches that ended, or are no more; found without reading the answers."""
+    (id,) = db.execute("SELECT min(batch) FROM results").fetchone()
+    while id is not None:
+        status = db.execute("SELECT status FROM batches WHERE id = ?", (id,)).fetchone()
+        if status is None or status[0] in ENDED:
+            with db:
+                db.execute("DELETE FROM results WHERE batch = ?", (id,))
+        (id,) = db.execute("SELECT min(batch) FROM results WHERE batch > ?", (id,)).fetchone()
 
 
 def _batch(db: sqlite3.Connection, owner: str, id: str) -> Batch:

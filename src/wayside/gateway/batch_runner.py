@@ -16,7 +16,7 @@ from sqlite3 import Error as DatabaseError
 from typing import Final
 
 from wayside.gateway.batch_lines import Line, answered, body_of, check, unanswered
-from wayside.gateway.batch_rows import Batch, Rows
+from wayside.gateway.batch_rows import BAD, GOOD, UNASKED, Batch, Rows
 from wayside.gateway.inside import Answered, Unanswered, ask
 from wayside.gateway.ports import Say
 from wayside.gateway.server import HttpServer
@@ -25,8 +25,12 @@ from wayside.vocab.errors import RequestError
 LOOK_S: Final = 1.0
 """How often others are asked for work, and for an end of it."""
 SWEEP_S: Final = 600.0
-AT_ONCE: Final = 8
+AT_ONCE: Final = 16
 """Batches of one worker that are under way; others wait, the oldest first."""
+OWNER_AT_ONCE: Final = 2
+"""Of one owner. They share ``concurrency`` in any case, so more would only be in others' way."""
+AGAIN_S: Final = 30.0
+"""After which a disk is tried again that did not play along."""
 GATHER_S: Final = 0.25
 """Answers are written together, this often."""
 LONGEST_PAUSE_S: Final = 30.0
@@ -64,7 +68,7 @@ class Runner:
             self._news.clear()
             try:
                 room = AT_ONCE - len(self._batches)
-                for batch in await self._rows.claim(room) if room else ():
+                for batch in await self._rows.claim(room, OWNER_AT_ONCE) if room else ():
                     task = asyncio.create_task(self._work(batch))
                     self._batches[batch.id] = task
                     task.add_done_callback(partial(self._over, batch.id))
@@ -81,23 +85,24 @@ class Runner:
         self._news.set()
 
     async def _work(self, batch: Batch) -> None:
+        work = _Work(self._rows, self._server, self._gate, batch)
         while True:
             try:
-                await _Work(self._rows, self._server, self._gate, batch).done()
-                self._say("batch ended", id=batch.id, status=batch.status)
+                await work.done()
+                self._say("batch ended", id=batch.id, status=work.batch.status)
                 return
             except (OSError, DatabaseError) as error:  # the disk may be full, or away
                 self._say("batch waits", level="error", id=batch.id, why=str(error))
-                await asyncio.sleep(LONGEST_PAUSE_S)
+                await asyncio.sleep(AGAIN_S)
                 with contextlib.suppress(OSError, DatabaseError, RequestError):
-                    batch = await self._rows.batch(batch.owner, batch.id)
+                    work.batch = await self._rows.batch(batch.owner, batch.id)
             except Exception:  # noqa: BLE001 - one batch ends here, not the others
                 trace = traceback.format_exc()
                 self._say("batch failed", level="error", id=batch.id, traceback=trace)
-                batch.status = "failed"
-                batch.about["failed_at"] = int(self._rows.clock())
+                work.batch.status = "failed"
+                work.batch.about["failed_at"] = int(self._rows.clock())
                 with contextlib.suppress(OSError, DatabaseError):
-                    await self._rows.save(batch)
+                    await self._rows.save(work.batch)
                 return
 
 
@@ -107,17 +112,20 @@ class _Work:
     def __init__(
         self, rows: Rows, server: HttpServer, gate: asyncio.Semaphore, batch: Batch
     ) -> None:
-        self._rows, self._server, self._gate, self._batch = rows, server, gate, batch
+        self._rows, self._server, self._gate, self.batch = rows, server, gate, batch
         self._path = rows.path(batch.input)
-        self._answers: list[tuple[int, bool, bytes]] = []
+        self._answers: list[tuple[int, int, bytes]] = []
         self._bytes = 0
         """Of the answers so far."""
 
     async def done(self) -> None:
-        batch, rows = self._batch, self._rows
+        """Raises ``OSError`` and ``DatabaseError``; called again, it goes on."""
+        rows = self._rows
+        await self._keep()  # before anything more is asked, what could not be kept
         lines = await self._checked()
         if lines is None:
             return
+        batch = self.batch
         known, _, self._bytes = await rows.answered(batch.id)
         left = [line for line in lines if line.number not in known]
         outcome = await self._asked(left) if batch.status != "cancelling" else "cancelled"
@@ -126,7 +134,7 @@ class _Work:
 
     async def _checked(self) -> list[Line] | None:
         """Its requests; ``None`` where its file is no batch, and it has failed."""
-        batch, rows = self._batch, self._rows
+        batch, rows = self.batch, self._rows
         endpoint, most = batch.about["endpoint"], rows.settings.max_requests
         try:
             lines, errors = await asyncio.to_thread(check, self._path, endpoint, most)
@@ -150,7 +158,7 @@ class _Work:
 
     async def _asked(self, left: list[Line]) -> str:
         """Ask each; how it ended: completed, expired or cancelled."""
-        time_left = self._batch.due - self._rows.clock()
+        time_left = self.batch.due - self._rows.clock()
         if time_left <= 0:
             return "expired"
         watch = asyncio.create_task(self._until_cancelled())
@@ -174,13 +182,13 @@ class _Work:
             await asyncio.shield(self._keep())
 
     async def _until_cancelled(self) -> None:
-        while await self._rows.status(self._batch.id) != "cancelling":
+        while await self._rows.status(self.batch.id) != "cancelling":
             await asyncio.sleep(LOOK_S)
 
     async def _cancelling(self) -> None:
         """As it stands on disk, with when that was asked."""
-        now = await self._rows.batch(self._batch.owner, self._batch.id)
-        self._batch.status, self._batch.about = now.status, {**now.about, **self._batch.about}
+        now = await self._rows.batch(self.batch.owner, self.batch.id)
+        self.batch.status, self.batch.about = now.status, {**now.about, **self.batch.about}
 
     async def _ask_all(self, left: list[Line]) -> None:
         """As many at a time as may be under way at all; those that rest take no other's place."""
@@ -211,20 +219,25 @@ class _Work:
 
     async def _keep(self) -> None:
         answers, self._answers = self._answers, []
-        if answers:
-            await self._rows.put_results(self._batch.id, answers)
+        if not answers:
+            return
+        try:
+            await self._rows.put_results(self.batch.id, answers)
+        except BaseException:  # nobody is to be asked, and paid, twice: they are kept later
+            self._answers = answers + self._answers
+            raise
 
     async def _ask(self, line: Line) -> None:
         if self._bytes > self._rows.settings.max_file_bytes:
             most = self._rows.settings.max_file_bytes
             said = f"The answers before it have more than {most} bytes together."
-            self._answers.append((line.number, False, unanswered(line, "output_too_large", said)))
+            self._answers.append((line.number, BAD, unanswered(line, "output_too_large", said)))
             return
         try:
             body = await asyncio.to_thread(body_of, self._path, line)
         except (OSError, ValueError) as error:
             told = unanswered(line, "unreadable_request", f"{type(error).__name__} in the file")
-            self._answers.append((line.number, False, told))
+            self._answers.append((line.number, BAD, told))
             return
         tries = 0
         while True:
@@ -235,7 +248,7 @@ class _Work:
             except Unanswered as none:
                 if not none.again or tries >= self._rows.settings.attempts:
                     told = unanswered(line, "no_answer", str(none))
-                    self._answers.append((line.number, False, told))
+                    self._answers.append((line.number, BAD, told))
                     return
             else:
                 if not self._once_more(found, tries):
@@ -248,9 +261,9 @@ class _Work:
         async with self._gate:
             return await ask(
                 self._server,
-                self._batch.about["endpoint"],
+                self.batch.about["endpoint"],
                 body,
-                self._batch.identity,
+                self.batch.identity,
                 urgency=self._rows.settings.urgency,
                 max_bytes=MAX_ANSWER,
             )
@@ -269,11 +282,11 @@ class _Work:
         id = found.headers.get("x-request-id", "")
         text = answered(line, found.status, id, bytes(found.body))
         self._bytes += len(text)
-        self._answers.append((line.number, good, text))
+        self._answers.append((line.number, GOOD if good else BAD, text))
 
     async def _close(self, lines: list[Line], outcome: str) -> None:
         """Put the files together. What is done already when it is done again is done anew."""
-        batch, rows = self._batch, self._rows
+        batch, rows = self.batch, self._rows
         about = batch.about
         if outcome == "completed":
             batch.status, about["finalizing_at"] = "finalizing", self._now()
@@ -287,10 +300,9 @@ class _Work:
             none = ("batch_cancelled", "The batch was cancelled before this request was asked.")
         missing = [line for line in lines if line.number not in known]
         await rows.put_results(
-            batch.id, [(line.number, False, unanswered(line, *none)) for line in missing]
+            batch.id, [(line.number, UNASKED, unanswered(line, *none)) for line in missing]
         )
-        good, bad = await rows.counts(batch.id)
-        about["completed"], about["failed"] = good, bad - len(missing)
+        about["completed"], about["failed"] = await rows.counts(batch.id)
         for key, which in (("output_file_id", True), ("error_file_id", False)):
             file = await rows.add_output(batch, good=which)
             about[key] = None if file is None else file.id

@@ -7,15 +7,17 @@ batch may ask ``auto``, and guards and caches hold for it, too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from wayside.gateway.batch_db import new_id
 from wayside.gateway.batch_lines import ENDPOINTS
 from wayside.gateway.batch_rows import Batch, Rows
-from wayside.gateway.files_api import FilesApi, page
+from wayside.gateway.disk import guarded
+from wayside.gateway.files_api import FilesApi, keep_s, page
 from wayside.gateway.further import Further, identity_headers, limit_of, query, told
+from wayside.gateway.ports import Say
 from wayside.vocab.errors import RequestError
 from wayside.vocab.identity import Identity
 from wayside.vocab.outcome import Outcome, Request
@@ -26,12 +28,17 @@ MAX_METADATA = 16
 MAX_KEY, MAX_VALUE = 64, 512
 
 
+class _After(msgspec.Struct):
+    seconds: int
+    anchor: Literal["created_at"] = "created_at"
+
+
 class _Asked(msgspec.Struct):
     input_file_id: str
     endpoint: str
     completion_window: str
     metadata: dict[str, str] | None = None
-    output_expires_after: Any = None
+    output_expires_after: _After | None = None
 
 
 _decode = msgspec.json.Decoder(_Asked).decode
@@ -41,18 +48,21 @@ class BatchesApi:
     """The four operations. ``wake`` tells who works on batches that there is one."""
 
     def __init__(
-        self, rows: Rows, files: FilesApi, identity: Identity, wake: Callable[[], None]
+        self, rows: Rows, files: FilesApi, identity: Identity, wake: Callable[[], None], say: Say
     ) -> None:
         self._rows, self._files, self._identity = rows, files, identity
-        self._wake = wake
+        self._wake, self._say = wake, say
 
     def add_to(self, further: Further) -> None:
-        further.add("POST", PATH, lambda request, _: self._create(request))
-        further.add("GET", PATH, lambda request, _: self._list(request))
-        further.add("GET", f"{PATH}/{{id}}", self._one)
-        further.add("POST", f"{PATH}/{{id}}/cancel", self._cancel)
+        for method, path, work in (
+            ("POST", PATH, self._create),
+            ("GET", PATH, self._list),
+            ("GET", f"{PATH}/{{id}}", self._one),
+            ("POST", f"{PATH}/{{id}}/cancel", self._cancel),
+        ):
+            further.add(method, path, guarded(work, self._say))
 
-    async def _create(self, request: Request) -> Outcome:
+    async def _create(self, request: Request, _: str) -> Outcome:
         owner = self._files.owner(request)
         try:
             asked = _decode(request.body)
@@ -67,6 +77,9 @@ class BatchesApi:
         if asked.completion_window != WINDOW:
             raise RequestError(f"completion_window is {WINDOW}.", param="completion_window")
         _check_metadata(asked.metadata or {})
+        about: dict[str, Any] = {"endpoint": asked.endpoint, "metadata": asked.metadata}
+        if asked.output_expires_after is not None:
+            about["keep_s"] = keep_s(asked.output_expires_after.seconds, "output_expires_after")
         file = await self._rows.file(owner, asked.input_file_id)
         if file.purpose != "batch":
             said = f"The purpose of {file.id} is {file.purpose}; upload it with purpose `batch`."
@@ -79,14 +92,14 @@ class BatchesApi:
             input=file.id,
             created=int(now),
             due=now + self._rows.settings.window_s,
-            about={"endpoint": asked.endpoint, "metadata": asked.metadata},
+            about=about,
             identity=identity_headers(request, self._identity),
         )
         await self._rows.add_batch(batch)
         self._wake()
         return told(shown(batch, 0, 0))
 
-    async def _list(self, request: Request) -> Outcome:
+    async def _list(self, request: Request, _: str) -> Outcome:
         asked = query(request)
         found, more = await self._rows.batches(
             self._files.owner(request),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,15 @@ from typing import BinaryIO, Final
 import msgspec
 
 from wayside.gateway.batch_db import ENDED, Database, missing, new_id, page
+from wayside.gateway.disk import no_room
 from wayside.vocab.errors import RequestError
 
+BLOCK: Final = 4096
+"""What a file takes of a disk at least, in bytes."""
+WRITTEN_S: Final = 3600.0
+"""After which nobody writes a file any more."""
 _COLUMNS: Final = "id, filename, purpose, bytes, created, until"
+_NAME: Final = re.compile(r"file-[0-9a-f]{24}(\.part)?")
 
 
 class File(msgspec.Struct, frozen=True):
@@ -46,21 +53,7 @@ class FileRows(Database):
             )
 
         def add(db: sqlite3.Connection) -> File:
-            held = _held(db, owner)
-            if held + len(content) > s.max_owner_bytes:
-                raise RequestError(
-                    f"Your files would have {held + len(content)} bytes; at most "
-                    f"{s.max_owner_bytes} are kept. Delete some.",
-                    status=413,
-                    code="file_storage_full",
-                )
-            if _held(db) + len(content) > s.max_bytes:
-                raise RequestError(
-                    "There is no room for more files.",
-                    status=507,
-                    kind="server_error",
-                    code="file_storage_full",
-                )
+            self.check_room(db, owner, len(content))
             id = new_id("file-")
             with self.writing(id) as out:
                 out.write(content)
@@ -106,6 +99,20 @@ class FileRows(Database):
         """Where a file's content is."""
         return self.content / id
 
+    def check_room(self, db: sqlite3.Connection, owner: str, more: int) -> None:
+        """Raises :class:`RequestError` where ``more`` bytes would be too many."""
+        s = self.settings
+        held = _held(db, owner)
+        if held + more > s.max_owner_bytes:
+            raise RequestError(
+                f"Your files would have {held + more} bytes; at most {s.max_owner_bytes} are "
+                "kept. Delete some.",
+                status=413,
+                code="file_storage_full",
+            )
+        if _held(db) + max(more, BLOCK) > s.max_bytes:
+            raise no_room()
+
     def insert(
         self,
         db: sqlite3.Connection,
@@ -116,15 +123,45 @@ class FileRows(Database):
         size: int,
         keep_s: float | None = None,
     ) -> File:
+        """The row of a file whose content is there; without the row there is no content."""
         now = self.clock()
         until = now + min(self.settings.keep_s, keep_s or self.settings.keep_s)
         file = File(id, filename, purpose, size, int(now), int(until))
+        try:
+            self._insert(db, file, owner)
+        except BaseException:
+            self.path(id).unlink(missing_ok=True)
+            raise
+        return file
+
+    def _insert(self, db: sqlite3.Connection, file: File, owner: str) -> None:
         with db:
             db.execute(
                 f"INSERT INTO files ({_COLUMNS}, owner) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (*msgspec.structs.astuple(file), owner),
             )
-        return file
+
+    def sweep_files(self, db: sqlite3.Connection) -> None:
+        """Remove files that are too old and read by no batch, and content that no row knows: of a
+        process that was killed while it wrote."""
+        now = self.clock()
+        marks = ", ".join("?" * len(ENDED))
+        old = db.execute(
+            "SELECT id FROM files WHERE until < ? AND id NOT IN"
+            f" (SELECT input FROM batches WHERE status NOT IN ({marks})) LIMIT 1000",
+            (now, *ENDED),
+        ).fetchall()
+        with db:
+            db.executemany("DELETE FROM files WHERE id = ?", old)
+        for (id,) in old:
+            self.path(id).unlink(missing_ok=True)
+        with os.scandir(self.content) as entries:
+            left = [e.name for e in entries if _NAME.fullmatch(e.name) and _left(e, now)]
+        for name in left:
+            id = name.removesuffix(".part")
+            known = db.execute("SELECT 1 FROM files WHERE id = ?", (id,)).fetchone()
+            if known is None or name != id:
+                (self.content / name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def writing(self, id: str) -> Iterator[BinaryIO]:
@@ -141,9 +178,17 @@ class FileRows(Database):
             raise
 
 
+def _left(entry: os.DirEntry[str], now: float) -> bool:
+    """Whether nobody writes it any more."""
+    with contextlib.suppress(FileNotFoundError):
+        return now - entry.stat(follow_symlinks=False).st_mtime > WRITTEN_S
+    return False
+
+
 def _held(db: sqlite3.Connection, owner: str | None = None) -> int:
+    """Bytes of an owner's files; of all, as a disk counts them, which empty ones fill as well."""
     if owner is None:
-        row = db.execute("SELECT coalesce(sum(bytes), 0) FROM files").fetchone()
+        row = db.execute(f"SELECT coalesce(sum(max(bytes, {BLOCK})), 0) FROM files").fetchone()
     else:
         row = db.execute(
             "SELECT coalesce(sum(bytes), 0) FROM files WHERE owner = ?", (owner,)

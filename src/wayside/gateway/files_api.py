@@ -12,9 +12,11 @@ from typing import Any
 
 from wayside.gateway.batch_db import missing
 from wayside.gateway.batch_rows import Rows
+from wayside.gateway.disk import guarded
 from wayside.gateway.file_rows import File
 from wayside.gateway.further import Further, limit_of, owner_of, query, raw, told
 from wayside.gateway.multipart import Part, parts
+from wayside.gateway.ports import Say
 from wayside.vocab.errors import RequestError
 from wayside.vocab.identity import Identity
 from wayside.vocab.outcome import Outcome, Request
@@ -31,21 +33,24 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 class FilesApi:
     """The five operations."""
 
-    def __init__(self, rows: Rows, identity: Identity) -> None:
-        self._rows, self._identity = rows, identity
+    def __init__(self, rows: Rows, identity: Identity, say: Say) -> None:
+        self._rows, self._identity, self._say = rows, identity, say
 
     def add_to(self, further: Further) -> None:
-        further.add("POST", PATH, lambda request, _: self._upload(request))
-        further.add("GET", PATH, lambda request, _: self._list(request))
-        further.add("GET", f"{PATH}/{{id}}", self._one)
-        further.add("DELETE", f"{PATH}/{{id}}", self._delete)
-        further.add("GET", f"{PATH}/{{id}}/content", self._content)
+        for method, path, work in (
+            ("POST", PATH, self._upload),
+            ("GET", PATH, self._list),
+            ("GET", f"{PATH}/{{id}}", self._one),
+            ("DELETE", f"{PATH}/{{id}}", self._delete),
+            ("GET", f"{PATH}/{{id}}/content", self._content),
+        ):
+            further.add(method, path, guarded(work, self._say))
 
     def owner(self, request: Request) -> str:
         s = self._rows.settings
         return owner_of(request, self._identity, s.scope, anonymous=s.anonymous == "shared")
 
-    async def _upload(self, request: Request) -> Outcome:
+    async def _upload(self, request: Request, _: str) -> Outcome:
         owner = self.owner(request)
         form = parts(request.headers.get("content-type", ""), request.body)
         file, purpose = form.get("file"), form.get("purpose")
@@ -59,7 +64,7 @@ class FilesApi:
         kept = await self._rows.add_file(owner, name, purpose.text, file.content, _keep_s(form))
         return told(shown(kept))
 
-    async def _list(self, request: Request) -> Outcome:
+    async def _list(self, request: Request, _: str) -> Outcome:
         asked = query(request)
         order = asked.get("order", "desc")
         if order not in ("asc", "desc"):

@@ -99,9 +99,10 @@ class Stack:
             ) from error
         self._runner = runner = Runner(rows, self._server, self._telemetry.log)
         identity = identity_of(self._settings().identity)
-        files = FilesApi(rows, identity)
+        say = self._telemetry.log
+        files = FilesApi(rows, identity, say)
         files.add_to(self._further)
-        BatchesApi(rows, files, identity, runner.wake).add_to(self._further)
+        BatchesApi(rows, files, identity, runner.wake, say).add_to(self._further)
         runner.start()
 
     # production-stack

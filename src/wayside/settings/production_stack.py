@@ -45,8 +45,8 @@ class BatchSettings(Settings):
     """Whether `/v1/files` and `/v1/batches` are there."""
     folder: str = "wayside-batches"
     """Where files and the state of batches are kept, on a disk of this machine; made where there
-    is none, readable by its owner alone. Workers of one machine share it, and a restart goes on
-    where it stopped."""
+    is none. What is in it is readable by the user that the router runs as, alone. Workers of one
+    machine share it, and a restart goes on where it stopped."""
     scope: Literal["user", "team", "tenant"] = "user"
     """Who sees a file and a batch: the user who made it (`identity.trusted`), their team or their
     tenant; who is not told apart by these is told apart by the key that they show."""
@@ -61,9 +61,9 @@ class BatchSettings(Settings):
     attempts: Annotated[int, Field(ge=1, le=100)] = 5
     """How often a request is sent that is answered 5xx. One that is answered 429 is sent again
     for as long as its batch has time."""
-    window_s: PositiveFloat = 86_400.0
+    window_s: Annotated[float, Field(gt=0, le=30 * 86_400.0)] = 86_400.0
     """How long a batch has (`completion_window` says `24h`); then what is left of it is given
-    up."""
+    up. At most 30 days."""
     max_requests: PositiveInt = 50_000
     """Of one batch."""
     max_unfinished: PositiveInt = 100
@@ -71,8 +71,10 @@ class BatchSettings(Settings):
     max_file_bytes: PositiveInt = 100 << 20
     """Of one file, be it uploaded (`limits.max_body_bytes` counts as well) or made by a batch."""
     max_owner_bytes: PositiveInt = 1 << 30
-    """Of all files of one owner; one more is answered 413."""
+    """Of all files of one owner; one more is answered 413, and so is a batch of an owner who has
+    as much already."""
     max_bytes: PositiveInt = 10 << 30
-    """Of all files; one more is answered 507."""
-    keep_s: PositiveFloat = 30 * 86_400.0
-    """How long files and finished batches are kept."""
+    """Of all files, each counted as 4096 bytes at least; one more is answered 507, and so is one
+    more batch."""
+    keep_s: Annotated[float, Field(gt=0, le=3650 * 86_400.0)] = 30 * 86_400.0
+    """How long files and finished batches are kept: at most ten years."""
