@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 
 from wayside.catalog import catalog
 from wayside.settings import Settings
+from wayside.vocab.draw import two_by_weight
 from wayside.vocab.endpoint import Need, Roster
 
 
@@ -36,7 +36,7 @@ class PowerOfTwoPicker:
         heavy, bounds = known
         if len(heavy) == 1:
             return (heavy[0],)
-        i, j = _two(bounds, need.dice)
+        i, j = two_by_weight(bounds, need.dice)
         i, j = heavy[i], heavy[j]
         if totals and totals[i] != totals[j]:
             return (i,) if totals[i] > totals[j] else (j,)
@@ -55,17 +55,3 @@ def _drawable(roster: Roster) -> tuple[list[int], list[float]]:
         heavy = list(range(len(roster.endpoints)))
         return heavy, [float(i + 1) for i in heavy]
     return heavy, list(accumulate([roster.endpoints[i].weight for i in heavy]))
-
-
-def _two(bounds: list[float], dice: Callable[[], float]) -> tuple[int, int]:
-    """Two distinct positions, drawn in the proportion of the distances between bounds."""
-    total = bounds[-1]
-    last = len(bounds) - 1
-    i = min(bisect_right(bounds, dice() * total), last)
-    low = bounds[i - 1] if i else 0.0
-    width = bounds[i] - low
-    point = dice() * (total - width)  # a point outside the first one's interval
-    j = min(bisect_right(bounds, point if point < low else point + width), last)
-    if j == i:  # rounding at the very end of the line
-        j = i - 1 if i == last else i + 1
-    return i, j

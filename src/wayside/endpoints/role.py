@@ -8,8 +8,8 @@ from typing import Literal
 from wayside.catalog import catalog
 from wayside.settings import Settings
 from wayside.vocab.endpoint import Need, Roster
+from wayside.vocab.roles import ROLE_LABEL, stages
 
-LABEL = "llm-d.ai/role"
 Role = Literal[
     "prefill",
     "decode",
@@ -27,7 +27,7 @@ class RoleRule(Settings):
 
     role: Role
     """The stages that a server must do, with hyphens between; `both` is `prefill-decode`."""
-    label: str = LABEL
+    label: str = ROLE_LABEL
     """Of servers: where theirs are written, in the same way."""
     unlabelled: bool | None = None
     """Whether servers without the label stay. Where nothing is said they do if `role` has decode:
@@ -44,7 +44,7 @@ class RoleFilter:
     steady = True
 
     def __init__(self, rule: RoleRule) -> None:
-        self._wanted = _stages(rule.role)
+        self._wanted = stages(rule.role)
         self._label = rule.label
         if rule.unlabelled is None:
             self._unlabelled = "decode" in self._wanted
@@ -54,10 +54,6 @@ class RoleFilter:
     def keep(self, need: Need, roster: Roster) -> Sequence[int] | None:
         said = [e.labels.get(self._label) for e in roster.endpoints]
         able = {
-            role: self._wanted <= _stages(role) if role else self._unlabelled for role in set(said)
+            role: self._wanted <= stages(role) if role else self._unlabelled for role in set(said)
         }
         return [i for i, role in enumerate(said) if able[role]]
-
-
-def _stages(role: str) -> frozenset[str]:
-    return frozenset(("prefill-decode" if role == "both" else role).split("-"))

@@ -9,7 +9,6 @@ while (:class:`BreakerSettings`).
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
@@ -24,6 +23,7 @@ from wayside.fleet.picking import profile
 from wayside.fleet.replica import Replica
 from wayside.settings.model import ModelSettings
 from wayside.settings.resilience import HedgeSettings
+from wayside.vocab.draw import two_by_weight
 from wayside.vocab.endpoint import Need, Roster
 from wayside.vocab.headers import sendable
 from wayside.vocab.outcome import HeaderPairs
@@ -500,15 +500,7 @@ def _bounds(replicas: Sequence[Replica]) -> list[float]:
 
 def _better_of_two(replicas: Sequence[Replica], bounds: list[float], dice: Dice) -> Replica:
     """Draw two distinct replicas by weight; the less loaded one, the first drawn on a tie."""
-    total = bounds[-1]
-    last = len(bounds) - 1
-    i = min(bisect_right(bounds, dice() * total), last)
-    low = bounds[i - 1] if i else 0.0
-    width = bounds[i] - low
-    point = dice() * (total - width)  # a point outside the first one's interval
-    j = min(bisect_right(bounds, point if point < low else point + width), last)
-    if j == i:  # rounding at the very end of the line
-        j = i - 1 if i == last else i + 1
+    i, j = two_by_weight(bounds, dice)
     first, second = replicas[i], replicas[j]
     if (second.in_flight + 1) * (first.weight or 1.0) < (first.in_flight + 1) * (
         second.weight or 1.0

@@ -14,13 +14,18 @@ ROLE_LABEL = "llm-d.ai/role"
 
 def roles(labels: Mapping[str, str], label: str = ROLE_LABEL) -> frozenset[str]:
     """The parts that a server does, of ``encode``, ``prefill`` and ``decode``."""
-    said = labels.get(label, "").strip().lower()
-    if not said:
-        return frozenset({"decode"})
-    found = set(said.split("-"))
+    return stages(labels.get(label, "")) if labels.get(label, "").strip() else _DECODE
+
+
+def stages(said: str) -> frozenset[str]:
+    """The parts that a label's value names."""
+    found = set(said.strip().lower().split("-"))
     if "both" in found:
         found |= {"prefill", "decode"}
     return frozenset(found & {"encode", "prefill", "decode"})
+
+
+_DECODE = frozenset({"decode"})
 
 
 def prefills(labels: Mapping[str, str], label: str = ROLE_LABEL) -> bool:
