@@ -212,7 +212,7 @@ async def test_a_leader_that_is_cut_off_has_stepped_down_before_another_leads(
             clients.append(Client(access))
             me.append(
                 Elector(
-                    Client(access), "l", namespace, identity=name, terms=QUICK,
+                    clients[-1], "l", namespace, identity=name, terms=QUICK,
                     changed=noting(name, me),
                 )
             )  # fmt: skip
