@@ -291,6 +291,12 @@ async def test_a_picker_without_a_cluster_cannot_ask_it_who_may_read_metrics() -
             pass
 
 
+async def test_a_picker_without_a_cluster_cannot_be_elected() -> None:
+    with pytest.raises(ConfigError, match="ha-enable-leader-election=false"):
+        async with serving([(0, 0.1)], elects=True):
+            pass
+
+
 async def test_servers_metrics_are_read_and_go_into_the_choice() -> None:
     from wayside.sim import SimModel, SimServer, serve_sim
 

@@ -152,6 +152,12 @@ Examples:
     hidden=True,
 )
 @click.option("--drain-timeout", type=Duration(), default="30s", show_default=True)
+@_flag(
+    "--ha-enable-leader-election",
+    "--haEnableLeaderElection",
+    default=False,
+    help="Of several pickers one is ready, elected by a Lease.",
+)
 @_flag("--emit-endpoint-scores", default=False, help="Tell Envoy every candidate's score.")
 @_flag("--disable-endpoint-subset-filter", default=False, help="Ignore Envoy's subset hints.")
 @_flag(
@@ -174,11 +180,6 @@ Examples:
 @_refused("--tracing", why="no traces are written; what a client traces passes unchanged")
 @_refused("--enable-pprof", why="there is no profiling port; use py-spy")
 @_refused("--enable-grpc-stream-metrics", why="streams are not counted one by one")
-@_refused(
-    "--ha-enable-leader-election",
-    "--haEnableLeaderElection",
-    why="replicas serve side by side; run several without it",
-)
 @_metric("--total-queued-requests-metric", "--totalQueuedRequestsMetric")
 @_metric("--total-running-requests-metric", "--totalRunningRequestsMetric")
 @_metric("--kv-cache-usage-percentage-metric", "--kvCacheUsagePercentageMetric")
@@ -293,6 +294,7 @@ def _options(given: dict[str, Any]) -> Options:
         scrape_s=given["refresh_metrics_interval"],
         stale_s=given["metrics_staleness_threshold"],
         drain_s=given["drain_timeout"],
+        elects=given["ha_enable_leader_election"],
         scores=given["emit_endpoint_scores"],
         subsets=not given["disable_endpoint_subset_filter"],
         conformance=given["conformance_headers"],

@@ -221,6 +221,13 @@ class EppMetrics:
         labels = (self.fairness(waiting.flow), str(waiting.priority), outcome)
         self.waited.observe(labels, seconds)
 
+    def election(self, lease: str, leads: Callable[[], bool]) -> None:
+        """Show who leads; declared once, where one is elected."""
+        self._metrics.gauge(
+            "leader_election_master_status", "1 where this picker leads.", "name",
+            read=lambda: [((lease,), 1.0 if leads() else 0.0)],
+        )  # fmt: skip
+
     def lines(self, lanes: Lanes, saturation: Callable[[], float]) -> None:
         """Show who waits; declared once, where there is flow control."""
         labels = ("fairness_id", "priority", "inference_pool")

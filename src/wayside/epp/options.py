@@ -49,6 +49,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     scrape_s: float = 0.05
     stale_s: float = 2.0
     drain_s: float = 30.0
+    elects: bool = False
+    """One of several pickers leads, and health says which."""
     scores: bool = False
     subsets: bool = True
     conformance: bool = False

@@ -22,6 +22,7 @@ from wayside.extproc.session import Say
 from wayside.fleet.kv_events import Hearer, KvEvents, hearers
 from wayside.fleet.scrape import Scraper, Target
 from wayside.fleet.tokenize import Tokenizers
+from wayside.kube.lease import Elector
 from wayside.settings.address import Address
 from wayside.settings.fleet import ScrapeSettings
 from wayside.telemetry.metrics import Metrics
@@ -33,6 +34,9 @@ LAME_S: Final = 5.0
 LAST_WORDS_S: Final = 0.5
 """Those who wait in line are told so long before connections are cut."""
 _SYNC_LOOK_S: Final = 0.2
+_LEASE: Final = "epp-{}-{}.gateway-api-inference-extension.sigs.k8s.io"
+"""By namespace and pool: the name that llm-d's picker uses, so that the two can take turns while
+one replaces the other."""
 
 
 class Epp:
@@ -64,12 +68,26 @@ class Epp:
             verbose=options.verbose,
             log=log,
         )
-        self.health = HealthServer(self._ready, log=log)
+        self.health = HealthServer(self._ready, self._leads if options.elects else None, log=log)
         self.server = PickerServer(self.door, self.health)
         if options.max_message_bytes:
             self.server.max_message = options.max_message_bytes
         self._source = self._made_source()
-        allow = Reviews(self._cluster.client).allow if options.metrics_auth else anybody
+        self.elector: Elector | None = None
+        if options.elects:
+            cluster = self._cluster("who leads", "--ha-enable-leader-election")
+            self.elector = Elector(
+                cluster.client,
+                _LEASE.format(cluster.namespace, cluster.name),
+                cluster.namespace,
+                changed=self.health.tell_watchers,
+                log=log,
+            )
+            self.metrics.election(self.elector.name, self._leads)
+        allow = anybody
+        if options.metrics_auth:
+            cluster = self._cluster("who may read metrics", "--metrics-endpoint-auth")
+            allow = Reviews(cluster.client).allow
         self.exposed = MetricsServer(self.registry.text, allow=allow)
         self._scraper = Scraper(
             self._targets,
@@ -121,6 +139,9 @@ class Epp:
             self._run(self._scraper.run())
         if self._events is not None:
             self._run(self._events.run())
+        if self.elector is not None:
+            self._standing = asyncio.create_task(self._stand(self.elector))
+            self._tasks.append(self._standing)
 
     async def until_broken(self) -> None:
         """Ends only when something did that never should; raises what it was."""
@@ -134,6 +155,8 @@ class Epp:
         """Say that nobody should come, serve those who do for a while, then end."""
         self.health.draining = True
         self.health.tell_watchers()
+        # At once: those who still come are served beside the next leader.
+        giving_up = asyncio.create_task(self._give_up())
         drain_s = self.options.drain_s
         self._log("draining", seconds=drain_s)
         # Who reads our health, or the cluster's list of endpoints, needs time to hear of it.
@@ -147,6 +170,7 @@ class Epp:
         await stopping
         await self.health.stop(0.0)
         await self.exposed.stop()
+        await giving_up
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -155,15 +179,29 @@ class Epp:
 
     # --- inner workings ------------------------------------------------------------------------
 
-    @property
-    def _cluster(self) -> Cluster:
+    def _cluster(self, what: str, where: str) -> Cluster:
         if not isinstance(self._source, Cluster):
             raise ConfigError.one(
-                "who may read metrics is the cluster's to say, and there is none",
-                where="--metrics-endpoint-auth",
-                fix="give --metrics-endpoint-auth=false",
+                f"{what} is the cluster's to say, and there is none",
+                where=where,
+                fix=f"give {where}=false",
             )
         return self._source
+
+    async def _stand(self, elector: Elector) -> None:
+        """Nobody leads who does not know the pool while another may."""
+        while not self._ready():
+            await asyncio.sleep(_SYNC_LOOK_S)
+        await elector.run()
+
+    def _leads(self) -> bool:
+        return self.elector is not None and self.elector.leads
+
+    async def _give_up(self) -> None:
+        if self.elector is not None:
+            self._standing.cancel()
+            await asyncio.gather(self._standing, return_exceptions=True)
+            await self.elector.release()
 
     def _made_source(self) -> Source:
         o = self.options

@@ -117,6 +117,7 @@ class Cluster:
         name, namespace, group = pool
         namespace = namespace or access.namespace
         self._store = store
+        self.name, self.namespace = name, namespace
         self.watch = PoolWatch(
             self.client,
             name,
