@@ -124,12 +124,12 @@ async def test_a_batch_has_one_worker_until_that_one_dies(folder: BatchSettings)
     two.open()
     try:
         await one.add_batch(batch("b"))
-        first, second = await asyncio.gather(one.claim(8), two.claim(8))
+        first, second = await asyncio.gather(one.claim(8, 8), two.claim(8))
         assert len(first) + len(second) == 1
         holder, other = (one, two) if first else (two, one)
-        assert await other.claim(8) == []
+        assert await other.claim(8, 8) == []
         holder.close()  # its lock is free
-        assert [b.id for b in await other.claim(8)] == ["b"]
+        assert [b.id for b in await other.claim(8, 8)] == ["b"]
     finally:
         for rows in (one, two):
             if rows._lock is not None:

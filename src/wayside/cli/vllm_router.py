@@ -25,6 +25,7 @@ from wayside.translate.notes import Translation
 from wayside.translate.production_stack_args import (
     ARGUMENTS,
     DYNAMIC,
+    named,
     parsed,
     settings_of,
     together,
@@ -115,9 +116,13 @@ class Source:
     def __init__(self, given: Mapping[str, Any], env: Mapping[str, str] | None = None) -> None:
         self._given = given
         self._env = os.environ if env is None else env
-        self.path = next((str(given[key]) for key in DYNAMIC if given.get(key)), "")
         self._config = _file(given, "config")
-        self._external = _file(given, "external_providers_config")
+        if named(self._config).get("config"):
+            where = f"{given['config']}: config"
+            raise ConfigError.one("names another file", where=where, fix="write it all in one")
+        said = named({**self._config, **given})
+        self.path = next((str(said[key]) for key in DYNAMIC if said.get(key)), "")
+        self._external = _file(said, "external_providers_config")
 
     def text(self) -> bytes:
         """What the dynamic configuration holds now; nothing where there is none."""

@@ -110,12 +110,7 @@ class EnginesApi:
         for engine in engines(self._fleet).values():
             if engine.id == id:
                 return engine
-        raise RequestError(
-            f"Engine with id {id[:64]!r} not found. GET /engines lists them.",
-            status=404,
-            code="engine_not_found",
-            param="id",
-        )
+        raise unknown_engine(id)
 
     def _card(self, engine: Engine, now: float) -> dict[str, Any]:
         replicas = [replica for _, _, replica in engine.places]
@@ -139,6 +134,15 @@ class EnginesApi:
         }
 
 
+def unknown_engine(id: str) -> RequestError:
+    return RequestError(
+        f"Engine with id {id[:64]!r} not found. GET /engines lists them.",
+        status=404,
+        code="engine_not_found",
+        param="id",
+    )
+
+
 class Pinned:
     """Requests with ``?id=``: routed as any other, then sent to that engine or to none."""
 
@@ -146,16 +150,21 @@ class Pinned:
         self._api, self._handle = api, handle
 
     def __call__(self, request: Request) -> Found | None:
-        path, _, rest = request.path.partition("?")
-        if path not in BODIES or "id=" not in rest:
+        if request.path.partition("?")[0] not in BODIES:
             return None
-        id = query(request).get("id")
+        return self.there(request, self._handle)
+
+    def there(self, request: Request, handle: Handle) -> Found | None:
+        """What ``handle`` says, at the engine that the query names; ``None`` where it names
+        none."""
+        path, _, rest = request.path.partition("?")
+        id = query(request).get("id") if "id=" in rest else None
         if id is None:
             return None
         engine = self._api.named(id)
         kept = urlencode([pair for pair in parse_qsl(rest, True) if pair[0] != "id"])
         plain = msgspec.structs.replace(request, path=f"{path}?{kept}" if kept else path)
-        outcome = self._handle(plain)
+        outcome = handle(plain)
         if hasattr(outcome, "__await__"):
             return _later(outcome, engine)
         return pinned(outcome, engine)

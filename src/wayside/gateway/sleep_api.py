@@ -13,7 +13,7 @@ from collections.abc import Callable
 from urllib.parse import urlencode
 
 from wayside.flow import Policy, report
-from wayside.gateway.engines_api import Engine, EnginesApi
+from wayside.gateway.engines_api import Engine, EnginesApi, unknown_engine
 from wayside.gateway.further import Found, query
 from wayside.vocab.ask import Flow
 from wayside.vocab.errors import RequestError
@@ -39,8 +39,12 @@ class SleepApi:
                 f"Name the engine: {path}?id=ENGINE_ID. GET /engines lists them.", param="id"
             )
         engine = self._api.named(id)
-        model, _, replica = engine.places[0]
-        served = self._policy().concrete[model]
+        concrete = self._policy().concrete
+        place = next((p for p in engine.places if p[0] in concrete), None)
+        if place is None:
+            raise unknown_engine(id)
+        model, _, replica = place
+        served = concrete[model]
         return Forward(
             target=served.target,
             path=f"{path}?{urlencode(asked)}" if asked else path,

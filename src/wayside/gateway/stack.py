@@ -5,6 +5,7 @@ router had there. Put in place when the listener is open, and taken down before 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -31,8 +32,13 @@ from wayside.telemetry import Exchange, Telemetry
 from wayside.telemetry.machine import Machine
 from wayside.telemetry.production_stack import StackMetrics
 from wayside.vocab.errors import ConfigError, RequestError
+from wayside.vocab.headers import CREDENTIALS, USER_KEYS
 from wayside.vocab.outcome import Forward, Outcome, Request
 
+SECRET: Final = frozenset((*CREDENTIALS, *USER_KEYS, "cookie", "proxy-authorization"))
+"""Headers whose values are never logged."""
+PRUNE_S: Final = 60.0
+"""How often servers that are gone leave the metrics when nobody reads them."""
 _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -55,9 +61,9 @@ class Stack:
         self._runner: Runner | None = None
         self._metrics: StackMetrics | None = None
         self._chores: list[asyncio.Task[None]] = []
-        passing = PassingApi(self._policy)
+        self._passing = PassingApi(self._policy)
         for path in PASSED:
-            self._further.add("POST", path, lambda request, _: passing.asked(request))
+            self._further.add("POST", path, lambda request, _: self._passing.asked(request))
         self._files_and_batches()
         if settings().production_stack.enabled:
             self._production_stack()
@@ -119,7 +125,10 @@ class Stack:
         add("GET", "/engines", self._for_admins(lambda _, __: engines.listed()))
         for path, method in SLEEP.items():
             add(method, path, self._for_admins(lambda request, _: sleep.asked(request)))
-        further.add_last(Pinned(engines, self._runtime.handle))
+        pins = Pinned(engines, self._runtime.handle)
+        further.add_last(pins)
+        for path in PASSED:
+            further.add("POST", path, lambda request, _: self._passed(request, pins))
         stats = EngineStats(fleet, lambda: self._settings().production_stack.engine_stats_s)
         self._chores.append(asyncio.create_task(stats.run()))
         self._metrics = metrics = StackMetrics(
@@ -131,9 +140,13 @@ class Stack:
         Machine().show(telemetry.metrics)
         telemetry.always = (*telemetry.always, metrics)
         telemetry.watchers = (*telemetry.watchers, metrics)
+        self._chores.append(asyncio.create_task(self._prune()))
         self._server.attempting = self._attempting
         if self._settings().production_stack.log_stats_s is not None:
             self._chores.append(asyncio.create_task(self._report()))
+
+    def _passed(self, request: Request, pins: Pinned) -> Found:
+        return pins.there(request, self._passing.asked) or self._passing.asked(request)
 
     def _shown(self) -> Outcome:
         self.follow()
@@ -169,6 +182,11 @@ class Stack:
         session = _session(key, door.head.headers, forward.body) if key else None
         metrics.attempting(exchange, replica.name, url_of(replica), session)
 
+    async def _prune(self) -> None:
+        while True:
+            await asyncio.sleep(PRUNE_S)
+            self.follow()
+
     async def _report(self) -> None:
         while True:
             every = self._settings().production_stack.log_stats_s
@@ -178,8 +196,10 @@ class Stack:
 
 
 def _session(key: str, headers: Mapping[str, str], body: bytes) -> str | None:
-    """The header's value, else that of the body's field."""
+    """The header's value, else that of the body's field; of a key, what cannot be used as one."""
     found = headers.get(key.lower())
+    if found and key.lower() in SECRET:
+        return f"sha256:{hashlib.sha256(found.encode('utf-8', 'replace')).hexdigest()[:16]}"
     if found or key.encode() not in body:
         return found
     try:

@@ -139,11 +139,20 @@ def parsed(words: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             kind = "a whole number" if argument.kind == "whole" else "a number"
             problems.append(Problem(f"{value[:80]!r} is not {kind}", where))
-    if all(found.get(key) for key in DYNAMIC):
-        names = " and ".join("--" + key.replace("_", "-") for key in DYNAMIC)
-        problems.append(Problem("both are given", names, "keep one of them"))
     if problems:
         raise ConfigError(problems)
+    return named(found)
+
+
+def named(document: Mapping[Any, Any]) -> dict[str, Any]:
+    """A command line or the file of ``--config``, by its keys; what has no value is as if it were
+    not there. Raises :class:`ConfigError` for two dynamic configurations."""
+    found = {
+        str(key).replace("-", "_"): value for key, value in document.items() if value is not None
+    }
+    if all(found.get(key) for key in DYNAMIC):
+        names = " and ".join("--" + key.replace("_", "-") for key in DYNAMIC)
+        raise ConfigError.one("both are given", where=names, fix="keep one of them")
     return found
 
 
@@ -177,15 +186,13 @@ def together(
     A dynamic configuration is there to be rewritten while the command line stays, so it wins, and
     where it lists servers it lists all of them.
     """
-    whole: dict[str, Any] = {"host": HOST, "port": PORT}
-    whole |= {str(key).replace("-", "_"): value for key, value in config.items()}
-    whole |= given
+    whole: dict[str, Any] = {"host": HOST, "port": PORT, **named(config), **given}
     if "static_models" in dynamic:
         for key in [key for key in whole if key.startswith("static_") and key not in _TIMES]:
             del whole[key]
-    whole |= {str(key): value for key, value in dynamic.items() if value is not None}
-    for key in ("config", *DYNAMIC):
+    for key in ("config", *DYNAMIC):  # read already; in a dynamic configuration nobody knows them
         whole.pop(key, None)
+    whole |= {str(key): value for key, value in dynamic.items() if value is not None}
     if external:
         whole.pop("external_providers_config", None)
         whole |= external
