@@ -98,6 +98,10 @@ class Watcher(Generic[T]):
             return None
         text = self._content()
         self._stamp = stamp
+        if text is None and stamp:  # there, but a directory, or nobody lets us read it
+            self._seen = None  # what stood there before is news when it is back
+            told = "cannot be read; what is in force stays"
+            self._refused(ConfigError.one(told, where=str(self._path), fix="check what it is"))
         if text is None or digest(text) == (self._seen and digest(self._seen)):
             return None
         self._seen = text
