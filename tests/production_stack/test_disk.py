@@ -16,7 +16,7 @@ import pytest
 
 from tests.production_stack.test_batches import asked, client, ended, lines_of, router, started
 from tests.production_stack.test_hostile_files import FILE, PURPOSE, ask, form, upload
-from wayside.gateway import batch_runner
+from wayside.gateway import batch_runner, files_api
 from wayside.gateway.batch_rows import BAD, GOOD, UNASKED, Batch, Rows
 from wayside.gateway.file_rows import FileRows
 from wayside.settings.production_stack import BatchSettings
@@ -267,3 +267,30 @@ async def test_counts_add_up_at_every_moment(tmp_path: Path) -> None:
                     break
                 await asyncio.sleep(0.02)
             assert (counts.completed, counts.failed, counts.total) == (30, 3, 33)
+
+
+async def test_who_does_not_read_files_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files_api, "MAX_UNSENT", 24 << 20)
+    async with router(tmp_path) as (found, _):
+        _, made = await upload(found, form(PURPOSE, (*FILE[:2], b"x" * (900 << 10))))
+        (tmp_path / "files" / made["id"]).write_bytes(b"x" * (10 << 20))
+        with contextlib.closing(sqlite3.connect(tmp_path / "batches.db")) as db, db:
+            db.execute("UPDATE files SET bytes = ?", (10 << 20,))
+        path = f"/v1/files/{made['id']}/content"
+        host, _, port = found.url.removeprefix("http://").partition(":")
+        idle = []
+        for _ in range(4):
+            _, writer = await asyncio.open_connection(host, int(port), limit=1024)
+            head = f"GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer k\r\n\r\n"
+            writer.write(head.encode())
+            idle.append(writer)
+            await asyncio.sleep(0.2)
+        status, said = await ask(found, "GET", path)
+        assert (status, said["error"]["code"]) == (503, "too_many_downloads")
+        for writer in idle:
+            writer.transport.abort()
+        async with asyncio.timeout(10):
+            while (await ask(found, "GET", path))[0] != 200:
+                await asyncio.sleep(0.05)

@@ -124,7 +124,7 @@ async def test_a_batch_has_one_worker_until_that_one_dies(folder: BatchSettings)
     two.open()
     try:
         await one.add_batch(batch("b"))
-        first, second = await asyncio.gather(one.claim(8, 8), two.claim(8))
+        first, second = await asyncio.gather(one.claim(8, 8), two.claim(8, 8))
         assert len(first) + len(second) == 1
         holder, other = (one, two) if first else (two, one)
         assert await other.claim(8, 8) == []

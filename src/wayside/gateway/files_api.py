@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 from wayside.gateway.batch_db import missing
@@ -26,6 +27,8 @@ PURPOSES = ("batch", "assistants", "evals", "fine-tune", "user_data", "vision")
 MAX_NAME = 255
 KEEP_MIN_S, KEEP_MAX_S = 3_600, 2_592_000
 """What ``expires_after`` may say (OpenAI's bounds)."""
+MAX_UNSENT = 256 << 20
+"""Bytes of answers that clients have not read yet, beyond which no more files are fetched."""
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -33,8 +36,12 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 class FilesApi:
     """The five operations."""
 
-    def __init__(self, rows: Rows, identity: Identity, say: Say) -> None:
+    def __init__(
+        self, rows: Rows, identity: Identity, say: Say, unsent: Callable[[], int]
+    ) -> None:
+        """``unsent`` is how many bytes of answers wait for clients who do not read."""
         self._rows, self._identity, self._say = rows, identity, say
+        self._unsent, self._reading = unsent, 0
 
     def add_to(self, further: Further) -> None:
         for method, path, work in (
@@ -87,10 +94,22 @@ class FilesApi:
 
     async def _content(self, request: Request, id: str) -> Outcome:
         file = await self._rows.file(self.owner(request), id)
+        held = self._unsent() + self._reading
+        if held and held + file.bytes > MAX_UNSENT:
+            raise RequestError(
+                "Too much is being fetched; ask again.",
+                status=503,
+                kind="server_error",
+                code="too_many_downloads",
+                headers=(("retry-after", "1"), ("retry-after-ms", "1000")),
+            )
+        self._reading += file.bytes
         try:
             content = await asyncio.to_thread(self._rows.path(file.id).read_bytes)
         except FileNotFoundError:  # deleted since, or by somebody who looks after the disk
             raise missing("file", id) from None
+        finally:
+            self._reading -= file.bytes
         # Never text/html: what somebody uploaded is not to run where our pages do.
         headers = (("x-content-type-options", "nosniff"),)
         return raw(content, content_type="application/octet-stream", headers=headers)

@@ -106,10 +106,13 @@ class Stack:
         self._runner = runner = Runner(rows, self._server, self._telemetry.log)
         identity = identity_of(self._settings().identity)
         say = self._telemetry.log
-        files = FilesApi(rows, identity, say)
+        files = FilesApi(rows, identity, say, self._unsent)
         files.add_to(self._further)
         BatchesApi(rows, files, identity, runner.wake, say).add_to(self._further)
         runner.start()
+
+    def _unsent(self) -> int:
+        return sum(door.transport.get_write_buffer_size() for door in self._server.doors)
 
     # production-stack
 
