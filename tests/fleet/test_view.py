@@ -249,3 +249,16 @@ async def test_servers_behind_a_name_answer_and_an_unwell_one_does_not(shell: st
                 assert (await router.ask(chat("hi", model="small"))).status == 200
             assert sims[1].stats.completed == before
             assert sims[0].stats.completed >= 8
+
+
+async def test_how_much_servers_can_keep_is_read_seldom() -> None:
+    """A strategy that wants no more than capacities costs two servers' pages every two seconds."""
+    async with serve_sim([SimModel("small", kv_blocks=77), SimModel("small")]) as sims:
+        model = {"endpoints": [s.url for s in sims], "picking": "prefix_cache"}
+        async with viewed({"models": {"small": model}}) as router:
+            first, _ = router.app.fleet.pools["small"].replicas
+            await until(lambda: first.vitals.at > 0)
+            assert first.vitals.blocks == 77
+            probes = sims[0].stats.probes
+            await asyncio.sleep(1.0)
+            assert sims[0].stats.probes <= probes + 1

@@ -25,7 +25,7 @@ from wayside.fleet.rounds import at_port, pools
 from wayside.fleet.scrape import Scraper, Target
 from wayside.fleet.tokenize import Tokenizers
 from wayside.settings import CredentialSettings
-from wayside.settings.fleet import FleetSettings
+from wayside.settings.fleet import FleetSettings, ScrapeSettings
 from wayside.settings.model import ModelSettings
 from wayside.vocab.endpoint import Endpoint
 from wayside.vocab.outcome import Credential
@@ -79,6 +79,16 @@ class View:
             failed=partial(failed, "metrics"),
             dice=dice,
         )
+        self.seldom = Scraper(
+            partial(self.targets, seldom=True),
+            lambda: _seldom(settings().scrape),
+            refreshed=self._refresh,
+            resolver=fleet.resolver,
+            restarted=self._restarted,
+            failed=partial(failed, "metrics"),
+            dice=dice,
+        )
+        """Reads those of which only is wanted what hardly ever changes."""
         self._gpus = GpuPoller(
             self._replicas,
             lambda: settings().gpu_metrics,
@@ -103,13 +113,16 @@ class View:
             told=partial(told, "kv_events"),
             failed=lambda where, why: self._once(f"KV cache events of {where}: {why}"),
         )
-        gauges.show_vitals(metrics, lambda: fleet, self.scraper.ages)
+        gauges.show_vitals(
+            metrics, lambda: fleet, lambda: {**self.seldom.ages(), **self.scraper.ages()}
+        )
 
     async def run(self) -> None:
         """For as long as the task lives. Each part survives what servers do to it."""
         parts = (
             self._discovery,
             self.scraper,
+            self.seldom,
             self._gpus,
             self._prober,
             self._models,
@@ -127,12 +140,13 @@ class View:
                 self._log("fleet view failed", level="error", part=name, why=repr(bug))
             await asyncio.sleep(1.0)
 
-    def targets(self) -> Iterator[Sequence[Target]]:
-        """The servers whose metrics somebody goes by, by model."""
+    def targets(self, *, seldom: bool = False) -> Iterator[Sequence[Target]]:
+        """The servers whose metrics somebody goes by, by model: of this moment, or ``seldom``."""
         also = self._also()
         for model, pool in pools(self._fleet):
-            profile = pool.profile
-            if model not in also and (profile is None or "vitals" not in profile.reads):
+            reads = pool.profile.reads if pool.profile is not None else frozenset()
+            often = model in also or "vitals" in reads
+            if often is seldom or not (often or "capacity" in reads):
                 continue
             page = pool.settings.metrics
             yield [
@@ -206,3 +220,14 @@ class View:
     def _tell(self, what: str, model: str, replica: Replica, why: str) -> None:
         level = "info" if what == "server is back" else "warning"
         self._log(what, level=level, model=model, endpoint=replica.name, why=why)
+
+
+SELDOM_S = 2.0
+"""Seconds between two readings of what hardly ever changes: also how long a server that came back
+empty is taken for the one that it was."""
+
+
+def _seldom(settings: ScrapeSettings) -> ScrapeSettings:
+    interval = max(SELDOM_S, settings.interval_s)
+    stale = max(3 * interval, settings.stale_after_s)
+    return settings.model_copy(update={"interval_s": interval, "stale_after_s": stale})
