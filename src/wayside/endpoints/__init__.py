@@ -137,6 +137,16 @@ class Profile:
         )
         """What has to be fetched from servers."""
 
+    def twin(self, made: Sequence[Any]) -> Profile:
+        """The same profile of other parts: ``made`` stand for those of :attr:`parts`."""
+        stands = dict(zip(map(id, self.parts), made, strict=True))
+        weights = {id(s): weight for s, weight in (*self._steady, *self._dense)}
+        return Profile(
+            [stands[id(f)] for f, _ in self._filters],
+            [(stands[id(part)], weights[id(part)]) for part in self.parts if id(part) in weights],
+            stands[id(self._picker)] if self._picker is not None else None,
+        )
+
     def pick(self, need: Need, roster: Roster) -> list[Endpoint]:
         """The servers to try, the best first; empty where the filters leave none."""
         roster = self.among(need, roster)

@@ -66,7 +66,7 @@ class PrecisePrefixCacheScorer:
     publishes nothing, or nobody knows a prompt's tokens yet, what ``prefix_cache`` would guess.
     """
 
-    reads: tuple[Fact, ...] = ("vitals", "kv_events")
+    reads: tuple[Fact, ...] = ("capacity", "kv_events")
 
     def __init__(self, rule: PrecisePrefixCacheRule) -> None:
         self.rule = rule
@@ -80,6 +80,11 @@ class PrecisePrefixCacheScorer:
         )
         self.tokenizer: Tokenizer | None = None
         """Set by the shell that can ask."""
+
+    @property
+    def blocks(self) -> int:
+        """How many are known, of all servers: those they told, and those guessed."""
+        return len(self._index) + len(self._guess.index)
 
     def score(self, need: Need, roster: Roster) -> Scores:
         guessed = self._guess.shares(need, roster)

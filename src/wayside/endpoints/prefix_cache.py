@@ -34,12 +34,17 @@ class PrefixCacheScorer:
     beginning follow it at once. All messages count, tools and system prompt first.
     """
 
-    reads: tuple[Fact, ...] = ("vitals",)
+    reads: tuple[Fact, ...] = ("capacity",)
 
     def __init__(self, rule: PrefixCacheRule) -> None:
         self._guess = PrefixGuess(
             rule.block_tokens, rule.max_blocks, rule.capacity, rule.max_memory_mb
         )
+
+    @property
+    def blocks(self) -> int:
+        """How many are remembered, of all servers."""
+        return len(self._guess.index)
 
     def score(self, need: Need, roster: Roster) -> Scores:
         scores = need.memo[HITS] = self._guess.shares(need, roster)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from wayside.endpoints import Profile
+from wayside.epp import gauges
 from wayside.epp.admission import Shedding
 from wayside.epp.director import Admission, Director
 from wayside.epp.flow_control import FlowControl
@@ -24,9 +26,11 @@ from wayside.epp.lanes import BandRule, Lanes
 from wayside.epp.metrics import EppMetrics
 from wayside.epp.saturation import Concurrency, Detector, Utilization
 from wayside.epp.store import Store
+from wayside.epp.timing import names, timed
 from wayside.fleet.picking import profile
 from wayside.translate.picker_config import (
     BandConfig,
+    Called,
     DetectorConfig,
     FlowConfig,
     HandlerConfig,
@@ -61,6 +65,14 @@ class Picker:
             name: profile(settings, f"schedulingProfiles.{name}")
             for name, settings in config.profiles.items()
         }
+        self._rememberers: list[tuple[Called, Any]] = [
+            (called, part)
+            for name, each in self.profiles.items()
+            for called, part in zip(
+                names(each, config.called.get(name, ())), each.parts, strict=True
+            )
+            if hasattr(part, "blocks")
+        ]
         detector = _detector(config.detector, clock)
         self.flow: FlowControl | None = None
         if config.flow is not None:
@@ -70,6 +82,15 @@ class Picker:
             store,
             _handler(config.handler, self.profiles, metrics, scores=scores),
             admission,
+            timed=_handler(
+                config.handler,
+                {
+                    name: timed(each, config.called.get(name, ()), clock, metrics.plugin)
+                    for name, each in self.profiles.items()
+                },
+                metrics,
+                scores=scores,
+            ),
             clock=clock,
             dice=dice,
             reads=config.reads,
@@ -77,7 +98,13 @@ class Picker:
             follows=self._follows(detector),
             rewritten=metrics.rewritten,
             scheduled=metrics.scheduled,
+            prefix=partial(metrics.prefix, self._rememberers[0][0]) if self._rememberers else None,
         )
+        if self._rememberers:
+            gauges.blocks(
+                metrics.registry,
+                lambda: [(called, part.blocks) for called, part in self._rememberers],
+            )
         for each in self.profiles.values():
             store.on_gone.append(each.forget)
         if self.flow is not None:
@@ -138,7 +165,10 @@ def _flow(
         max_requests=config.max_requests,
         max_bytes=config.max_bytes,
     )
-    metrics.lines(lanes, lambda: detector.saturation(store.roster))
+    gauges.lines(
+        metrics.registry, store, metrics.fairness, lanes,
+        lambda: detector.saturation(store.roster),
+    )  # fmt: skip
     return FlowControl(
         lanes,
         detector,

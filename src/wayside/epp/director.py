@@ -8,13 +8,14 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from wayside.endpoints import HIT
+from wayside.endpoints import HIT, HITS
 from wayside.epp.go_json import complaint
 from wayside.epp.handlers import Choice, Handler
 from wayside.epp.headers import FAIRNESS, OBJECTIVE, PREFER, REWRITE, SLO_TTFT, said
 from wayside.epp.refusals import NO_MODEL, NOT_CACHED, Refusal
 from wayside.epp.requests import Asked, Errand, Sent
 from wayside.epp.store import Store
+from wayside.epp.timing import EVERY
 from wayside.vocab.endpoint import Need, Roster
 
 DEFAULT_FLOW: Final = "default-flow"
@@ -51,7 +52,9 @@ class Admission(Protocol):
 
 class Director:
     """Puts the steps together. ``rewritten`` hears of each rule of an InferenceModelRewrite that
-    was applied: its name, the model asked for and the one put in its place. ``follows``: choices
+    was applied: its name, the model asked for and the one put in its place; ``prefix`` of the
+    share of each prompt that the chosen endpoint has, and of its bytes. ``timed`` makes one choice
+    in :data:`~wayside.epp.timing.EVERY` in the handler's place. ``follows``: choices
     or admission go by how many requests are under way, so the end of each has to be known."""
 
     def __init__(
@@ -67,12 +70,15 @@ class Director:
         follows: bool = True,
         rewritten: Callable[[str, str, str], None] = lambda name, model, target: None,
         scheduled: Callable[[float, bool], None] = lambda seconds, found: None,
+        prefix: Callable[[float, int], None] | None = None,
+        timed: Handler | None = None,
     ) -> None:
         self._store, self._handler, self._admission = store, handler, admission
         self._clock, self._dice = clock, dice
         self._reads, self._subsets = reads, subsets
         self._on_end = admission.left if follows else None
-        self._rewritten, self._scheduled = rewritten, scheduled
+        self._rewritten, self._scheduled, self._prefix = rewritten, scheduled, prefix
+        self._timed, self._turn = timed or handler, 1
 
     def choose(self, asked: Asked) -> Sent | Refusal | Awaitable[Sent | Refusal]:
         """Where it goes, or why nowhere; an awaitable where it has to wait its turn."""
@@ -164,7 +170,9 @@ class Director:
     def _place(self, request: _Read, roster: Roster) -> Sent | Refusal:
         need = request.need
         need.now = began = self._clock()
-        choice = self._handler.choose(need, roster)
+        handler = self._handler if self._turn % EVERY else self._timed
+        self._turn += 1
+        choice = handler.choose(need, roster)
         self._scheduled(self._clock() - began, isinstance(choice, Choice))
         if isinstance(choice, Refusal):
             self._admission.left()
@@ -172,6 +180,8 @@ class Director:
         if "if-available" in need.headers.get(PREFER, "") and not need.memo.get(HIT):
             self._admission.left()
             return NOT_CACHED
+        if self._prefix is not None and HITS in need.memo:
+            self._prefix(need.memo.get(HIT, 0.0), len(need.text))
         path = need.headers.get(":path", "")
         return Sent(
             choice.destination,

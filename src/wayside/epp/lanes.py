@@ -58,11 +58,11 @@ class Waiting:
 class _Heap:
     """The least first. What has left by another way is passed over, and swept out in time."""
 
-    __slots__ = ("_items", "_live")
+    __slots__ = ("_items", "_live", "bytes")
 
     def __init__(self) -> None:
         self._items: list[tuple[float, int, Waiting]] = []
-        self._live = 0
+        self._live = self.bytes = 0
 
     def __len__(self) -> int:
         return self._live
@@ -70,6 +70,7 @@ class _Heap:
     def push(self, key: float, waiting: Waiting) -> None:
         heapq.heappush(self._items, (key, waiting.number, waiting))
         self._live += 1
+        self.bytes += waiting.size
 
     def first(self) -> tuple[float, Waiting] | None:
         items = self._items
@@ -77,9 +78,10 @@ class _Heap:
             heapq.heappop(items)
         return (items[0][0], items[0][2]) if items else None
 
-    def left(self) -> None:
-        """One of those in it is out."""
+    def left(self, waiting: Waiting) -> None:
+        """It is out."""
         self._live -= 1
+        self.bytes -= waiting.size
         if len(self._items) > 64 and len(self._items) > 4 * self._live:
             self._items = [item for item in self._items if not item[2].out]
             heapq.heapify(self._items)
@@ -195,9 +197,9 @@ class Lanes:
         return out
 
     def sizes(self) -> list[tuple[int, str, int, int]]:
-        """Priority, flow, requests, and the bytes of its band, for each flow in line."""
+        """Priority, flow, requests and their bytes, for each flow in line."""
         return [
-            (priority, name, len(flow), band.bytes)
+            (priority, name, len(flow), flow.bytes)
             for priority, band in self._bands.items()
             for name, flow in band.flows.items()
         ]
@@ -207,8 +209,8 @@ class Lanes:
         band = self._bands[waiting.priority]
         name = band.flow_of(waiting)
         flow = band.flows[name]
-        flow.left()
-        self._deadlines.left()
+        flow.left(waiting)
+        self._deadlines.left(waiting)
         if not len(flow):
             del band.flows[name]
         self._add(band, -1, -waiting.size)

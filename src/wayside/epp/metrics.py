@@ -6,21 +6,21 @@ Gateway API Inference Extension. Values are counted once, and shown under both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from statistics import fmean, pstdev
+from collections.abc import Callable
 from typing import Final
 
 from wayside import __version__
-from wayside.epp.lanes import Lanes, Waiting
+from wayside.epp.gauges import EXTENSION, PREFIX, pool
+from wayside.epp.lanes import Waiting
 from wayside.epp.requests import Sent
 from wayside.epp.store import Store
+from wayside.epp.visit import EppVisit
 from wayside.telemetry.metrics import Counter, Histogram, Labels, Metrics
 
 MOST_MODELS: Final = 1000
 """Distinct models and fairness ids that have numbers of their own; clients make them up."""
 OTHER: Final = "other"
 
-_PREFIX: Final = "llm_d_epp_"
 _OLD: Final = "inference_objective_"
 _LATENCY: Final = (
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20,
@@ -29,6 +29,17 @@ _LATENCY: Final = (
 _BYTES: Final = tuple(float(64 << (2 * i)) for i in range(13))
 _TOKENS: Final = (1.0, 8.0, 16.0, *(float(32 << i) for i in range(16)))
 _QUICK: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+_BETWEEN: Final = (
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.3, 0.4,
+    0.5, 0.6, 0.8, 1.0, 2.0,
+)  # fmt: skip
+_HANDLING: Final = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+_TENTHS: Final = tuple(i / 10 for i in range(11))
+_PLUGIN: Final = ("plugin_type", "plugin_name")
+_LINE: Final = ("fairness_id", "priority", "outcome")
 _LABELS: Final = ("model_name", "target_model_name", "fairness_id", "priority")
 _SHORT: Final = {"model_name": "model_name", "target_model_name": "target_model_name"}
 
@@ -56,11 +67,11 @@ class EppMetrics:
         self.clock, self._store = clock, store
         self.model, self.fairness = Capped(), Capped()
         self._labels: dict[tuple[str, str, str, int], Labels] = {}
-        self._metrics = metrics
+        self.registry = metrics
         count = self._counter
         self.requests = count("request_total", "Requests that were sent to an endpoint.")
         self.errors = metrics.counter(
-            f"{_PREFIX}request_error_total",
+            f"{PREFIX}request_error_total",
             "Requests that were refused.",
             *("model_name", "target_model_name", "error_code"),
         )
@@ -79,10 +90,23 @@ class EppMetrics:
             old="prompt_cached_tokens",
         )  # fmt: skip
         self.ttft = metrics.histogram(
-            f"{_PREFIX}request_ttft_seconds",
+            f"{PREFIX}request_ttft_seconds",
             "Until the answer began.",
             *(*_LABELS, "streaming"),
             bounds=_LATENCY,
+        )
+        self._also("request_ttft_seconds", **_SHORT)
+        self.tpot = self._histogram(
+            "request_streaming_tpot_seconds",
+            "Time per token of a streamed answer after the first.",
+            _BETWEEN,
+            old="request_tpot_seconds",
+        )
+        self.gap = metrics.histogram(
+            f"{PREFIX}request_streaming_itl_seconds",
+            "Time between two pieces of a streamed answer.",
+            *_LABELS,
+            bounds=_BETWEEN,
         )
         self.per_token = self._histogram(
             "request_ntpot_seconds", "Time per token of an answer.", (*_QUICK, 0.5, 1.0),
@@ -90,7 +114,7 @@ class EppMetrics:
         )  # fmt: skip
         self.running: dict[Labels, float] = {}
         metrics.gauge(
-            f"{_PREFIX}request_running", "Requests under way.", "model_name",
+            f"{PREFIX}request_running", "Requests under way.", "model_name",
             read=lambda: self.running.items(),
         )  # fmt: skip
         metrics.gauge(
@@ -98,101 +122,103 @@ class EppMetrics:
             read=lambda: self.running.items(),
         )  # fmt: skip
         self.schedule = metrics.histogram(
-            f"{_PREFIX}scheduler_e2e_duration_seconds", "Choosing an endpoint.", bounds=_QUICK
+            f"{PREFIX}scheduler_e2e_duration_seconds", "Choosing an endpoint.", bounds=_QUICK
         )
         metrics.gauge(
-            f"{_PREFIX}info", "The picker's build.", "commit", "build_ref",
+            f"{PREFIX}info", "The picker's build.", "commit", "build_ref",
             read=lambda: [((__version__, "wayside"), 1.0)],
         )  # fmt: skip
         self.attempts = metrics.counter(
-            f"{_PREFIX}scheduler_attempts_total", "Choices, by how they ended.", "status"
+            f"{PREFIX}scheduler_attempts_total", "Choices, by how they ended.", "status"
         )
         self.rewrites = metrics.counter(
-            f"{_PREFIX}model_rewrite_decisions_total",
+            f"{PREFIX}model_rewrite_decisions_total",
             "Rules of InferenceModelRewrites applied.",
             *("model_rewrite_name", "model_name", "target_model"),
         )
         self.disagg = metrics.counter(
-            f"{_PREFIX}disagg_decision_total",
+            f"{PREFIX}disagg_decision_total",
             "Who reads the prompt.",
             *("model_name", "decision_type"),
         )
         self.polls = metrics.counter(
-            f"{_PREFIX}datalayer_poll_errors_total", "Metrics of endpoints not read.", "reason"
+            f"{PREFIX}datalayer_poll_errors_total", "Metrics of endpoints not read.", "reason"
         )
         self.kv = metrics.counter(
-            f"{_PREFIX}kv_messages_total",
+            f"{PREFIX}kv_messages_total",
             "Messages of KV cache events, by what was in them.",
             "result",
         )
         self.waited = metrics.histogram(
-            f"{_PREFIX}flow_control_request_queue_duration_seconds",
+            f"{PREFIX}flow_control_request_queue_duration_seconds",
             "Time in line.",
-            *("fairness_id", "priority", "outcome"),
+            *_LINE,
             bounds=(*_QUICK, 0.5, 1.0, 5.0, 10.0, 60.0),
         )
-        self._quiet = metrics.histogram(
-            "inference_extension_scheduler_e2e_duration_seconds",
-            "Choosing an endpoint.",
+        self.request_time = metrics.histogram(
+            f"{PREFIX}request_processing_duration_seconds",
+            "From a request's headers until it is on its way, with its time in line.",
+            bounds=_HANDLING,
+        )
+        self.answer_time = metrics.histogram(
+            f"{PREFIX}response_processing_duration_seconds",
+            "Our own time for the pieces of an answer, together.",
+            bounds=_HANDLING,
+        )
+        self.plugins = metrics.histogram(
+            f"{PREFIX}plugin_duration_seconds",
+            "Time of a plugin, in one choice of 16.",
+            *("extension_point", "plugin_type", "plugin_name"),
             bounds=_QUICK,
         )
-        self._pool()
+        self.hit_ratio = metrics.histogram(
+            f"{PREFIX}prefix_indexer_hit_ratio",
+            "Share of a prompt that the chosen endpoint has.",
+            *_PLUGIN,
+            bounds=_TENTHS,
+        )
+        self.hit_bytes = metrics.histogram(
+            f"{PREFIX}prefix_indexer_hit_bytes",
+            "Bytes of it.",
+            *_PLUGIN,
+            bounds=(0.0, *(float(16 << i) for i in range(13))),
+        )
+        for name in (
+            "scheduler_e2e_duration_seconds",
+            "prefix_indexer_hit_ratio",
+            "prefix_indexer_hit_bytes",
+        ):
+            metrics.copy(PREFIX + name, EXTENSION + name, {}, empty=True)
+        for name, labels in (
+            ("scheduler_attempts_total", ("status",)),
+            ("plugin_duration_seconds", ("extension_point", *_PLUGIN)),
+            ("flow_control_request_queue_duration_seconds", _LINE),
+        ):
+            metrics.copy(PREFIX + name, EXTENSION + name, {n: n for n in labels})
+        metrics.copy(
+            f"{PREFIX}disagg_decision_total",
+            "llm_d_inference_scheduler_disagg_decision_total",
+            {"model_name": "model_name", "decision_type": "decision_type"},
+            empty=True,
+        )
+        pool(metrics, store)
 
     # --- declaring -----------------------------------------------------------------------------
 
     def _counter(self, name: str, text: str) -> Counter:
-        found = self._metrics.counter(_PREFIX + name, text, *_LABELS)
+        found = self.registry.counter(PREFIX + name, text, *_LABELS)
         self._also(name, **_SHORT, priority="priority")
         return found
 
     def _histogram(
         self, name: str, text: str, bounds: tuple[float, ...], *, old: str = ""
     ) -> Histogram:
-        found = self._metrics.histogram(_PREFIX + name, text, *_LABELS, bounds=bounds)
+        found = self.registry.histogram(PREFIX + name, text, *_LABELS, bounds=bounds)
         self._also(name, old or name, **_SHORT)
         return found
 
     def _also(self, name: str, old: str = "", **labels: str) -> None:
-        self._metrics.copy(_PREFIX + name, _OLD + (old or name), labels, empty=True)
-
-    def _pool(self) -> None:
-        """The pool's gauges, each under its two names."""
-        store = self._store
-
-        def over(read: Callable[[list[float]], float], what: str) -> Callable[[], _Read]:
-            def now() -> _Read:
-                values = [float(getattr(e.vitals, what)) for e in store.roster.endpoints]
-                return [((store.pool,), read(values) if values else 0.0)]
-
-            return now
-
-        for name, what in (
-            ("kv_cache_utilization", "kv"),
-            ("queue_size", "waiting"),
-            ("running_requests", "running"),
-        ):
-            for how, read in (("average", fmean), ("std_dev", pstdev)):
-                self._both(f"{how}_{name}", f"{how} over endpoints", over(read, what))
-        ready = lambda: [((store.pool,), float(len(store.roster)))]  # noqa: E731
-        self._metrics.gauge(f"{_PREFIX}ready_endpoints", "Endpoints.", "name", read=ready)
-        self._metrics.gauge("inference_pool_ready_pods", "Endpoints.", "name", read=ready)
-        self._metrics.gauge(
-            f"{_PREFIX}per_endpoint_queue_size", "Requests waiting there.", "name", "endpoint",
-            read=lambda: [
-                ((store.pool, e.name), e.vitals.waiting) for e in store.roster.endpoints[:2000]
-            ],
-        )  # fmt: skip
-        self._metrics.gauge(
-            "inference_pool_per_pod_queue_size", "Requests waiting there.", "name",
-            "model_server_pod",
-            read=lambda: [
-                ((store.pool, e.name), e.vitals.waiting) for e in store.roster.endpoints[:2000]
-            ],
-        )  # fmt: skip
-
-    def _both(self, name: str, text: str, read: Callable[[], _Read]) -> None:
-        self._metrics.gauge(_PREFIX + name, text, "name", read=read)
-        self._metrics.gauge(f"inference_pool_{name}", text, "name", read=read)
+        self.registry.copy(PREFIX + name, _OLD + (old or name), labels, empty=True)
 
     # --- what happens --------------------------------------------------------------------------
 
@@ -202,7 +228,6 @@ class EppMetrics:
     def scheduled(self, seconds: float, found: bool) -> None:
         """A choice was made, or none was left."""
         self.schedule.observe((), seconds)
-        self._quiet.observe((), seconds)
         self.attempts.add(("success" if found else "failure",))
 
     def rewritten(self, name: str, model: str, target: str) -> None:
@@ -210,6 +235,14 @@ class EppMetrics:
 
     def disaggregated(self, model: str, decision: str) -> None:
         self.disagg.add((self.model(model), decision))
+
+    def plugin(self, point: str, type_: str, name: str, seconds: float) -> None:
+        self.plugins.observe((point, type_, name), seconds)
+
+    def prefix(self, labels: Labels, share: float, size: int) -> None:
+        """The chosen endpoint has ``share`` of a prompt of ``size`` bytes."""
+        self.hit_ratio.observe(labels, share)
+        self.hit_bytes.observe(labels, share * size)
 
     def poll_failed(self, reason: str) -> None:
         self.polls.add((reason,))
@@ -220,41 +253,6 @@ class EppMetrics:
     def queued(self, waiting: Waiting, seconds: float, outcome: str) -> None:
         labels = (self.fairness(waiting.flow), str(waiting.priority), outcome)
         self.waited.observe(labels, seconds)
-
-    def election(self, lease: str, leads: Callable[[], bool]) -> None:
-        """Show who leads; declared once, where one is elected."""
-        self._metrics.gauge(
-            "leader_election_master_status", "1 where this picker leads.", "name",
-            read=lambda: [((lease,), 1.0 if leads() else 0.0)],
-        )  # fmt: skip
-
-    def lines(self, lanes: Lanes, saturation: Callable[[], float]) -> None:
-        """Show who waits; declared once, where there is flow control."""
-        labels = ("fairness_id", "priority", "inference_pool")
-
-        def now() -> _Read:
-            found: dict[Labels, float] = {}
-            for priority, flow, count, _ in lanes.sizes():
-                key = (self.fairness(flow), str(priority), self._store.pool)
-                found[key] = found.get(key, 0.0) + count
-            return found.items()
-
-        def size() -> _Read:
-            bands = {priority: total for priority, _, _, total in lanes.sizes()}
-            pool = self._store.pool
-            return [(("", str(p), pool), float(total)) for p, total in bands.items()]
-
-        gauge = self._metrics.gauge
-        for prefix in (_PREFIX, "inference_extension_"):
-            name = f"{prefix}flow_control"
-            gauge(f"{name}_queue_size", "Requests in line.", *labels, read=now)
-            gauge(f"{name}_queue_bytes", "Their bytes.", *labels, read=size)
-            gauge(
-                f"{name}_pool_saturation",
-                "How full the pool is; 1 is full.",
-                "inference_pool",
-                read=lambda: [((self._store.pool,), saturation())],
-            )
 
     def labels(self, sent: Sent) -> Labels:
         key = (sent.model, sent.target, sent.fairness, sent.priority)
@@ -271,58 +269,3 @@ class EppMetrics:
             )
             self._labels[key] = found
         return found
-
-
-_Read = Iterable[tuple[Labels, float]]
-
-
-class EppVisit:
-    """One request, as it is counted."""
-
-    __slots__ = ("_answered", "_labels", "_metrics", "_sent", "_since")
-
-    def __init__(self, metrics: EppMetrics, now: float) -> None:
-        self._metrics, self._since = metrics, now
-        self._sent: Sent | None = None
-        self._labels: Labels = ()
-        self._answered = False
-
-    def sent(self, sent: Sent) -> None:
-        m = self._metrics
-        self._sent, self._labels = sent, m.labels(sent)
-        m.requests.add(self._labels)
-        m.size.observe(self._labels, len(sent.body))
-        model = (self._labels[0],)
-        m.running[model] = m.running.get(model, 0.0) + 1
-
-    def refused(self, code: str) -> None:
-        self._metrics.errors.add(("", "", code))
-
-    def answered(self, status: int) -> None:
-        if self._answered or self._sent is None:
-            return
-        self._answered = True
-        m, streams = self._metrics, "true" if self._sent.stream else "false"
-        m.ttft.observe((*self._labels, streams), m.clock() - self._since)
-
-    def took(self, prompt: int, completion: int, cached: int) -> None:
-        m, labels = self._metrics, self._labels
-        if not labels:
-            labels = ("", "", "", "0")
-        m.prompt.observe(labels, prompt)
-        m.completion.observe(labels, completion)
-        if cached:
-            m.cached.observe(labels, cached)
-        if completion:
-            m.per_token.observe(labels, (m.clock() - self._since) / completion)
-
-    def ended(self, *, complete: bool, size: int = 0) -> None:
-        if self._sent is None:
-            return
-        m = self._metrics
-        if size:
-            m.answer_size.observe(self._labels, size)
-        model = (self._labels[0],)
-        m.running[model] -= 1
-        if complete:
-            m.duration.observe(self._labels, m.clock() - self._since)

@@ -69,8 +69,13 @@ class Errand:
             return True
         return any(p.profile.answers or p.profile.ends or p.profile.tells for p in self._parts)
 
+    @property
+    def listens(self) -> bool:
+        """Whether somebody wants to hear when the answer began."""
+        return any(p.profile.answers for p in self._parts)
+
     def answered(self, now: float) -> None:
-        """The answer began."""
+        """The answer began, with the first of its body."""
         if self._answered or self._over:
             return
         self._answered = True
@@ -142,6 +147,10 @@ class Visit(Protocol):
 
     def sent(self, sent: Sent) -> None: ...
     def refused(self, code: str) -> None: ...
-    def answered(self, status: int) -> None: ...
-    def took(self, prompt: int, completion: int, cached: int) -> None: ...
+    def piece(self, now: float, seconds: float, *, stream: bool) -> None:
+        """A piece of the answer came, or its headers where its body is not shown; ``seconds``
+        is what that took us."""
+        ...
+
+    def took(self, prompt: int, completion: int, cached: int, *, stream: bool) -> None: ...
     def ended(self, *, complete: bool, size: int = 0) -> None: ...

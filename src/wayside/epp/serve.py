@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from wayside.epp import gauges
 from wayside.epp.build import Picker
 from wayside.epp.certificates import Certificates
 from wayside.epp.door import Door
@@ -83,7 +84,7 @@ class Epp:
                 changed=self.health.tell_watchers,
                 log=log,
             )
-            self.metrics.election(self.elector.name, self._leads)
+            gauges.election(self.registry, self.elector.name, self._leads)
         allow = anybody
         if options.metrics_auth:
             cluster = self._cluster("who may read metrics", "--metrics-endpoint-auth")
@@ -135,7 +136,7 @@ class Epp:
         await self.exposed.start(o.host, o.metrics_port, tls=secured)
         self._run(self._source.run())
         self._run(self._watch_sync())
-        if o.config.scrapes and "vitals" in self.picker.reads:
+        if o.config.scrapes and not self.picker.reads.isdisjoint(("vitals", "capacity")):
             self._run(self._scraper.run())
         if self._events is not None:
             self._run(self._events.run())

@@ -46,6 +46,7 @@ class Session:
         "_protocol",
         "_sent",
         "_size",
+        "_sse",
         "_subset",
         "_trailers",
         "_visit",
@@ -65,7 +66,7 @@ class Session:
         self._subset: tuple[str, ...] | None = None
         self._chunks: list[bytes] = []
         self._size = 0
-        self._bodiless = self._trailers = self._decided = False
+        self._bodiless = self._trailers = self._decided = self._sse = False
         self._sent: Sent | None = None
         self._answer: Answer | None = None
         self._visit: Visit | None = None
@@ -254,32 +255,44 @@ class Session:
         if self._visit is None:  # its request never was shown to us
             self._visit = door.telemetry.begin("", door.clock())
         visit = self._visit
-        status = headers.get(":status", "")
-        visit.answered(int(status) if status.isdecimal() else 0)
         pairs = [(WENT_THROUGH, "true")]
         if sent is not None:
-            sent.errand.answered(door.clock())
             pairs += sent.errand.says()
         if door.conformance:
             pairs.append((TEST_SERVED, _served(data)))
-        stream = "text/event-stream" in headers.get("content-type", "")
-        self._answer = self._expect(sent, stream, bodiless)
+        self._sse = "text/event-stream" in headers.get("content-type", "")
+        self._answer = self._expect(sent, self._sse, bodiless)
         override = b""
         mode = self._protocol.response_body
-        if door.skips and mode != wire.NONE and not bodiless and not self._changes:
+        if door.skips and mode != wire.NONE and not bodiless and not self._sees:
             # Only that the answer ends is of interest, which the stream's end tells.
             override = wire.mode_override(request_body=self._protocol.request_body)
+            self._began(visit)
         elif self._changes and mode == wire.NONE and not bodiless:
             override = wire.mode_override(
                 request_body=self._protocol.request_body, response_body=wire.STREAMED
             )
             self._protocol = self._protocol._replace(response_body=wire.STREAMED)
+        elif mode == wire.NONE or bodiless:
+            self._began(visit)
         again, ours = door.echo.of(headers)
         gone = _but(ours, pairs)
         if self._changes and mode != wire.BUFFERED and "content-length" in headers:
             gone.append("content-length")
         common = wire.common(wire.mutation(pairs, gone) + again, clear=False)
         return [wire.answer(wire.RESPONSE_HEADERS, common, override)]
+
+    def _began(self, visit: Visit) -> None:
+        """An answer began whose body is not shown."""
+        now = self.door.clock()
+        visit.piece(now, 0.0, stream=self._sse)
+        if self._sent is not None:
+            self._sent.errand.answered(now)
+
+    @property
+    def _sees(self) -> bool:
+        """Whether somebody needs the answer's body, and be it to hear when it began."""
+        return self._changes or (self._sent is not None and self._sent.errand.listens)
 
     @property
     def _changes(self) -> bool:
@@ -301,7 +314,18 @@ class Session:
         return answer
 
     def _response_body(self, data: bytes, start: int, end: int) -> Replies:
+        came = self.door.clock()
         body, last = wire.read_body(data, start, end)
+        if not body:
+            return self._piece(body, last=last)
+        if self._sent is not None:
+            self._sent.errand.answered(came)
+        replies = self._piece(body, last=last)
+        if self._visit is not None:
+            self._visit.piece(came, self.door.clock() - came, stream=self._sse)
+        return replies
+
+    def _piece(self, body: bytes, *, last: bool) -> Replies:
         mode = self._protocol.response_body
         whole = mode == wire.BUFFERED
         answer = self._answer
@@ -354,7 +378,7 @@ class Session:
     def _tell(self, visit: Visit, answer: Answer) -> None:
         took = answer.took()
         if took is not None:
-            visit.took(took.prompt, took.completion, took.cached)
+            visit.took(took.prompt, took.completion, took.cached, stream=self._sse)
 
     def _release(self) -> None:
         self.door.held -= self._size

@@ -16,6 +16,7 @@ from wayside.settings.problems import suggest
 from wayside.translate.notes import Note
 from wayside.translate.picker_config import (
     AdmitterConfig,
+    Called,
     DetectorConfig,
     FlowConfig,
     HandlerConfig,
@@ -34,6 +35,10 @@ GATES: Final = (
     "experimentalDatalayer", "experimentalPrepareDataPlugins",
 )  # fmt: skip
 """Only the first does anything here; what the others switch on is always on."""
+
+
+_PICKER: Final = "max-score-picker"
+"""What picks where nothing else is named."""
 
 
 class _Plugin:
@@ -59,6 +64,7 @@ class _Reading:
         self.notes: list[Note] = []
         self._root = Params(document, "", self.problems, self.notes)
         self._plugins: dict[str, _Plugin] = {}
+        self._called: dict[str, tuple[Called, ...]] = {}
 
     def result(self) -> PickerConfig:
         root = self._root
@@ -76,6 +82,7 @@ class _Reading:
             raise ConfigError(self.problems)
         return PickerConfig(
             profiles=profiles,
+            called=self._called,
             handler=handler,
             reads=reads,
             detector=detector,
@@ -195,7 +202,7 @@ class _Reading:
         entries = root.entries("schedulingProfiles")
         if not entries:
             every = [(p, 1.0) for p in self._plugins.values()]
-            return {"default": self._profile(every, root, "plugins")}
+            return {"default": self._profile("default", every, root)}
         found: dict[str, PickingSettings] = {}
         for entry in entries:
             name = entry.text("name", None)
@@ -211,29 +218,34 @@ class _Reading:
                 if plugin is not None:
                     uses.append((plugin, weight))
             entry.close()
-            found[name or ""] = self._profile(uses, entry, "plugins")
+            found[name or ""] = self._profile(name or "", uses, entry)
         return found
 
     def _profile(
-        self, uses: list[tuple[_Plugin, float]], entry: Params, where: str
+        self, profile: str, uses: list[tuple[_Plugin, float]], entry: Params
     ) -> PickingSettings:
         filters, scorers, pickers = [], [], []
+        filtering, scoring = [], []
         for plugin, weight in uses:
             if "filter" in plugin.made:
                 name, settings = plugin.made["filter"]
                 filters.append(UseSettings(name=name, settings=settings))
+                filtering.append((plugin.type, plugin.name))
             if "scorer" in plugin.made:
                 name, settings = plugin.made["scorer"]
                 scorers.append(UseSettings(name=name, settings=settings, weight=weight))
+                scoring.append((plugin.type, plugin.name))
             if "picker" in plugin.made:
                 pickers.append(plugin)
         if len(pickers) > 1:
             names = " and ".join(p.name for p in pickers)
-            entry.wrong(where, f"two pickers: {names}", "a profile has one")
+            entry.wrong("plugins", f"two pickers: {names}", "a profile has one")
         picker: str | dict[str, dict[str, Any]] = "max_score"
+        picking = (_PICKER, _PICKER)
         if pickers:
             name, settings = pickers[0].made["picker"]
-            picker = {name: settings}
+            picker, picking = {name: settings}, (pickers[0].type, pickers[0].name)
+        self._called[profile] = (*filtering, *scoring, picking)
         return PickingSettings(
             filters=tuple(filters), scorers=tuple(scorers), picker=picker, when_none="refuse"
         )

@@ -67,10 +67,16 @@ class AdmitterConfig(msgspec.Struct, frozen=True, kw_only=True):
     scale: float = 300.0
 
 
+Called = tuple[str, str]
+"""A plugin's type and name."""
+
+
 class PickerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a picker is assembled from. ``profiles`` by name, at least one."""
 
     profiles: Mapping[str, PickingSettings]
+    called: Mapping[str, tuple[Called, ...]] = {}
+    """How the parts of each profile are called there: filters, scorers, and the picker."""
     handler: HandlerConfig = HandlerConfig()
     reads: Literal["json", "nothing"] = "json"
     detector: DetectorConfig = DetectorConfig()
