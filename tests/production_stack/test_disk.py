@@ -263,6 +263,7 @@ async def test_counts_add_up_at_every_moment(tmp_path: Path) -> None:
                 counts = now.request_counts
                 assert last <= counts.completed + counts.failed <= max(counts.total, 0)
                 last = counts.completed + counts.failed
+                assert now.status in ("validating", "in_progress", "finalizing", "completed")
                 if now.status == "completed":
                     break
                 await asyncio.sleep(0.02)
@@ -294,3 +295,25 @@ async def test_who_does_not_read_files_does_not_fill_the_memory(
         async with asyncio.timeout(10):
             while (await ask(found, "GET", path))[0] != 200:
                 await asyncio.sleep(0.05)
+
+
+async def test_a_batch_waits_for_a_connection_that_is_free(tmp_path: Path) -> None:
+    """Rather than fail for want of one; nothing was asked."""
+    settings = {"limits": {"max_connections": 3}, "batches": {"concurrency": 8, "attempts": 1}}
+    async with router(tmp_path, SimModel("small", ttft_s=0.02), **settings) as (found, sim):
+        async with client(found) as ai:
+            done = await ended(ai, (await started(ai, asked(20))).id, within_s=60)
+            assert (done.request_counts.completed, done.request_counts.failed) == (20, 0)
+    assert len(sim.requests) == 20
+
+
+async def test_who_works_on_batches_stops_in_the_moment_of_news(tmp_path: Path) -> None:
+    """``asyncio.wait_for`` of Python 3.11 loses a cancellation then."""
+    with rows(tmp_path) as kept:
+        nobody: Any = None  # is asked: there are no batches
+        runner = batch_runner.Runner(kept, nobody, lambda *_, **__: None)
+        runner.start()
+        await asyncio.sleep(0.2)
+        runner.wake()
+        async with asyncio.timeout(5):
+            await runner.stop()

@@ -17,7 +17,7 @@ from typing import Final
 
 from wayside.gateway.batch_lines import Line, answered, body_of, check, unanswered
 from wayside.gateway.batch_rows import BAD, GOOD, UNASKED, Batch, Rows
-from wayside.gateway.inside import Answered, Unanswered, ask
+from wayside.gateway.inside import Answered, Full, Unanswered, ask
 from wayside.gateway.ports import Say
 from wayside.gateway.server import HttpServer
 from wayside.vocab.errors import RequestError
@@ -77,8 +77,10 @@ class Runner:
                     await self._rows.sweep()
             except (OSError, DatabaseError) as error:
                 self._say("batches not read", level="error", why=str(error))
+            # Not wait_for: that of Python 3.11 loses a cancellation in the moment of news.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), LOOK_S)
+                async with asyncio.timeout(LOOK_S):
+                    await self._news.wait()
 
     def _over(self, id: str, _: object) -> None:
         self._batches.pop(id, None)
@@ -245,6 +247,8 @@ class _Work:
             pause = self._pause(tries)
             try:
                 found = await self._once(body)
+            except Full:
+                tries -= 1  # for as long as there is time
             except Unanswered as none:
                 if not none.again or tries >= self._rows.settings.attempts:
                     told = unanswered(line, "no_answer", str(none))

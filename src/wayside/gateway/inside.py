@@ -26,6 +26,13 @@ class Unanswered(Exception):
         self.again = again
 
 
+class Full(Unanswered):
+    """All connections are taken, or the router is stopping; nothing was asked."""
+
+    def __init__(self) -> None:
+        super().__init__("the router takes no more requests just now", again=True)
+
+
 class Answered:
     """A whole answer. ``headers`` have lower-case names."""
 
@@ -48,7 +55,8 @@ async def ask(
 ) -> Answered:
     """POST ``body`` (JSON) to ``path`` of our own data plane. Cancelled, the model is let go.
 
-    Raises :class:`Unanswered`. ``headers`` are trusted: they came from a request that was read.
+    Raises :class:`Unanswered`, and :class:`Full` of its kind. ``headers`` are trusted: they came
+    from a request that was read.
     """
     head = [f"POST {path} HTTP/1.1", "host: wayside", "content-type: application/json"]
     head += [f"{name}: {value}" for name, value in headers.items()]
@@ -57,8 +65,9 @@ async def ask(
     wire = _Wire(door, max_bytes)
     door.connection_made(wire)
     try:
-        if not wire.done.done():
-            door.data_received("\r\n".join(head).encode("latin-1") + body)
+        if wire.is_closing():
+            raise Full
+        door.data_received("\r\n".join(head).encode("latin-1") + body)
         return await wire.done
     finally:
         wire.abort()
@@ -134,6 +143,7 @@ class _Wire(asyncio.Transport):
     def _fail(self, why: str, *, again: bool) -> None:
         if not self.done.done():
             self.done.set_exception(Unanswered(why, again=again))
+            self.done.exception()  # whoever asked may not be there any more
 
     # The parser's callbacks
 
