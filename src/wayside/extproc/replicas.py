@@ -183,7 +183,9 @@ class Replicas:
             await asyncio.gather(*asked, return_exceptions=True)
             await asyncio.sleep(_SOON_S)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._missing.wait(), TTL_S)
+                # Not wait_for: in 3.11 it loses a cancellation that comes with the news.
+                async with asyncio.timeout(TTL_S):
+                    await self._missing.wait()
 
 
 def _hosts(fleet: Fleet, replica: Replica) -> str:

@@ -209,7 +209,8 @@ class Link:
         left = self._began + self._timeout_s - asyncio.get_running_loop().time()
         if not self.why and left > 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._news.wait()
         if not self.up:
             raise AskFailed(f"{self.place}: {self.why or 'not connected yet'}")
 
@@ -276,7 +277,9 @@ class Link:
         while self.up:
             self._news.clear()
             try:
-                await asyncio.wait_for(self._news.wait(), IDLE_S)
+                # Not wait_for: in 3.11 it loses a cancellation that comes with the news.
+                async with asyncio.timeout(IDLE_S):
+                    await self._news.wait()
             except TimeoutError:
                 with suppress(AskFailed):
                     await self.ask(("PING",))
