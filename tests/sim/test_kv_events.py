@@ -165,6 +165,20 @@ async def test_after_a_restart_numbers_begin_again_and_all_is_cleared_first(http
             assert (await index.hear())[1][0][1] == expected(PROMPT), "it was forgotten here too"
 
 
+async def test_nothing_is_called_cleared_that_is_there(http):
+    """Whoever comes late hears of what comes next, and not that there was nothing before."""
+    async with serve_sim([server()]) as [sim]:
+        await ask(http, sim, max_tokens=1)
+        with subscriber(connect=sim.kv_events.endpoint) as index:
+            async with asyncio.timeout(10):
+                while not sim.kv_events.subscribers:
+                    await asyncio.sleep(0.01)
+                    sim.kv_events._heed()
+            await ask(http, sim, content="Another beginning. " * 30, max_tokens=1)
+            (stored,) = (await index.hear())[1]
+            assert stored[0] == "BlockStored" and index.numbers == [1]
+
+
 async def test_an_adapters_blocks_are_its_own(http):
     async with serve_sim([server(loras=("Alice", "Bob"))]) as [sim]:
         with subscriber(connect=sim.kv_events.endpoint) as index:

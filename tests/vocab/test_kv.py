@@ -132,7 +132,7 @@ def test_after_a_gap_or_a_restart_nothing_holds_that_was_known(number, said) -> 
     assert tell(stored([7], None, [1] * 16), number=number) == said
     assert has(found, TOKENS) == 0 and has(found, [1] * 16) == 1
     assert found.knows(A) is (number == 0)
-    assert tell(stored([8], 4, TOKENS[:16])) == "ok", "and blocks after forgotten ones are not"
+    assert tell(stored([8], 4, TOKENS[:16])) == "orphan", "and blocks after forgotten ones are not"
     assert len(found) == 1
 
 
@@ -143,11 +143,23 @@ def test_each_rank_counts_for_itself() -> None:
     assert has(found, TOKENS) == 4 and found.knows(A)
 
 
+def test_who_stores_after_what_it_never_told_has_more_than_it_told() -> None:
+    """Also where it said before that it has nothing: then what is not known may be there."""
+    found = index()
+    tell = Told(found)
+    assert tell(["AllBlocksCleared"]) == "ok" and found.knows(A)
+    assert tell(stored([9], 8, TOKENS[:16])) == "orphan"
+    assert found.knows(A) is False and len(found) == 0
+    assert tell(ABCD) == "ok" and has(found, TOKENS) == 4
+    assert found.knows(A) is False
+    assert tell(["AllBlocksCleared"]) == "ok" and found.knows(A)
+
+
 def test_one_who_comes_late_knows_not_all() -> None:
     found = index()
     tell = Told(found)
     assert found.knows(A) is None
-    assert tell(stored([5], 4, [1] * 16), number=17) == "ok"
+    assert tell(stored([5], 4, [1] * 16), number=17) == "orphan"
     assert len(found) == 0 and found.knows(A) is False
     tell(["AllBlocksCleared"])
     assert found.knows(A) is True

@@ -58,7 +58,7 @@ def hearers(parts: Iterable[Any]) -> list[Hearer]:
 class KvEvents:
     """Listens for as long as :meth:`run` does.
 
-    ``told`` hears a word per message (ok, gap, restart, malformed, stranger); ``failed`` why a
+    ``told`` hears a word per message (ok, orphan, gap, restart, malformed, stranger); ``failed`` why a
     server cannot be listened to, once.
     """
 

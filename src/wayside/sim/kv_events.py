@@ -37,7 +37,8 @@ class Publisher:
     """The socket of one server. Numbers start again at 0 when it opens again, as after a crash.
 
     The first one to subscribe after that hears `AllBlocksCleared` first: what was told before a
-    restart holds no longer, and nobody else would say so.
+    restart holds no longer, and nobody else would say so. Where blocks were told to nobody
+    meanwhile, it is not said: they are there.
     """
 
     def __init__(self, settings: KvEvents, *, today: Callable[[], float]) -> None:
@@ -105,6 +106,8 @@ class Publisher:
             self.subscribers += 1
             if not self._greeted:
                 self._greeted = True
+                if self.sent:
+                    continue  # nothing was cleared: there are blocks that nobody heard of
                 for topic in self._topics:
                     self._send(topic, [["AllBlocksCleared"]])
 

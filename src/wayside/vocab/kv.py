@@ -54,9 +54,9 @@ def root(adapter: str) -> int:
     return xxh64_intdigest(adapter.encode("utf-8", "surrogatepass"))
 
 
-Heard = Literal["ok", "gap", "restart", "malformed"]
-"""What a message was: the next one; one after others that never came; the first of a server that
-began again; nothing that we understand."""
+Heard = Literal["ok", "orphan", "gap", "restart", "malformed"]
+"""What a message was: the next one; one with blocks after others that were never told; one after
+others that never came; the first of a server that began again; nothing that we understand."""
 
 
 class _Server:
@@ -130,7 +130,9 @@ class KvIndex:
             if sum([len(e.hashes) for e in events if isinstance(e, BlockStored)]) > MOST_BLOCKS:
                 raise msgspec.ValidationError("too many blocks")
             for event in events:
-                self._take(endpoint, server, event)
+                if not self._take(endpoint, server, event):
+                    server.since_start = False  # it has more than it told, whatever it says
+                    said = "orphan" if said == "ok" else said
         except _UNREADABLE:
             self._clear(endpoint, server)
             server.since_start = False
@@ -194,10 +196,11 @@ class KvIndex:
 
     # Keeping
 
-    def _take(self, endpoint: Endpoint, server: _Server, event: Event) -> None:
+    def _take(self, endpoint: Endpoint, server: _Server, event: Event) -> bool:
+        """Whether it follows from what is known."""
         if isinstance(event, BlockStored):
-            self._store(endpoint, server, event)
-        elif isinstance(event, BlockRemoved):
+            return self._store(endpoint, server, event)
+        if isinstance(event, BlockRemoved):
             bit, tier = 1 << self.slots.slot(endpoint), self._tier(event.medium)
             for name in event.hashes:
                 key = server.blocks.get(name)
@@ -208,15 +211,16 @@ class KvIndex:
         else:
             self._clear(endpoint, server)
             server.since_start = True
+        return True
 
-    def _store(self, endpoint: Endpoint, server: _Server, event: BlockStored) -> None:
+    def _store(self, endpoint: Endpoint, server: _Server, event: BlockStored) -> bool:
         if not 0 < event.block_size <= len(event.tokens) or (
             event.block_size not in self.sizes and len(self.sizes) >= MOST_SIZES
         ):
-            return
+            return True
         parent = self._root(event) if event.parent is None else server.blocks.get(event.parent)
         if parent is None:
-            return  # what comes before was told before we listened
+            return False  # what comes before was told before we listened
         self.sizes[event.block_size] = None
         bit, tier = 1 << self.slots.slot(endpoint), self._tiers[self._tier(event.medium)]
         blocks = server.blocks
@@ -230,6 +234,7 @@ class KvIndex:
             blocks.move_to_end(name)
             tier[key] = tier.get(key, 0) | bit
         self._trim(server, bit)
+        return True
 
     def _root(self, event: BlockStored) -> int:
         if event.lora_id is None and event.lora_name is None:
