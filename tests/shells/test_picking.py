@@ -12,6 +12,8 @@ from tests.running import SHELLS, Running, chat, running
 
 from wayside.endpoints import Profile
 from wayside.endpoints.max_score import MaxScorePicker, MaxScoreRule
+from wayside.fleet.picking import profile
+from wayside.settings import PickingSettings
 from wayside.sim import FaultRates, SimModel, SimServer, StatusRate, serve_sim
 from wayside.sim.serve import Sim
 
@@ -231,3 +233,22 @@ async def test_a_server_that_errs_is_left_out_though_a_strategy_prefers_it(shell
                 await router.line(answer)
             assert statuses == [500] * 3 + [200] * 3
             assert pool.replicas[0].why == "errors" and pool.in_flight == 0
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a3_25_what_was_thought_to_be_cached_is_counted(stage: Stage) -> None:
+    router, _ = stage
+    pool = router.app.fleet.pools["m"]
+    pool.profile = profile(PickingSettings(strategy="balanced"))
+    long = "Why is the sky blue? " * 100
+
+    def counted(name: str) -> float:
+        lines = router.app.telemetry.metrics.text().decode().splitlines()
+        wanted = f'wayside_pick_{name}_tokens_total{{model="m"}} '
+        return sum(float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted))
+
+    await router.ask(chat(long, "m"))
+    prompt, cached = counted("prompt"), counted("cached")
+    await router.ask(chat(long, "m"))
+    assert 400 < counted("prompt") - prompt < 700
+    assert counted("cached") - cached > 0.8 * (counted("prompt") - prompt)
