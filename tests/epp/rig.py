@@ -123,7 +123,9 @@ class Bench:
             scores=scores,
             subsets=subsets,
         )
-        self.door = Door(self.picker.director, self.metrics, clock=self.now, log=self._log, **door)
+        self.door = Door(
+            self.picker.director, self.metrics, clock=self.now, **{"log": self._log, **door}
+        )
 
     def now(self) -> float:
         return self.time

@@ -36,6 +36,12 @@ SAID = {
     rb'"\u12g4"': r"invalid character 'g' in \u hexadecimal character escape",
     b'"a\nb"': r"invalid character '\n' in string literal",
     b'"a\x01b"': r"invalid character '\x01' in string literal",
+    b"\xef\xbb\xbf{}": "invalid character '\u00ef' looking for beginning of value",
+    "\u00e9".encode(): "invalid character '\u00c3' looking for beginning of value",
+    b"\x85": r"invalid character '\u0085' looking for beginning of value",
+    b"\x7f": r"invalid character '\x7f' looking for beginning of value",
+    b'"a\x07"': r"invalid character '\a' in string literal",
+    b'"a\x0b"': r"invalid character '\v' in string literal",
     b"[]": "json: cannot unmarshal array into Go value of type map[string]interface {}",
     b'"x"': "json: cannot unmarshal string into Go value of type map[string]interface {}",
     b"1.5e3": "json: cannot unmarshal number into Go value of type map[string]interface {}",
@@ -74,4 +80,4 @@ def test_it_always_has_an_answer(body: bytes) -> None:
 
 def test_long_and_deep_bodies_are_not_read_to_their_end() -> None:
     assert complaint(b'{"a":"' + b"x" * (2 * READ)) == "invalid JSON"
-    assert complaint(b"[" * 100_000) == "invalid JSON"
+    assert complaint(b"[" * 100_000) == "exceeded max depth"

@@ -16,6 +16,7 @@ import msgspec
 
 from wayside.dialects.stage import Loss, Stage
 from wayside.vocab.errors import RequestError
+from wayside.vocab.halves import mended
 from wayside.vocab.prompt import Prompt
 
 _envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -26,11 +27,6 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 T = TypeVar("T")
 Rewrite = Callable[[str], str]
-# A pair of escaped surrogates, half a pair, or any other escape: consumed in this order, so that
-# a half is only what stands alone, and `\\ud83d` (an escaped backslash) is left as it is.
-_ESCAPES = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\."
-)
 
 
 def decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> tuple[T, bytes]:
@@ -43,16 +39,10 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> tuple[T, bytes]:
     try:
         return decoder.decode(raw), raw
     except msgspec.DecodeError:
-        if b"\\ud" not in raw and b"\\uD" not in raw:
-            raise
-        whole = _ESCAPES.sub(_mend, raw)
-        if whole == raw:
+        whole = mended(raw)
+        if whole is raw:
             raise
         return decoder.decode(whole), whole
-
-
-def _mend(escape: re.Match[bytes]) -> bytes:
-    return b"\\ufffd" if len(escape[0]) == 6 else escape[0]
 
 
 def check_headers(headers: Mapping[str, str]) -> None:

@@ -11,6 +11,8 @@ RUNS, ROOM, WAITS = 1.0, 0.8, 0.6
 """Scores of a server that runs the adapter, has room for one more, or will load it when its turn
 comes (llm-d's ``lora-affinity-scorer``, spec 3.4)."""
 _MOST_MODELS = 64
+_LONGEST = 256
+"""Characters of a name that is remembered; no adapter's is longer."""
 
 
 class LoraAffinityRule(Settings):
@@ -39,7 +41,9 @@ class LoraAffinityScorer:
             if len(found) >= _MOST_MODELS:  # names are the clients' to choose
                 found.clear()
             rated = [_rate(e.vitals, model) for e in roster.endpoints]
-            scores = found[model] = {i: score for i, score in enumerate(rated) if score}
+            scores = {i: score for i, score in enumerate(rated) if score}
+            if len(model) <= _LONGEST:
+                found[model] = scores
         return scores
 
 

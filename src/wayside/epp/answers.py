@@ -61,14 +61,14 @@ class Answer:
     picker does, unless it grows beyond ``limit`` bytes: then it goes on as it comes.
     """
 
-    __slots__ = ("_held", "_limit", "_names", "_size", "_stream", "ended", "meter")
+    __slots__ = ("_held", "_limit", "_names", "_stream", "ended", "meter")
 
     def __init__(
         self, *, stream: bool, names: Names | None, meter: Meter | None, limit: int
     ) -> None:
         self._stream, self._names, self.meter = stream, names, meter
-        self._limit, self._size = limit, 0
-        self._held: list[bytes] = []
+        self._limit = limit
+        self._held = bytearray()
         self.ended = False
         """All of it came."""
 
@@ -80,22 +80,27 @@ class Answer:
             self.ended = True
         if self._stream:
             return self._pass(body, last)
-        self._held.append(body)
-        self._size += len(body)
+        self._held += body  # one buffer: many small pieces would take many times their size
         if last:
-            whole = b"".join(self._held) if len(self._held) > 1 else body
-            self._held = []
+            whole = self._taken()
             return self._names.whole(whole) if self._names is not None else whole
-        if self._size <= self._limit:
+        if len(self._held) <= self._limit:
             return None
-        held, self._held = b"".join(self._held), []
+        return self.let_go()
+
+    def let_go(self) -> bytes:
+        """It goes on as it comes, what came so far first."""
         self._stream = True
-        return self._pass(held, last)
+        return self._pass(self._taken(), False)
+
+    def _taken(self) -> bytes:
+        held, self._held = bytes(self._held), bytearray()
+        return held
 
     def rest(self) -> bytes:
         """What is still held, as trailers end the answer."""
         self.ended = True
-        held, self._held = b"".join(self._held), []
+        held = self._taken()
         if self._stream or self._names is None:
             return held
         return self._names.whole(held)
@@ -104,12 +109,11 @@ class Answer:
         if self._names is None:
             return body
         if self._held:
-            body = self._held.pop() + body
+            body = self._taken() + body
         goes, waits = self._names.piece(body)
         if last:
             return goes + waits
-        if waits:
-            self._held.append(waits)
+        self._held += waits
         return goes
 
     def took(self) -> Tokens | None:

@@ -12,11 +12,12 @@ from wayside.endpoints import HIT, HITS
 from wayside.epp.go_json import complaint
 from wayside.epp.handlers import Choice, Handler
 from wayside.epp.headers import FAIRNESS, OBJECTIVE, PREFER, REWRITE, SLO_TTFT, said
-from wayside.epp.refusals import NO_MODEL, NOT_CACHED, Refusal
+from wayside.epp.refusals import NO_MODEL, NOT_CACHED, NOT_TEXT, UNREAD, Refusal
 from wayside.epp.requests import Asked, Errand, Sent
 from wayside.epp.store import Store
 from wayside.epp.timing import EVERY
-from wayside.vocab.endpoint import Need, Roster
+from wayside.vocab.endpoint import UNREADABLE, Need, Roster
+from wayside.vocab.halves import mended
 
 DEFAULT_FLOW: Final = "default-flow"
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*true\b')
@@ -140,14 +141,10 @@ class Director:
             return _Read(need, "", "", fairness, stream=False)
         model = need.shape.model
         if not isinstance(model, str) or not model:
-            problem = complaint(body)
-            if problem:
-                what = f"error unmarshaling request bodyMap: {problem}"
-                return Refusal("BadRequest", what)
-            return NO_MODEL
+            return _no_model(body)
         target = self._target(asked, model)
         if target != model:
-            fields = _fields(body)
+            fields = _read_fields(body)
             fields["model"] = msgspec.Raw(_encode(target))
             now = need.now
             need = Need(
@@ -196,6 +193,30 @@ class Director:
             scores=choice.scores,
             skips=path.partition("?")[0].endswith("/count_tokens"),
         )
+
+
+def _read_fields(body: bytes) -> dict[str, msgspec.Raw]:
+    """Raises one of :data:`UNREADABLE`."""
+    try:
+        return _fields(body)
+    except msgspec.DecodeError:
+        return _fields(mended(body))
+
+
+def _no_model(body: bytes) -> Refusal:
+    """What is wrong with a body that no model could be read of."""
+    try:
+        fields = _read_fields(body)
+    except UNREADABLE:
+        what = complaint(body) or "invalid JSON"
+        return Refusal("BadRequest", f"error unmarshaling request bodyMap: {what}")
+    model = fields.get("model", msgspec.Raw())
+    if not bytes(model).startswith(b'"'):
+        return NO_MODEL
+    try:
+        return UNREAD if msgspec.json.decode(model, type=str) else NO_MODEL
+    except UNREADABLE:
+        return NOT_TEXT
 
 
 class _Read:

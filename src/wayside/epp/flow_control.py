@@ -107,7 +107,7 @@ class FlowControl:
         self._soon()
         try:
             refusal: Refusal | None = await waiting.handle
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):  # cancelled, or closed without a word
             if self.lanes.leave(waiting):
                 self._told(waiting, self._clock() - waiting.since, "EvictedContextCancelled")
             else:

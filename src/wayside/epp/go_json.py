@@ -16,6 +16,10 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _HEX = "0123456789abcdefABCDEF"
 _LATER: Final = "invalid JSON"
+_DEEP: Final = "exceeded max depth"
+_DEEPEST: Final = 200
+"""Go reads to 10,000. What is deeper than this is only looked at where msgspec, whose limit is
+Python's, gave up before."""
 
 
 class _Bad(Exception):
@@ -24,7 +28,7 @@ class _Bad(Exception):
 
 def complaint(body: bytes) -> str:
     """The message of ``json.Unmarshal`` into a ``map[string]any``; ``""`` if it has none."""
-    text = body[:READ].decode("utf-8", "replace")
+    text = body[:READ].decode("latin-1")  # Go's scanner reads, and quotes, byte by byte
     reader = _Reader(text, cut=len(body) > READ)
     try:
         kind = reader.whole()
@@ -64,8 +68,8 @@ class _Reader:
     def _value(self, where: str, depth: int) -> str:
         self._space()
         first = self._peek()
-        if depth > 200:
-            raise _Bad(_LATER)
+        if depth > _DEEPEST:
+            raise _Bad(_DEEP)
         if first == "{":
             self._object(depth)
             return "object"
@@ -183,10 +187,19 @@ def _quoted(letter: str) -> str:
         return r"'\''"
     if letter == '"':
         return "'\"'"
-    named = {"\n": r"\n", "\t": r"\t", "\r": r"\r", "\b": r"\b", "\f": r"\f", "\\": r"\\"}
+    named = {
+        "\a": r"\a",
+        "\v": r"\v",
+        "\n": r"\n",
+        "\t": r"\t",
+        "\r": r"\r",
+        "\b": r"\b",
+        "\f": r"\f",
+        "\\": r"\\",
+    }
     if letter in named:
         return f"'{named[letter]}'"
     code = ord(letter)
     if letter.isprintable():
         return f"'{letter}'"
-    return f"'\\x{code:02x}'" if code < 256 else f"'\\u{code:04x}'"
+    return f"'\\x{code:02x}'" if code < 128 else f"'\\u{code:04x}'"

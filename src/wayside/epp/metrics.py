@@ -19,6 +19,8 @@ from wayside.telemetry.metrics import Counter, Histogram, Labels, Metrics
 
 MOST_MODELS: Final = 1000
 """Distinct models and fairness ids that have numbers of their own; clients make them up."""
+LONGEST: Final = 256
+"""Characters of a name that has numbers of its own."""
 OTHER: Final = "other"
 
 _OLD: Final = "inference_objective_"
@@ -45,7 +47,8 @@ _SHORT: Final = {"model_name": "model_name", "target_model_name": "target_model_
 
 
 class Capped:
-    """Names as label values: the first :data:`MOST_MODELS` as they are, all further ``other``."""
+    """Names as label values: the first :data:`MOST_MODELS` as they are, all further ones and those
+    that are too long ``other``."""
 
     def __init__(self, most: int = MOST_MODELS) -> None:
         self._most, self._known = most, {"": ""}
@@ -54,10 +57,10 @@ class Capped:
         known = self._known.get(name)
         if known is not None:
             return known
-        if len(self._known) > self._most:
+        if len(self._known) > self._most or len(name) > LONGEST:
             return OTHER
-        self._known[name] = short = name[:256]
-        return short
+        self._known[name] = name
+        return name
 
 
 class EppMetrics:
@@ -258,14 +261,12 @@ class EppMetrics:
         key = (sent.model, sent.target, sent.fairness, sent.priority)
         found = self._labels.get(key)
         if found is None:
-            priority = str(sent.priority)
-            if len(self._labels) >= MOST_MODELS:
-                return (OTHER, OTHER, OTHER, priority)
             found = (
                 self.model(sent.model),
                 self.model(sent.target),
                 self.fairness(sent.fairness),
-                priority,
+                str(sent.priority),
             )
-            self._labels[key] = found
+            if len(self._labels) < MOST_MODELS and OTHER not in found:
+                self._labels[key] = found
         return found

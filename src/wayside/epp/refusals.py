@@ -62,6 +62,11 @@ NO_CANDIDATES: Final = Refusal(
     NO_ENDPOINTS,
 )
 NO_MODEL: Final = Refusal("BadRequest", "model not found in request body")
+NOT_TEXT: Final = Refusal("BadRequest", "model in request body is not UTF-8 text")
+UNREAD: Final = Refusal(
+    "BadRequest",
+    "error unmarshaling request bodyMap: a number is out of range, or a text is not UTF-8",
+)
 SHED: Final = Refusal(
     "ResourceExhausted", "system saturated, sheddable request dropped", SATURATED
 )

@@ -40,6 +40,7 @@ class Session:
     __slots__ = (
         "_answer",
         "_bodiless",
+        "_body",
         "_chunks",
         "_decided",
         "_headers",
@@ -64,8 +65,8 @@ class Session:
         self._protocol = door.assumed
         self._headers: dict[str, str] | None = None
         self._subset: tuple[str, ...] | None = None
-        self._chunks: list[bytes] = []
-        self._size = 0
+        self._body: bytes | bytearray = b""
+        self._chunks = self._size = 0
         self._bodiless = self._trailers = self._decided = self._sse = False
         self._sent: Sent | None = None
         self._answer: Answer | None = None
@@ -165,15 +166,20 @@ class Session:
             if mode == wire.FULL_DUPLEX_STREAMED and self._headers is None:
                 return wire.stream_answers(wire.REQUEST_BODY, body, last=last)
             return []
-        self._size += len(body)
-        self.door.held += len(body)
-        self._chunks.append(body)
+        self._hold(len(body))
+        self._chunks += 1
+        if self._chunks == 1:
+            self._body = body
+        else:  # one buffer: many small pieces would take many times their size
+            if self._chunks == 2:
+                self._body = bytearray(self._body)
+            self._body += body
         if self._size > self.door.max_body_bytes:
             return self._refuse(too_large(self.door.max_body_bytes))
         if self.door.held > self.door.max_held_bytes:
             return self._refuse(Refusal("ServiceUnavailable", "too many requests are held"))
         if last or mode == wire.BUFFERED:
-            return self._decide(body if len(self._chunks) == 1 else b"".join(self._chunks))
+            return self._decide(bytes(self._body))
         if not self._held_back:
             return self._refuse(CANNOT_READ)
         return []
@@ -182,7 +188,7 @@ class Session:
         if self._headers is None or self._decided or not self._held_back:
             return [_REQUEST_TRAILERS]
         self._trailers = True
-        return self._decide(b"".join(self._chunks))
+        return self._decide(bytes(self._body))
 
     @property
     def _held_back(self) -> bool:
@@ -231,7 +237,7 @@ class Session:
                 last = not self._trailers
                 replies += wire.stream_answers(wire.REQUEST_BODY, sent.body, last=last)
             else:
-                replies += [_CLEAR_CHUNK] * (len(self._chunks) - 1)
+                replies += [_CLEAR_CHUNK] * (self._chunks - 1)
                 replies.append(wire.body_answer(b"", sent.body))
         else:
             if sent.model != sent.target:
@@ -333,6 +339,13 @@ class Session:
             goes: bytes | None = body
         else:
             goes = answer.came(body, last=last or whole)
+            if goes is not None:
+                self._release()
+            else:
+                self._hold(len(body))
+                if self.door.held > self.door.max_held_bytes:
+                    goes = answer.let_go()
+                    self._release()
             if (last or whole) and self._sent is not None:
                 self._sent.errand.ended()
         if mode == wire.FULL_DUPLEX_STREAMED:
@@ -383,7 +396,12 @@ class Session:
     def _release(self) -> None:
         self.door.held -= self._size
         self._size = 0
-        self._chunks = []
+        self._body = b""
+
+    def _hold(self, size: int) -> None:
+        """So many bytes more wait here."""
+        self._size += size
+        self.door.held += size
 
 
 def _but(ours: list[str], pairs: list[tuple[str, str]]) -> list[str]:

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from wayside.vocab.halves import mended
+
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 NEVER = float("-inf")
 
@@ -116,6 +118,18 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 BYTES_PER_TOKEN = 4
 
 
+def _read(body: bytes) -> _Shape:
+    """Empty for what is no JSON, or no object: it has no prompt."""
+    try:
+        return _decode(body)
+    except UNREADABLE:
+        whole = mended(body)
+    try:
+        return _Shape() if whole is body else _decode(whole)
+    except UNREADABLE:
+        return _Shape()
+
+
 def _no_dice() -> float:
     return 0.0
 
@@ -162,11 +176,7 @@ class Need:
     def shape(self) -> _Shape:
         shape = self._shape
         if shape is None:
-            try:
-                shape = _decode(self.body)
-            except UNREADABLE:  # not JSON, or no object: it has no prompt
-                shape = _Shape()
-            self._shape = shape
+            shape = self._shape = _read(self.body)
         return shape
 
     @property
