@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wayside.extproc import h2, wire
 from wayside.extproc.calls import HEALTH_WATCH
-from wayside.extproc.framed import STALL_S, FramedConnection, FramedServer
+from wayside.extproc.framed import GREETING_S, STALL_S, FramedConnection, FramedServer
 from wayside.extproc.h2 import PREFACE, frame
 from wayside.extproc.session import Door
 
@@ -282,6 +282,17 @@ def test_a_peer_that_does_not_read_is_not_read_and_then_cut_off() -> None:
     assert not pipe.reading_paused
     connection.pause_writing()
     connection.check(STALL_S + 1)
+    assert pipe.aborted
+
+
+@pytest.mark.parametrize("said", [b"", PREFACE[:10], PREFACE])
+def test_a_peer_that_never_begins_to_speak_is_cut_off(said: bytes) -> None:
+    connection, pipe = connected()
+    if said:
+        connection.data_received(said)
+    connection.check(GREETING_S)
+    assert not pipe.aborted
+    connection.check(GREETING_S + 1)
     assert pipe.aborted
 
 

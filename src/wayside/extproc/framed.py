@@ -19,6 +19,8 @@ from wayside.extproc.session import Replies, Say
 
 STALL_S: Final = 30.0
 """A peer that reads nothing, or opens no window, for this long is cut off."""
+GREETING_S: Final = 10.0
+"""So long a peer may take to shake hands, and once more to say the first of HTTP/2."""
 
 
 class Talk(Protocol):
@@ -72,12 +74,14 @@ class FramedServer:
     ) -> int:
         """Listen on a Unix socket, or on TCP; the TCP port, or 0. Callable more than once."""
         loop = asyncio.get_running_loop()
+        secured: dict[str, Any] = {}
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
+            secured = {"ssl": tls, "ssl_handshake_timeout": GREETING_S}
         if unix is not None:
             path = Path(unix)
             _remove_stale_socket(path)
-            server = await loop.create_unix_server(self._connect, unix, ssl=tls, backlog=1024)
+            server = await loop.create_unix_server(self._connect, unix, backlog=1024, **secured)
             path.chmod(0o600)
             self._sockets.append(path)
         else:
@@ -85,9 +89,9 @@ class FramedServer:
                 self._connect,
                 host,
                 port or 0,
-                ssl=tls,
                 backlog=1024,
                 reuse_port=reuse_port or None,
+                **secured,
             )
             self.port = int(server.sockets[0].getsockname()[1])
         self._servers.append(server)
@@ -153,6 +157,7 @@ class FramedConnection(asyncio.Protocol):
             clock=server.clock,
         )
         self._transport: asyncio.Transport | None = None
+        self._since = server.clock()
         self._stalled: float | None = None
         self._paused = False
 
@@ -225,7 +230,11 @@ class FramedConnection(asyncio.Protocol):
             self._transport.abort()
 
     def check(self, now: float) -> None:
-        """Cut the peer off if it takes nothing of what it is owed."""
+        """Cut the peer off if it takes nothing of what it is owed, or never began to speak."""
+        if not self.http.greeted:
+            if now - self._since > GREETING_S:
+                self.abort()
+            return
         if not self._paused:
             if not self.http.waits_for_window:
                 self._stalled = None

@@ -233,6 +233,11 @@ class Connection:
         self.out.append(frame(PING, 0, 0, b"wayside!"))
 
     @property
+    def greeted(self) -> bool:
+        """Whether the peer has said its preface and its settings."""
+        return self._greeted
+
+    @property
     def waits_for_window(self) -> bool:
         """Whether replies are held because the peer does not open its windows."""
         return bool(self._blocked)
