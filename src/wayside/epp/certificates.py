@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -84,9 +85,16 @@ class Certificates:
         return [(s.st_mtime_ns, s.st_size, s.st_ino) for s in found]
 
     def _load(self) -> None:
+        """Take the two files as they are now. A context that is given a certificate and a key
+        that do not belong together loses those it had, so another one tries them first."""
         assert self._folder is not None
         try:
-            self.context.load_cert_chain(self._folder / "tls.crt", self._folder / "tls.key")
+            with tempfile.TemporaryDirectory(prefix="wayside-epp-") as folder:  # 0700
+                certificate, key = Path(folder) / "tls.crt", Path(folder) / "tls.key"
+                for copy in (certificate, key):
+                    copy.write_bytes((self._folder / copy.name).read_bytes())
+                server_context().load_cert_chain(certificate, key)
+                self.context.load_cert_chain(certificate, key)
         except (OSError, ssl.SSLError) as error:
             # Never the error's own words: they may quote a key.
             raise ConfigError.one(
