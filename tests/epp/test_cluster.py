@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +16,7 @@ from tests.kube.fake import serving as api_serving
 from wayside.epp.options import Options
 from wayside.epp.serve import Epp
 from wayside.kube.inference import GROUP, OBJECTIVES, OLD_OBJECTIVES, POOLS, REWRITES
+from wayside.kube.pace import Pace
 from wayside.kube.resource import PODS
 from wayside.translate.endpoint_picker_config import DEFAULT, read
 from wayside.vocab.inference import PoolSpec
@@ -154,3 +157,98 @@ async def test_an_api_server_that_is_away_leaves_what_is_known(
         api.cut()
         assert destination(await ask(epp)) == "10.0.0.1:8000"
         assert await health(epp) == b"\x08\x01"
+
+
+async def test_a_large_pool_that_changes_all_the_time_leaves_time_for_requests(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.put(POOL_PATH, "p", spec=POOL, apiVersion=f"{GROUP}/v1")
+    await put_pod(api, "a", "10.0.0.1")
+    async with picking(api, monkeypatch) as epp:
+        await until(lambda: len(epp.store.roster) == 1)
+        seat, taken = epp.store.seat, []
+
+        def slow(seats: Any) -> None:
+            seats = list(seats)
+            taken.append(len(seats))
+            time.sleep(0.02)
+            seat(seats)
+
+        epp.store.seat = slow  # type: ignore[method-assign]
+        began = time.monotonic()
+        for i in range(60):
+            await put_pod(api, "a", f"10.0.1.{i}")
+            await asyncio.sleep(0.01)
+        spent = time.monotonic() - began
+        assert 1 <= len(taken) <= 2 + spent / 0.2
+        await until(lambda: epp.store.roster.endpoints[0].host_port == "10.0.1.59:8000")
+
+
+async def test_a_pool_that_is_deleted_and_made_anew(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.put(POOL_PATH, "p", spec=POOL, apiVersion=f"{GROUP}/v1")
+    await put_pod(api, "a", "10.0.0.1")
+    async with picking(api, monkeypatch) as epp:
+        await until(lambda: len(epp.store.roster) == 1)
+        await api.remove(POOL_PATH, "p")
+        await until(lambda: not len(epp.store.roster))
+        assert await health(epp) == b"\x08\x02"
+        (refused,) = await ask(epp)
+        assert refused.immediate.status.code == 503
+        other = {**POOL, "targetPorts": [{"number": 9000}, {"number": 9001}]}
+        await api.put(POOL_PATH, "p", spec=other, apiVersion=f"{GROUP}/v1")
+        await until(lambda: len(epp.store.roster) == 2)
+        assert await health(epp) == b"\x08\x01"
+        assert destination(await ask(epp)) in ("10.0.0.1:9000", "10.0.0.1:9001")
+
+
+async def test_pods_that_flap_lose_no_request(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.put(POOL_PATH, "p", spec=POOL, apiVersion=f"{GROUP}/v1")
+    for i in range(3):
+        await put_pod(api, f"p{i}", f"10.0.0.{i}")
+    async with picking(api, monkeypatch) as epp:
+        await until(lambda: len(epp.store.roster) == 3)
+
+        async def flap() -> None:
+            for n in range(40):
+                await put_pod(api, f"p{n % 2}", f"10.0.0.{n % 2}", ready=bool(n & 2))
+                await asyncio.sleep(0.02)
+
+        flapping = asyncio.create_task(flap())
+        while not flapping.done():
+            assert destination(await ask(epp)).startswith("10.0.0.")
+        await flapping
+        await until(lambda: {e.in_flight for e in epp.store.roster.endpoints} == {0})
+
+
+async def test_an_api_server_that_comes_late_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Health says no meanwhile, requests are answered, and nothing ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    nobody = FakeApi(url=f"http://127.0.0.1:{port}")
+    monkeypatch.setattr("wayside.kube.pool.Pace", lambda: Pace(first_s=0.01, longest_s=0.05))
+    monkeypatch.setattr("wayside.kube.watch.Pace", lambda: Pace(first_s=0.01, longest_s=0.05))
+    async with picking(nobody, monkeypatch) as epp:
+        for _ in range(5):
+            assert await health(epp) == b"\x08\x02"
+            (refused,) = await ask(epp)
+            assert refused.immediate.status.code == 503
+            await asyncio.sleep(0.05)
+        broken = asyncio.create_task(epp.until_broken())
+        async with api_serving(port=port) as api:
+            await api.put(POOL_PATH, "p", spec=POOL, apiVersion=f"{GROUP}/v1")
+            await put_pod(api, "a", "10.0.0.1")
+            await until(lambda: epp._ready() and len(epp.store.roster) == 1)
+            assert await health(epp) == b"\x08\x01"
+        for _ in range(5):  # and when it is gone again, what is known goes on
+            assert destination(await ask(epp)) == "10.0.0.1:8000"
+            assert await health(epp) == b"\x08\x01"
+            await asyncio.sleep(0.05)
+        assert not broken.done()
+        broken.cancel()

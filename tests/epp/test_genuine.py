@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,23 @@ import pytest
 import yaml
 
 from tests.kube.conftest import SHARED, admin, binary, kubeconfig, namespace
-from tests.kube.genuine import install, start
+from tests.kube.genuine import (
+    BINDINGS,
+    POOL_READ,
+    account,
+    allow,
+    install,
+    set_ready,
+    start,
+)
 from wayside.epp.options import Options
 from wayside.epp.serve import Epp
 from wayside.extproc import wire
+from wayside.kube.access import Token
 from wayside.kube.client import Client
 from wayside.kube.inference import GROUP, POOLS
-from wayside.kube.resource import LEASES
+from wayside.kube.pace import Pace
+from wayside.kube.resource import LEASES, PODS
 from wayside.translate.endpoint_picker_config import DEFAULT, read
 
 from . import proto
@@ -128,3 +139,77 @@ async def test_nobody_leads_who_does_not_know_its_pool(
         await make_pool(admin, namespace)
         await until(epp._leads)
         assert await health(epp, "inference-extension") == SERVING
+
+
+async def test_rights_that_are_taken_away_leave_what_is_known(
+    kubeconfig: Path, admin: Client, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the Role of the manifests that it replaces; then without it; then with it again."""
+    monkeypatch.setattr("wayside.kube.watch.Pace", lambda: Pace(watch_s=1, refused_first_s=0.1))
+    await make_pool(admin, namespace)
+    await start(admin, namespace, "a", "10.0.0.1")
+    await allow(admin, namespace, "pod-read", POOL_READ)
+    access = replace(admin.access, token=Token(account(namespace, "pod-read")))
+    monkeypatch.setattr("wayside.epp.sources.find_access", lambda path: access)
+    async with picking(kubeconfig, namespace) as epp:
+        watch = epp._source.watch  # type: ignore[attr-defined]
+        await until(lambda: epp._ready() and len(epp.store.roster) == 1)
+        await admin.delete(BINDINGS, "pod-read", namespace)
+        await until(lambda: watch.states["pods"] == "forbidden")
+        assert await health(epp, "inference-extension") == SERVING
+        assert await ask(epp) == "10.0.0.1:8000"
+        await start(admin, namespace, "b", "10.0.0.2")
+        await admin.create(
+            BINDINGS,
+            {
+                "metadata": {"name": "pod-read"},
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "pod-read",
+                },
+                "subjects": [
+                    {"kind": "ServiceAccount", "name": "pod-read", "namespace": namespace}
+                ],
+            },
+            namespace,
+        )  # fmt: skip
+        await until(lambda: len(epp.store.roster) == 2)
+
+
+async def test_pods_that_flap_and_a_selector_that_changes_under_load(
+    kubeconfig: Path, admin: Client, namespace: str
+) -> None:
+    await make_pool(admin, namespace)
+    for i in range(4):
+        await start(admin, namespace, f"p{i}", f"10.0.0.{i}")
+        labels = {"tier": "new" if i > 1 else "old"}
+        await admin.merge(PODS, f"p{i}", {"metadata": {"labels": labels}}, namespace)
+    async with picking(kubeconfig, namespace) as epp:
+        await until(lambda: len(epp.store.roster) == 4)
+        seen: set[str] = set()
+        stop = asyncio.Event()
+
+        async def load() -> None:
+            while not stop.is_set():
+                seen.add(await ask(epp))
+
+        async def flap() -> None:
+            n = 0
+            while not stop.is_set():
+                n += 1
+                await set_ready(admin, namespace, "p0", bool(n % 2))
+                await asyncio.sleep(0.1)
+
+        tasks = [asyncio.create_task(load()), asyncio.create_task(flap())]
+        for tier in ("new", "old", "new"):
+            spec = {"selector": {"matchLabels": {"tier": tier}}}
+            await admin.merge(POOLS[GROUP], "p", {"spec": spec}, namespace)
+            wanted = {"10.0.0.2:8000", "10.0.0.3:8000"} if tier == "new" else {"10.0.0.1:8000"}
+            await until(
+                lambda wanted=wanted: (
+                    wanted <= {e.host_port for e in epp.store.roster.endpoints}
+                    and len(epp.store.roster) <= 2
+                )
+            )
+        stop.set()
+        await asyncio.gather(*tasks)  # none of them was refused
+        assert seen >= {"10.0.0.2:8000", "10.0.0.3:8000"}

@@ -207,13 +207,13 @@ def answer(found: Object, code: int, headers: dict[str, str] | None = None) -> w
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[FakeApi]:
+async def serving(port: int = 0) -> AsyncIterator[FakeApi]:
     api = FakeApi()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
     host, port = runner.addresses[0][:2]
     api.url = f"http://{host}:{port}"
