@@ -20,6 +20,8 @@ _SIZES = {
     "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
     "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40,
 }  # fmt: skip
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+"""A token of RFC 9110, 5.6.2."""
 _SIZE = re.compile(r"(\d+)(|k|M|G|T|Ki|Mi|Gi|Ti)")
 
 
@@ -109,6 +111,23 @@ class Params:
         self.wrong(name, f"a text is wanted, not {_shown(value)}")
         return default
 
+    def header(self, name: str, default: T) -> str | T:
+        """A header's name, in lower case."""
+        value = self.text(name, None)
+        if value is None:
+            return default
+        if _HEADER.fullmatch(value):
+            return value.lower()
+        self.wrong(name, f"{_shown(value)} is no header's name", "write x-session-id, for example")
+        return default
+
+    def port(self, name: str, default: T) -> int | T:
+        value = self.whole(name, default, least=1)
+        if isinstance(value, int) and value > 65535:
+            self.wrong(name, f"{value} is no port", "write 1 to 65535")
+            return default
+        return value
+
     def flag(self, name: str, default: bool) -> bool:
         value = self.raw(name)
         if value is None:
@@ -150,6 +169,11 @@ class Params:
     def inner(self, name: str) -> Params:
         """A mapping within."""
         return Params(self.raw(name), self.at(name), self.problems, self.notes)
+
+    def pairs(self, name: str) -> dict[str, str]:
+        """A mapping of texts within."""
+        inner = self.inner(name)
+        return {key: inner.text(key, "") for key in inner.names()}
 
     def entries(self, name: str) -> list[Params]:
         """A list of mappings within."""

@@ -7,6 +7,7 @@ assembly reads. Types that are known and not done say so; their names are not mi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -101,7 +102,7 @@ _AGENT_SESSION: Final = "x-claude-code-session-id"
 
 def _sessions(params: Params) -> dict[str, Any]:
     strategy = params.text("strategy", "token")
-    header = params.text("headerName", "x-session-token")
+    header = params.header("headerName", "x-session-token")
     ttl = params.seconds("ttl", params.seconds("sessionTTL", None))
     settings: dict[str, Any] = {}
     if ttl:
@@ -113,7 +114,7 @@ def _sessions(params: Params) -> dict[str, Any]:
         params.wrong("strategy", f"no strategy {strategy!r}", "write token, or session_id")
     sources = []
     for entry in params.entries("sources"):
-        name, attribute = entry.text("header", None), entry.text("attribute", None)
+        name, attribute = entry.header("header", None), entry.text("attribute", None)
         if name:
             sources.append({"header": name})
         elif attribute:
@@ -147,31 +148,43 @@ def _context_length(params: Params) -> Made:
     return made
 
 
+_OPERATORS: Final = ("In", "NotIn", "Exists", "DoesNotExist")
+
+
 def _label(params: Params) -> Made:
-    return {
-        "filter": (
-            "label",
-            {
-                "label": params.text("label", ""),
-                "values": params.texts("validValues"),
-                "absent": params.flag("allowsNoLabel", False),
-            },
-        )
+    settings = {
+        "label": params.text("label", ""),
+        "values": params.texts("validValues"),
+        "absent": params.flag("allowsNoLabel", False),
     }
+    if not settings["label"]:
+        params.wrong("label", "it has to be named")
+    elif not settings["values"] and not settings["absent"]:
+        params.wrong("validValues", "nobody would stay", "name values, or set allowsNoLabel")
+    return {"filter": ("label", settings)}
 
 
 def _label_selector(params: Params) -> Made:
-    labels = params.raw("matchLabels") or {}
+    labels = params.pairs("matchLabels")
     rules = []
     for entry in params.entries("matchExpressions"):
-        rules.append(
-            {
-                "key": entry.text("key", ""),
-                "operator": entry.text("operator", ""),
-                "values": entry.texts("values"),
-            }
-        )
+        rule = {
+            "key": entry.text("key", ""),
+            "operator": entry.text("operator", ""),
+            "values": entry.texts("values"),
+        }
         entry.close()
+        if not rule["key"]:
+            entry.wrong("key", "a label has to be named")
+        if rule["operator"] not in _OPERATORS:
+            fix = f"write one of: {', '.join(_OPERATORS)}"
+            entry.wrong("operator", f"no operator {rule['operator']!r}", fix)
+        elif bool(rule["values"]) is not rule["operator"].endswith("In"):
+            wanted = "values are" if rule["operator"].endswith("In") else "no value is"
+            entry.wrong("values", f"{wanted} wanted with {rule['operator']}")
+        rules.append(rule)
+    if not labels and not rules:
+        params.wrong("matchLabels", "everybody would stay", "name labels, or matchExpressions")
     return {"filter": ("label_selector", {"match_labels": labels, "match_expressions": rules})}
 
 
@@ -191,7 +204,7 @@ def _utilization_filter(params: Params) -> Made:
 
 
 def _topology(params: Params) -> Made:
-    header = params.text("header", params.text("headerName", None))
+    header = params.header("header", params.header("headerName", None))
     keys = params.texts("topologyKeys")
     settings: dict[str, Any] = {"header": header} if header else {}
     if keys:
@@ -216,6 +229,9 @@ def _latency(params: Params) -> Made:
     return {"scorer": ("latency", settings)}
 
 
+_ZMQ: Final = re.compile(r"tcp://[^\s/]+:(\d{1,5}|\*)|ipc://\S+")
+
+
 def _precise(params: Params) -> Made:
     """``precise-prefix-cache-scorer``: where events come from. What they are about is read of
     them: block sizes, and the tokens of blocks."""
@@ -223,12 +239,14 @@ def _precise(params: Params) -> Made:
     events = params.inner("kvEventsConfig")
     bind, topic = events.text("zmqEndpoint", None), events.text("topicFilter", None)
     pods = events.inner("podDiscoveryConfig")
-    port = pods.whole("socketPort", None, least=1)
+    port = pods.port("socketPort", None)
     pods.unneeded(("podLabelSelector", "podNamespace"), "the pool says which pods are meant")
     pods.close()
     if events.flag("discoverPods", port is not None or bind is None):
         settings |= {"port": port} if port is not None else {}
     elif bind is not None:
+        if not _ZMQ.fullmatch(bind):
+            events.wrong("zmqEndpoint", f"{bind!r} is no place to listen", "write tcp://*:5557")
         settings["bind"] = bind
     if topic is not None:
         settings["topic"] = topic
@@ -281,13 +299,13 @@ def _prefix_decider(params: Params) -> Made:
 
 
 def _header_profile(params: Params) -> Made:
-    header = params.text("headerName", params.text("header", "EPP-Profile"))
+    header = params.header("headerName", params.header("header", "epp-profile"))
     usual = params.text("defaultProfile", params.text("default", ""))
-    return {"handler": {"kind": "header", "header": str(header).lower(), "usual": usual}}
+    return {"handler": {"kind": "header", "header": header, "usual": usual}}
 
 
 def _data_parallel(params: Params) -> Made:
-    port = params.whole("primaryPort", 8000, least=1)
+    port = params.port("primaryPort", 8000)
     return {"handler": {"kind": "data_parallel", "port": port}}
 
 
