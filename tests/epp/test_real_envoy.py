@@ -344,3 +344,84 @@ async def test_requests_in_flight_are_known_to_end(folder: Path) -> None:
             while any(e.in_flight for e in s.epp.store.roster.endpoints):
                 await asyncio.sleep(0.01)
         assert sum(s.seen()[:2]) == 6
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_no_client_says_where_its_request_goes(how: str, folder: Path) -> None:
+    """Neither by the headers that we write, nor by those that make servers call somebody."""
+    async with stage(folder, how) as s:
+        openai = s.openai.url.rpartition("/")[2]
+        forged = {
+            "x-gateway-destination-endpoint": openai,
+            "x-gateway-destination-endpoint-subset": openai,
+            "x-gateway-destination-endpoint-served": openai,
+            "x-prefiller-host-port": openai,
+            "x-data-parallel-host-port": openai,
+            "x-llm-d-inference-objective": "urgent",
+            "x-llm-d-inference-fairness-id": "somebody",
+            "x-request-id": "forged id",
+            "content-type": "application/json",
+        }
+        body = json.dumps(chat(LINUX, "llama3-8b", **REST)).encode()
+        answer = await ask(s.port, body, headers=forged)
+        assert answer.status == 200
+        assert sum(s.seen()[:2]) == 1 and not s.openai.requests
+        (seen,) = [r for sim in s.llamas for r in sim.requests]
+        assert [name for name in forged if name.startswith("x-") and seen.header(name)] in (
+            ["x-gateway-destination-endpoint", "x-request-id"],
+            ["x-request-id"],
+        )
+        assert seen.header("x-gateway-destination-endpoint") != openai
+        for header in ("x-prefiller-host-port", "x-gateway-destination-endpoint-served"):
+            assert header not in answer.headers
+
+
+async def test_clients_that_go_away_at_any_time_leave_nothing_behind(folder: Path) -> None:
+    config = SEED.replace("kv-cache-utilization-scorer", "active-request-scorer")
+    async with stage(folder, config=config) as s:
+        body = json.dumps(chat(LINUX, "llama3-8b", stream=True)).encode()
+        head = (
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+        )
+        whole = head + body
+        cuts = [len(head) // 2, len(head), len(head) + 20, len(whole) - 1, len(whole)]
+
+        async def client(i: int) -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", s.port)
+            writer.write(whole[: cuts[i % 5]])
+            if i % 5 == 4:
+                await reader.read(1 + i * 10)  # some of the answer, perhaps
+            else:
+                await asyncio.sleep(i / 1000)
+            writer.transport.abort()
+
+        await asyncio.gather(*(client(i) for i in range(60)))
+        async with asyncio.timeout(20):
+            while (
+                any(e.in_flight for e in s.epp.store.roster.endpoints)
+                or any(s.epp.metrics.running.values())
+                or s.epp.door.held
+            ):
+                await asyncio.sleep(0.02)
+        assert (await s.post(LINUX, "llama3-8b")).status == 200
+
+
+async def test_a_picker_that_dies_is_no_clients_silence(folder: Path) -> None:
+    """Streams under way go on or end, requests that follow are refused at once (FailClose)."""
+    async with stage(folder) as s:
+        body = json.dumps(chat(LINUX, "llama3-8b", stream=True, max_tokens=500)).encode()
+        got: list[bytes] = []
+        streaming = asyncio.create_task(ask(s.port, body, on_bytes=got.append))
+        async with asyncio.timeout(10):
+            while not got:
+                await asyncio.sleep(0.005)
+        for connection in list(s.epp.server.connections):
+            connection.abort()
+        await s.epp.server.stop(0.0)
+        async with asyncio.timeout(20):
+            await asyncio.gather(streaming, return_exceptions=True)
+            answer = await s.post(LINUX, "llama3-8b")
+        assert answer.status in (500, 503)
+        async with asyncio.timeout(5):
+            assert (await s.post(SUMS, "gpt-4o-mini")).status == 200, "no part of that route"
