@@ -470,6 +470,24 @@ def test_where_answers_are_not_needed_bodies_are_asked_to_stay_away() -> None:
     assert endpoint.in_flight == 0
 
 
+@pytest.mark.parametrize("skips", [False, True])
+def test_an_answer_begins_with_the_first_of_its_body(skips: bool) -> None:
+    """Servers send a stream's headers before they have a token, so those tell nothing."""
+    bench = Bench(config=HEAD + "plugins:\n- type: latency-scorer\n", skips=skips)
+    told: list[float] = []
+    profile = bench.picker.profiles["default"]
+    profile.answers.append(lambda need, endpoint, seconds: told.append(seconds))
+    talk, _ = bench.ask(BODY)
+    (reply,) = talk.say(proto.response_headers({":status": "200"}))
+    assert not reply.HasField("mode"), "somebody has to see it"
+    bench.time += 2.0
+    talk.say(proto.response_body(b"data: {}\n\n", last=False))
+    bench.time += 1.0
+    talk.say(proto.response_body(b"data: {}\n\n"))
+    talk.session.close()
+    assert told == [2.0]
+
+
 def test_counting_tokens_is_answered_by_nobody_of_interest() -> None:
     talk = Bench().session()
     pairs = asked() | {":path": "/v1/messages/count_tokens?beta=true"}
