@@ -26,6 +26,11 @@ def test_prompts_of_one_score_go_together() -> None:
     assert cut([0.5] * 9, 0.7).gives == 1.0
 
 
+def test_no_threshold_is_above_a_score_of_one() -> None:
+    found = cut([1.0], 0.25)
+    assert (found.threshold, found.gives) == (1.0, 1.0)
+
+
 def test_no_scores_no_threshold() -> None:
     with pytest.raises(ValueError, match="no scores"):
         cut([], 0.5)
@@ -38,7 +43,7 @@ def test_it_gives_what_it_says_and_no_share_is_nearer(scores: list[float], wante
     assert found.gives == count / len(scores)
     assert 0 <= found.share[0] <= found.gives <= found.share[1] <= 1 or count in (0, len(scores))
     assert found.true[0] <= found.true[1]
-    for edge in {*scores, 2.0}:
+    for edge in {*scores, 1.0}:  # thresholds go no higher
         other = sum(score >= edge for score in scores) / len(scores)
         if 0 < other < 1 or found.gives in (0, 1):
             assert abs(found.gives - wanted) <= abs(other - wanted) + 1e-9

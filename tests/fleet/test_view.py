@@ -138,7 +138,8 @@ async def test_metrics_are_read_where_the_settings_say() -> None:
 
 
 async def test_gpu_load_is_gone_by_and_left_when_it_is_stale() -> None:
-    """A3-05, A3-16, A3-21, A3-24: the exporter of GPU_METRICS_ENDPOINT; without it, servers' own load."""
+    """A3-05, A3-16, A3-21, A3-24: by the exporter of GPU_METRICS_ENDPOINT; without it, by the
+    servers' own load."""
     async with (
         serve_sim([SimModel("small"), SimModel("small")]) as sims,
         page_servers("") as (exporter,),

@@ -46,7 +46,9 @@ def cut(scores: Sequence[float], wanted: float) -> Cut:
         raise ValueError("no scores")
     ordered = sorted(scores, reverse=True)
     n = len(ordered)
-    edges = [0, *(i for i in range(1, n) if ordered[i] < ordered[i - 1]), n]
+    # A threshold is at most 1, so nobody is above it where somebody has 1.
+    none = [0] if ordered[0] < 1.0 else []
+    edges = [*none, *(i for i in range(1, n) if ordered[i] < ordered[i - 1]), n]
     count = min(edges, key=lambda edge: (abs(edge - wanted * n), edge))
     threshold = _between(
         ordered[count] if count < n else 0.0, ordered[count - 1] if count else 1.0

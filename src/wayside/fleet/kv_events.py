@@ -58,8 +58,8 @@ def hearers(parts: Iterable[Any]) -> list[Hearer]:
 class KvEvents:
     """Listens for as long as :meth:`run` does.
 
-    ``told`` hears a word per message (ok, orphan, gap, restart, malformed, stranger); ``failed`` why a
-    server cannot be listened to, once.
+    ``told`` hears a word per message (ok, orphan, gap, restart, malformed, stranger); ``failed``
+    why a server cannot be listened to, once.
     """
 
     def __init__(

@@ -18,7 +18,8 @@ NEVER = float("-inf")
 
 Fact = Literal["vitals", "capacity", "gpu", "kv_events"]
 """What has to be fetched from servers so that a strategy has something to go by: their own
-metrics, those of them that hardly ever change (now and then is enough), an exporter's utilisation of their GPUs, their KV cache events."""
+metrics, those of them that hardly ever change (now and then is enough), an exporter's utilisation
+of their GPUs, their KV cache events."""
 
 
 class Vitals(msgspec.Struct, frozen=True, kw_only=True, gc=False):
