@@ -83,3 +83,15 @@ def test_a_prompt_that_everybody_sends_spreads_as_far_as_it_has_to() -> None:
 
     assert len(send(2)) == 1
     assert 5 <= len(send(40)) < 8
+
+
+def test_what_others_have_waiting_there_counts_where_it_is_wanted() -> None:
+    roster = servers(2, waiting=[4, 0])
+    asked = prompt(1000)
+    asked.memo[HITS] = {0: 1.0}
+    alone, shared = scorer(), scorer(waiting_tokens=500)
+    assert (alone.reads, shared.reads) == ((), ("vitals",))
+    mine = alone.score(asked, roster)
+    assert mine[0] > mine[1], "nothing is known of a queue"
+    ours = shared.score(asked, roster)
+    assert ours[0] == pytest.approx(16384 / (16384 + 2000)) and ours[0] < ours[1]
