@@ -31,7 +31,8 @@ class LeastWorkScorer:
     The work w is in tokens: those of the prompt that the server has not cached, as far as a
     scorer named before this one knows (``prefix_cache``, of any weight, 0 as well), and
     ``request_tokens`` for each request of ours that is there, over the server's weight, and
-    ``waiting_tokens`` for each that waits there by its own word. The score is 16384 / (16384 + w). Tokens and requests are added up before they are compared with other
+    ``waiting_tokens`` for each that waits there by its own word. The score is
+    16384 / (16384 + w). Tokens and requests are added up before they are compared with other
     servers', so a hit of 40 tokens never outweighs a queue, and a hit of 10,000 does.
     """
 
