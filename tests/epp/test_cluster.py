@@ -17,9 +17,9 @@ from wayside.epp.options import Options
 from wayside.epp.serve import Epp
 from wayside.kube.inference import GROUP, OBJECTIVES, OLD_OBJECTIVES, POOLS, REWRITES
 from wayside.kube.pace import Pace
-from wayside.kube.resource import PODS
 from wayside.translate.endpoint_picker_config import DEFAULT, read
 from wayside.vocab.inference import PoolSpec
+from wayside.vocab.resource import PODS
 
 from . import proto
 from .rig import channel, destination, exchange

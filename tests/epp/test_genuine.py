@@ -29,8 +29,8 @@ from wayside.kube.access import Token
 from wayside.kube.client import Client
 from wayside.kube.inference import GROUP, POOLS
 from wayside.kube.pace import Pace
-from wayside.kube.resource import LEASES, PODS
 from wayside.translate.endpoint_picker_config import DEFAULT, read
+from wayside.vocab.resource import LEASES, PODS
 
 from . import proto
 from .rig import channel, destination, exchange

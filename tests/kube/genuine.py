@@ -11,7 +11,7 @@ from typing import Any
 from wayside.kube.access import Token
 from wayside.kube.client import Client
 from wayside.kube.errors import AlreadyExists, NotFound
-from wayside.kube.resource import CRDS, PODS, Resource
+from wayside.vocab.resource import CRDS, PODS, Resource
 
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles")
 BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings")

@@ -18,9 +18,9 @@ from typing import Any
 from wayside.kube.access import Access
 from wayside.kube.client import Client
 from wayside.kube.pods import read_pod
-from wayside.kube.resource import PODS
 from wayside.kube.watch import Reflector
 from wayside.settings.address import parse_address
+from wayside.vocab.resource import PODS
 
 from .fake import serving
 

@@ -30,8 +30,8 @@ from wayside.kube.errors import (
     Unreachable,
     refusal,
 )
-from wayside.kube.resource import CRDS, DEPLOYMENTS, LEASES, NAMESPACES, PODS, Resource
 from wayside.settings.address import parse_address
+from wayside.vocab.resource import CRDS, DEPLOYMENTS, LEASES, NAMESPACES, PODS, Resource
 
 from .fake import FakeApi, status, token_file
 

@@ -30,8 +30,8 @@ from wayside.kube.inference import OLD_REWRITES, read_rewrite
 from wayside.kube.kubeconfig import find_access
 from wayside.kube.pace import Pace
 from wayside.kube.pods import Pod, read_pod
-from wayside.kube.resource import CONFIG_MAPS, CRDS, DEPLOYMENTS, LEASES, PODS, Resource
 from wayside.kube.watch import Reflector
+from wayside.vocab.resource import CONFIG_MAPS, CRDS, DEPLOYMENTS, LEASES, PODS, Resource
 
 from .genuine import account, allow, crd, install, running, set_ready, signed_in, start
 from .test_watch import SOON, until

@@ -17,8 +17,8 @@ import pytest
 
 from wayside.kube.client import Client
 from wayside.kube.lease import Elector, Terms, steady
-from wayside.kube.resource import LEASES
 from wayside.settings.address import parse_address
+from wayside.vocab.resource import LEASES
 
 from .genuine import account, allow, signed_in
 

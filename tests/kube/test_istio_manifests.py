@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster import SHARED
 from wayside.cli.files import read
 from wayside.runtime import compile_policy
-
-from .conftest import SHARED
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "kubernetes"
 OPENAI = DEPLOY / "llmd-base" / "llmd+public-llm" / "config.yaml.openai"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from wayside.kube.errors import AlreadyExists, Conflict, Forbidden, NotFound, Unreachable
 from wayside.kube.lease import Elector, Terms
-from wayside.kube.resource import Resource
+from wayside.vocab.resource import Resource
 
 Object = dict[str, Any]
 

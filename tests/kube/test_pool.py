@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster import SHARED
 from wayside.kube.client import Client
 from wayside.kube.inference import GROUP, OBJECTIVES, OLD_GROUP, OLD_OBJECTIVES, POOLS, REWRITES
 from wayside.kube.pool import PoolWatch
-from wayside.kube.resource import CRDS, PODS, Resource
 from wayside.vocab.errors import ConfigError
 from wayside.vocab.inference import PoolSpec
+from wayside.vocab.resource import CRDS, PODS, Resource
 
-from .conftest import SHARED
 from .fake import FakeApi
 from .genuine import POOL_READ, account, allow, crd, install, running, set_ready, signed_in, start
 from .test_watch import SOON, until

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from wayside.kube.pace import Pace
-from wayside.kube.resource import PODS
 from wayside.kube.watch import Key, Reflector
+from wayside.vocab.resource import PODS
 
 from .fake import FakeApi
 

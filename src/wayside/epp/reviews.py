@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from wayside.kube.client import Client
 from wayside.kube.errors import KubeError
-from wayside.kube.resource import Resource
+from wayside.vocab.resource import Resource
 
 TOKEN_REVIEWS: Final = Resource("authentication.k8s.io", "v1", "tokenreviews", namespaced=False)
 ACCESS_REVIEWS: Final = Resource(

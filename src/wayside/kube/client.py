@@ -14,9 +14,9 @@ import msgspec
 
 from wayside.kube.access import Access
 from wayside.kube.errors import Unreachable, refusal
-from wayside.kube.resource import Resource
 from wayside.kube.wire import Wire, retry_after
 from wayside.net.h1 import Answer
+from wayside.vocab.resource import Resource
 
 Object = dict[str, Any]
 Query = Mapping[str, str | int | None]

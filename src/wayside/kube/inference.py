@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from wayside.kube.client import Object
-from wayside.kube.reading import port, section, sections, text, texts, whole
-from wayside.kube.resource import Resource
 from wayside.vocab.inference import (
     MAX_WEIGHT,
     Objective,
@@ -22,6 +20,8 @@ from wayside.vocab.inference import (
     RewriteRule,
     Target,
 )
+from wayside.vocab.objects import port, section, sections, text, texts, whole
+from wayside.vocab.resource import Resource
 
 GROUP: Final = "inference.networking.k8s.io"
 OLD_GROUP: Final = "inference.networking.x-k8s.io"

@@ -23,9 +23,9 @@ from typing import Any, Final
 
 from wayside.kube.client import Client, Object
 from wayside.kube.errors import AlreadyExists, Conflict, Forbidden, KubeError, NotFound
-from wayside.kube.reading import section, text, whole
-from wayside.kube.resource import LEASES
 from wayside.kube.watch import Log
+from wayside.vocab.objects import section, text, whole
+from wayside.vocab.resource import LEASES
 
 RELEASE_S: Final = 2.0
 """Giving up a Lease is tried for so long; the time of one that could not be given up runs out."""

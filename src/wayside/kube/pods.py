@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from wayside.kube.client import Object
-from wayside.kube.reading import port, section, sections, text, texts, whole
 from wayside.vocab.inference import PoolSpec
+from wayside.vocab.objects import port, section, sections, text, texts, whole
 
 ACTIVE_PORTS = "inference.networking.k8s.io/active-ports"
 """Annotation of a pod: the target ports that take requests (``8000,8002``); absent means all."""

@@ -24,10 +24,10 @@ from wayside.kube.inference import (
 )
 from wayside.kube.pace import Pace
 from wayside.kube.pods import Place, Pod, places, read_pod
-from wayside.kube.resource import PODS
 from wayside.kube.watch import Log, Reflector, State
 from wayside.vocab.errors import ConfigError
 from wayside.vocab.inference import Objective, PoolSpec, Rewrite, Rewrites, new_wins
+from wayside.vocab.resource import PODS
 
 NOBODY: Final = "wayside/nobody,!wayside/nobody"
 """A label selector that no pod satisfies, for a pool that selects none: an empty one means all."""

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from wayside.kube.client import Object
-from wayside.kube.reading import port, section, sections, text, texts
+from wayside.vocab.objects import port, section, sections, text, texts
 
 OF_SERVICE: Final = "kubernetes.io/service-name"
 """The label of a slice that names its Service; select by it."""

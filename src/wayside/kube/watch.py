@@ -25,8 +25,8 @@ from wayside.kube.errors import (
     Unauthorized,
 )
 from wayside.kube.pace import Pace, Pauses
-from wayside.kube.reading import text
-from wayside.kube.resource import Resource
+from wayside.vocab.objects import text
+from wayside.vocab.resource import Resource
 
 Key = tuple[str, str]
 """Namespace (empty for kinds that are in none) and name."""

@@ -1,0 +1,1 @@
+"""Configuration of Envoy, generated from the router's own settings. Pure."""

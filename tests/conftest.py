@@ -1,0 +1,7 @@
+"""Fixtures that every part of the tests may use."""
+
+from __future__ import annotations
+
+from tests.cluster import admin, binary, kubeconfig, kubectl, namespace
+
+__all__ = ["admin", "binary", "kubeconfig", "kubectl", "namespace"]
