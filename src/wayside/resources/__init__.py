@@ -87,6 +87,11 @@ class World(Protocol):
         """``None`` until the first answer."""
         ...
 
+    def setting(self, name: str) -> str:
+        """How our program was set up, empty where it was not told: ``GPU_METRICS_ENDPOINT``,
+        ``IMAGE``. It is the same for as long as the program runs."""
+        ...
+
 
 # --- what shall be -----------------------------------------------------------------------------
 
