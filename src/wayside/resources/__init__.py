@@ -139,7 +139,7 @@ class Desired:
     """All of them; one that is not here is taken away."""
     status: Mapping[str, Any] = field(default_factory=dict)
     """The other fields of ``status``, whole; ``None`` takes one away. ``observedGeneration`` is
-    added."""
+    added, and :data:`NOW` is a time."""
     again_s: float | None = None
     """Look again after so many seconds, with a tenth more or less, though nothing changed."""
 
@@ -154,6 +154,11 @@ class Farewell:
     events: Sequence[tuple[Literal["Normal", "Warning"], str, str]] = ()
     """Type, reason and message."""
 
+
+NOW = "wayside:now"
+"""As the value of a top-level field of ``Desired.status``: when anything else in the status last
+became another one. The operator puts the time there when it writes such a change, and keeps what
+is there while nothing else changes; a field that holds only this is never a change by itself."""
 
 FOR = "wayside.vllm.ai/for"
 """Annotation of an unowned child: the uid of the object that it was made for."""
