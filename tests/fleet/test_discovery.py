@@ -282,9 +282,12 @@ def quick(path: str, base: str) -> Any:
 @pytest.mark.parametrize(
     ("discover", "says"),
     [
-        ({}, "name one source: dns or file"),
-        ({"dns": DNS, "file": "x"}, "name one source: dns or file"),
-        ({"kubernetes": {"service": "vllm"}}, "kubernetes is no source of endpoints yet"),
+        ({}, "name one source: dns, file or kubernetes"),
+        ({"dns": DNS, "file": "x"}, "name one source: dns, file or kubernetes"),
+        ({"kubernetes": {}}, "name one of service, pods and pool"),
+        ({"kubernetes": {"service": "a", "pods": "app=a"}}, "name one of service, pods and pool"),
+        ({"kubernetes": {"pool": "a", "port": 80}}, "a pool has ports of its own"),
+        ({"kubernetes": {"pods": "app=a", "port": "http"}}, "the port of pods is a number"),
         ({"dns": {**DNS, "name": "10.0.0.1"}}, "an address belongs into endpoints"),
         ({"dns": {**DNS, "name": "a/b"}}, "a DNS name only"),
         ({"dns": {**DNS, "scheme": "ftp"}}, "pattern"),

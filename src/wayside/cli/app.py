@@ -26,6 +26,7 @@ from wayside.fleet.servers import servers_of
 from wayside.fleet.view import View
 from wayside.flow import Policy
 from wayside.gateway.management import Management
+from wayside.kube.servers import Clusters
 from wayside.runtime import Answerer, Runtime, compile_policy
 from wayside.runtime.calls import Calls
 from wayside.runtime.experience import Experience
@@ -130,6 +131,7 @@ class App:
         self.runtime.local["/ready"] = self._ready
         self._watch_config_metrics()
         show(self.telemetry.metrics, lambda: self.fleet)
+        self.clusters = Clusters(environ=self._env, log=self.log)
         self.view = View(
             self.fleet,
             lambda: self.settings.fleet,
@@ -139,6 +141,7 @@ class App:
             env=self._env,
             dice=random.Random().random,
             also=lambda: self.runtime.policy.asked_about,
+            kubernetes=lambda settings: self.clusters.source(settings),
         )
         self.on_reload: list[Callable[[], None]] = []
         """Told after a new configuration is in force."""
@@ -291,6 +294,7 @@ class App:
         """Finish what is done after answers, then let go of the stores."""
         await self.runtime.settled()
         self.stores.close()
+        self.clusters.close()
 
     def _health(self) -> Reply:
         return _reply(200, {"status": "healthy"})

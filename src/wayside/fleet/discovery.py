@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from wayside.fleet.discover_dns import DnsSource
 from wayside.fleet.discover_file import FileSource
 from wayside.fleet.resolve import Lookup
-from wayside.fleet.sources import Source
-from wayside.settings.fleet import DiscoverSettings
+from wayside.fleet.sources import Nowhere, Source
+from wayside.settings.fleet import DiscoverSettings, KubernetesSettings
 from wayside.settings.model import EndpointSettings, ModelSettings
 from wayside.vocab.errors import ConfigError
 
@@ -29,8 +29,17 @@ Log = Callable[..., None]
 class Discovery:
     """The sources of every model. A source whose settings stay goes on over a reload."""
 
-    def __init__(self, fleet: Fleet, log: Log, *, lookup: Lookup | None = None) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        log: Log,
+        *,
+        lookup: Lookup | None = None,
+        kubernetes: Callable[[KubernetesSettings], Source] | None = None,
+    ) -> None:
+        """``kubernetes`` makes the source of a cluster's servers."""
         self._fleet, self._log, self._lookup = fleet, log, lookup
+        self._kubernetes = kubernetes
         self._tasks: dict[tuple[str, DiscoverSettings, str], asyncio.Task[None]] = {}
         self._untaken: dict[str, tuple[float, DiscoverSettings, Sequence[EndpointSettings]]] = {}
         """By model: when to try again, and what a source told."""
@@ -73,6 +82,10 @@ class Discovery:
     def _source(self, settings: DiscoverSettings, base: str) -> Source:
         if settings.dns is not None:
             return DnsSource(settings.dns, self._lookup)
+        if settings.kubernetes is not None:
+            if self._kubernetes is None:
+                return Nowhere("servers in a cluster are not followed here")
+            return self._kubernetes(settings.kubernetes)
         assert settings.file is not None
         return FileSource(settings.file, base)
 

@@ -4,6 +4,7 @@ fill in.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -24,3 +25,14 @@ class Source(Protocol):
         is warned of, and what was told last goes on being so. Raises nothing.
         """
         ...
+
+
+class Nowhere:
+    """A source that cannot be had, and says why."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def follow(self, tell: Tell, warn: Warn) -> None:
+        warn(self._why)
+        await asyncio.get_running_loop().create_future()

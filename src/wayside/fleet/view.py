@@ -23,9 +23,10 @@ from wayside.fleet.replica import Replica, Secure
 from wayside.fleet.resolve import Lookup
 from wayside.fleet.rounds import at_port, pools
 from wayside.fleet.scrape import Scraper, Target
+from wayside.fleet.sources import Source
 from wayside.fleet.tokenize import Tokenizers
 from wayside.settings import CredentialSettings
-from wayside.settings.fleet import FleetSettings, ScrapeSettings
+from wayside.settings.fleet import FleetSettings, KubernetesSettings, ScrapeSettings
 from wayside.settings.model import ModelSettings
 from wayside.vocab.endpoint import Endpoint
 from wayside.vocab.outcome import Credential
@@ -53,9 +54,11 @@ class View:
         dice: Callable[[], float],
         also: Callable[[], Collection[str]] = frozenset,
         lookup: Lookup | None = None,
+        kubernetes: Callable[[KubernetesSettings], Source] | None = None,
     ) -> None:
         """``settings`` gives those in force; ``keys`` finds the keys that servers want; ``also``
-        gives the models whose metrics somebody else goes by than `picking`."""
+        gives the models whose metrics somebody else goes by than `picking`; ``kubernetes`` makes
+        the source of a cluster's servers."""
         self._fleet, self._settings, self._log = fleet, settings, log
         self._keys, self._env = keys, env
         self._said: set[str] = set()
@@ -106,7 +109,7 @@ class View:
             failed=partial(failed, "models"),
             dice=dice,
         )
-        self._discovery = discovery.Discovery(fleet, log, lookup=lookup)
+        self._discovery = discovery.Discovery(fleet, log, lookup=lookup, kubernetes=kubernetes)
         self._kv_events = KvEvents(
             self._hearers,
             tokenizers=Tokenizers(partial(told, "tokenize")),

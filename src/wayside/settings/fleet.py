@@ -195,6 +195,51 @@ class DnsSettings(Settings):
         return _path(value).rstrip("/") if value else value
 
 
+class KubernetesSettings(Settings):
+    """Servers in a Kubernetes cluster, followed as they come and go. Exactly one of `service`,
+    `pods` and `pool`.
+
+    The router needs the right to list and watch what it follows: `services` and `endpointslices`,
+    `pods`, or `inferencepools` and `pods`.
+
+    Example: ``{service: llama, port: http}``
+    """
+
+    service: str = ""
+    """A Service, whose ready endpoints are the servers: each is asked itself, not through the
+    Service."""
+    pods: str = ""
+    """A label selector (`app=vllm,tier!=test`), whose ready pods are the servers."""
+    pool: str = ""
+    """An InferencePool, whose ready pods are the servers, on the pool's ports."""
+    namespace: str = Field("", max_length=63)
+    """Where they are; the router's own namespace when empty."""
+    port: Port | Annotated[str, Field(min_length=1, max_length=15)] | None = None
+    """Of a Service: its port's name or number, not needed where it has one port, or one called
+    `http`. Of pods: the number they serve on, 8000 when absent. A pool has its own."""
+    scheme: str = Field("http", pattern="^https?$")
+    """`http` or `https`; then certificates have to prove ``tls.server_name``."""
+    path: str = ""
+    """The base path of the servers' API, such as `/v1`; `/v1` when empty."""
+    kubeconfig: str = ""
+    """Of another cluster; the pod's service account when empty, else $KUBECONFIG."""
+
+    @field_validator("path")
+    @classmethod
+    def _a_path(cls, value: str) -> str:
+        return _path(value).rstrip("/") if value else value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> KubernetesSettings:
+        if [bool(self.service), bool(self.pods), bool(self.pool)].count(True) != 1:
+            raise ValueError("name one of service, pods and pool")
+        if self.pool and self.port is not None:
+            raise ValueError("a pool has ports of its own; leave port out")
+        if self.pods and isinstance(self.port, str):
+            raise ValueError("the port of pods is a number")
+        return self
+
+
 class DiscoverSettings(Settings):
     """Where a model's servers are told, beside its `endpoints`. Exactly one source.
 
@@ -206,20 +251,14 @@ class DiscoverSettings(Settings):
     file: str | None = None
     """A path to a YAML or JSON list of endpoints, as `endpoints` has them; read again when it
     changes. One that cannot be read, or has a mistake, changes nothing."""
+    kubernetes: KubernetesSettings | None = None
+    """A Service's endpoints, pods by label, or an InferencePool."""
     max_endpoints: Annotated[int, Field(ge=1, le=65536)] = 1024
     """Further ones are left out, with a warning in the log."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _not_yet(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "kubernetes" in value:
-            raise ValueError(
-                "kubernetes is no source of endpoints yet; give dns the name of a headless Service"
-            )
-        return value
-
     @model_validator(mode="after")
     def _one_source(self) -> DiscoverSettings:
-        if (self.dns is None) == (self.file is None):
-            raise ValueError("name one source: dns or file")
+        sources = (self.dns, self.file, self.kubernetes)
+        if sum(source is not None for source in sources) != 1:
+            raise ValueError("name one source: dns, file or kubernetes")
         return self
