@@ -122,6 +122,20 @@ class Trouble:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number on the controller's own ``/metrics``, for as long as ``desired`` says it.
+
+    A gauge ``name`` with the help ``about``, and with the labels ``namespace`` and ``resource`` (the
+    object's) before its own. At most 200 of one object are shown.
+    """
+
+    name: str
+    about: str
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
     """Everything that shall be for one object."""
@@ -140,6 +154,11 @@ class Desired:
     status: Mapping[str, Any] = field(default_factory=dict)
     """The other fields of ``status``, whole; ``None`` takes one away. ``observedGeneration`` is
     added, and :data:`NOW` is a time."""
+    prune: bool = True
+    """Whether what it owns and is not here is deleted. Not where a spec cannot be understood: a
+    mistake changes nothing that works."""
+    figures: Sequence[Figure] = ()
+    """What was read from servers that it looks after, for the controller's own metrics."""
     again_s: float | None = None
     """Look again after so many seconds, with a tenth more or less, though nothing changed."""
 
