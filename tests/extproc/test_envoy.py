@@ -14,8 +14,9 @@ import pytest
 import trustme
 import yaml
 
-from wayside.extproc.envoy import _anything_but, bootstrap, bootstrap_yaml, ext_proc_filter
-from wayside.extproc.envoy_resilience import not_done
+from wayside.envoy.bootstrap import bootstrap, bootstrap_yaml
+from wayside.envoy.listener import anything_but, ext_proc_filter
+from wayside.envoy.resilience import not_done
 from wayside.extproc.framed import FramedServer
 from wayside.settings import RouterSettings
 
@@ -183,7 +184,7 @@ def test_what_an_envoy_cannot_do_is_told() -> None:
 
 @pytest.mark.parametrize("words", [["debug"], ["debug", "skip"], ["a", "ab"], []])
 def test_a_pattern_for_anything_but_some_words(words: list[str]) -> None:
-    pattern = re.compile(_anything_but(words))
+    pattern = re.compile(anything_but(words))
     for word in ("", "d", "de", "debug", "debugs", "xdebug", "skip", "a", "ab", "abc", "b"):
         assert bool(pattern.fullmatch(word)) == (word not in words), word
 

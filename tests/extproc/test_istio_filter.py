@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from wayside.extproc.envoy import bootstrap
+from wayside.envoy.bootstrap import bootstrap
 from wayside.extproc.framed import FramedServer
 
 from .stand_ins import ContentRouter, ModelServer, ask, door, envoy

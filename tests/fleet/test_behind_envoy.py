@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from wayside.extproc.envoy import bootstrap
-from wayside.extproc.envoy_resilience import not_done
+from wayside.envoy.bootstrap import bootstrap
+from wayside.envoy.resilience import not_done
 from wayside.settings import RouterSettings
 
 DNS = {"name": "vllm.models.svc", "port": 8000}

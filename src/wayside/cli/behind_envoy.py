@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from wayside.cli.app import App
+from wayside.envoy.resilience import not_done
 from wayside.extproc import serve_behind_envoy
-from wayside.extproc.envoy_resilience import not_done
 from wayside.runtime.composers import longest_s
 from wayside.settings import RouterSettings
 from wayside.vocab.errors import ConfigError

@@ -8,7 +8,8 @@ import click
 
 from wayside.cli.config import notes
 from wayside.cli.files import config_option, load
-from wayside.extproc.envoy import bootstrap_yaml
+from wayside.envoy.bootstrap import bootstrap_yaml
+from wayside.extproc.supervise import system_ca_file
 from wayside.runtime import compile_policy
 
 
@@ -35,4 +36,5 @@ def config(path: Path | None, socket: str) -> None:
     loaded = load(path)
     notes(loaded.notes)
     compile_policy(loaded.settings)
-    click.echo(bootstrap_yaml(loaded.settings, extproc_socket=socket), nl=False)
+    found = bootstrap_yaml(loaded.settings, extproc_socket=socket, ca_file=system_ca_file())
+    click.echo(found, nl=False)

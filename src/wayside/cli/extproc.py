@@ -14,10 +14,10 @@ from wayside.cli.app import App, until
 from wayside.cli.config import notes
 from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.serve import managed, management, taken
+from wayside.envoy.resilience import not_done
 from wayside.extproc import serve_extproc
-from wayside.extproc.envoy_resilience import not_done
-from wayside.runtime import prefill
 from wayside.runtime.composers import longest_s
+from wayside.settings import disaggregation
 from wayside.settings.address import parse_address
 
 
@@ -100,7 +100,7 @@ async def serve(loaded: Loaded, update: dict[str, object]) -> None:
                 raise taken(where.address, where.port, "extproc", error) from error
             app.serving = True
             needed = longest_s(app.runtime.policy)
-            if needed := needed + prefill.longest_s(app.settings.models.values()):
+            if needed := needed + disaggregation.longest_s(app.settings.models.values()):
                 app.log("asks models itself", ext_proc_message_timeout_at_least_s=needed + 1)
             app.log("serving", extproc=where.unix or f"{where.address}:{server.port}")
             app.log.flush()

@@ -16,9 +16,10 @@ from wayside.fleet import Dice, Fleet, Pool, Replica
 from wayside.fleet.resolve import TTL_S, is_ip
 from wayside.runtime.prefill import Place, Prefill, Read
 from wayside.vocab.endpoint import Need
+from wayside.vocab.headers import DESTINATION
 from wayside.vocab.outcome import Forward, HeaderPairs
 
-HEADER: Final = "x-gateway-destination-endpoint"
+HEADER: Final = DESTINATION
 _SOON_S: Final = 0.25
 """The least time between two looks at the names of servers."""
 

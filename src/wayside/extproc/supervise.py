@@ -12,12 +12,15 @@ import importlib
 import json
 import shutil
 import signal
+import ssl
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from wayside.extproc.envoy import DEFAULT_BODY_MODE, BodyMode, bootstrap
+from wayside.envoy.bootstrap import bootstrap
+from wayside.envoy.clusters import CA_FILE
+from wayside.envoy.listener import DEFAULT_BODY_MODE, BodyMode
 from wayside.extproc.session import Say, silence
 from wayside.settings import RouterSettings
 from wayside.vocab.errors import ConfigError
@@ -29,6 +32,22 @@ BACK_OFF_S: Final = (0.2, 1.0, 5.0, 15.0, 30.0)
 STEADY_S: Final = 60.0
 
 _LEVELS: Final = {"critical": "error", "error": "error", "info": "info", "debug": "debug"}
+
+
+_CA_FILES: Final = (
+    CA_FILE,
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Red Hat
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # macOS, BSD
+)
+
+
+def system_ca_file() -> str:
+    """Where this machine has the certificates of authorities."""
+    for path in (*_CA_FILES, ssl.get_default_verify_paths().cafile):
+        if path and Path(path).is_file():
+            return path
+    return CA_FILE
 
 
 class EnvoyFailed(ConfigError):
@@ -162,6 +181,7 @@ class EnvoySupervisor:
             extproc_socket=self.extproc_socket,
             run_dir=str(self._run_dir / str(generation)),
             body_mode=self._body_mode,
+            ca_file=system_ca_file(),
         )
 
     async def _launch(self, settings: RouterSettings) -> _Child:

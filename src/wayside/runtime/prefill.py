@@ -8,7 +8,7 @@ cache instead of computing it. Or the decode server's own sidecar does that, and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -16,7 +16,6 @@ import msgspec
 from wayside.dialects import UNREADABLE, Edit
 from wayside.fleet import DialError, Dice, Pool, Replica
 from wayside.net.h1 import Answer
-from wayside.settings import ModelSettings
 from wayside.settings.disaggregation import DisaggregationSettings
 from wayside.vocab.endpoint import Need
 from wayside.vocab.errors import AskFailed
@@ -65,12 +64,6 @@ class NoPrefill(Exception):
 class _Theirs(Exception):
     """The request is refused for what it is: the decode server says so to the client, in its own
     words."""
-
-
-def longest_s(models: Iterable[ModelSettings]) -> float:
-    """The longest that a request waits for its prompt to be read, beside the decision."""
-    apart = [model.disaggregation for model in models]
-    return max([a.timeout_s for a in apart if a is not None and a.how == "two_step"], default=0.0)
 
 
 class Place:

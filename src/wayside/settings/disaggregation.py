@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, PositiveFloat
 
@@ -37,3 +38,16 @@ class DisaggregationSettings(Settings):
     """What becomes of a request when no prefill server takes it: the decode server reads the
     prompt itself, or it is answered 503. What prefill servers refuse for what it is (400, 413,
     422) goes to the decode server, to be refused there."""
+
+
+class HasDisaggregation(Protocol):
+    """A model's settings."""
+
+    @property
+    def disaggregation(self) -> DisaggregationSettings | None: ...
+
+
+def longest_s(models: Iterable[HasDisaggregation]) -> float:
+    """The longest that a request waits for its prompt to be read, beside the decision."""
+    apart = [model.disaggregation for model in models]
+    return max([a.timeout_s for a in apart if a is not None and a.how == "two_step"], default=0.0)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 
 SELECTED_MODEL = "x-selected-model"
+DESTINATION = "x-gateway-destination-endpoint"
+"""Which of its servers a request goes to: ``ip:port``, as Envoy's load balancer reads it."""
 DEBUG = "x-vsr-debug"
 
 INTERNAL_PREFIXES = ("x-vsr-", "x-wayside-")
 INTERNAL_NAMES = frozenset(
     {
         SELECTED_MODEL,
-        "x-gateway-destination-endpoint",
+        DESTINATION,
         # Where a sidecar of llm-d's fetches from: in a client's hand, any address of ours.
         "x-prefiller-host-port",
         "x-prefiller-url",

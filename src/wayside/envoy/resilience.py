@@ -4,14 +4,12 @@ that the gateway goes by; and what of them an Envoy cannot do, said in words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
+from wayside.envoy.words import Node, seconds, typed
 from wayside.settings import EndpointSettings, ModelSettings, RouterSettings
 from wayside.settings.resilience import Trouble
 
-Node = dict[str, Any]
-Typed = Callable[..., Node]
 MANY = 1_000_000
 """Envoy's default of 1,024 requests per cluster is below what one model server streams."""
 
@@ -23,7 +21,7 @@ _RETRY_ON: dict[Trouble, str] = {
 }
 
 
-def route_action(model: ModelSettings, typed: Typed) -> Node:
+def route_action(model: ModelSettings) -> Node:
     """The part of a route that says how long, and how often."""
     times, hedge = model.timeouts, model.hedge
     found: Node = {
@@ -31,7 +29,7 @@ def route_action(model: ModelSettings, typed: Typed) -> Node:
         "timeout": seconds(times.total_s or 0.0),
         "idle_timeout": seconds(max(times.first_byte_s, times.idle_s)),
     }
-    policy = _retry_policy(model, typed)
+    policy = _retry_policy(model)
     if policy is not None:
         found["retry_policy"] = policy
     if policy is not None and hedge is not None and hedge.after_s is not None:
@@ -39,7 +37,7 @@ def route_action(model: ModelSettings, typed: Typed) -> Node:
     return found
 
 
-def _retry_policy(model: ModelSettings, typed: Typed) -> Node | None:
+def _retry_policy(model: ModelSettings) -> Node | None:
     retries, hedge = model.retries, model.hedge
     hedged = hedge is not None and hedge.after_s is not None
     if retries.attempts == 1 and not hedged:
@@ -227,8 +225,3 @@ def not_done(settings: RouterSettings) -> Iterator[str]:
                 yield f"{where}.decisions[{i}].fallbacks: Envoy asks no other model"
             if decision.urgency:
                 yield f"{where}.decisions[{i}].urgency: Envoy does not know it"
-
-
-def seconds(value: float) -> str:
-    """A duration in Envoy's words."""
-    return f"{value:.9f}".rstrip("0").rstrip(".") + "s"
