@@ -126,8 +126,8 @@ class Trouble:
 class Figure:
     """A number on the controller's own ``/metrics``, for as long as ``desired`` says it.
 
-    A gauge ``name`` with the help ``about``, and with the labels ``namespace`` and ``resource`` (the
-    object's) before its own. At most 200 of one object are shown.
+    A gauge ``name`` with the help ``about``, and with the object's ``namespace`` and name (the
+    label ``resource``) before its own labels. At most 200 of one object are shown.
     """
 
     name: str
