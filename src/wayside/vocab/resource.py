@@ -104,3 +104,9 @@ def resource_of(found: Mapping[str, Any]) -> Resource:
     """Where an object that we make is kept, by its ``apiVersion`` and ``kind``. Raises
     ``KeyError`` for kinds that we never make."""
     return _KINDS[str(found.get("apiVersion")), str(found.get("kind"))]
+
+
+def kind_of(resource: Resource) -> str:
+    """The ``kind`` of what is kept there: ``ConfigMap``. Raises ``KeyError`` for kinds that we
+    never make."""
+    return {made: kind for (_, kind), made in _KINDS.items()}[resource]
