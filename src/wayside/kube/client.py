@@ -5,7 +5,7 @@ Objects are dictionaries as the server writes them. Every error is a :class:`Kub
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 from urllib.parse import urlencode
@@ -14,7 +14,7 @@ import msgspec
 
 from wayside.kube.access import Access
 from wayside.kube.errors import Unreachable, refusal
-from wayside.kube.wire import Wire, retry_after
+from wayside.kube.wire import Wire, anything, retry_after
 from wayside.net.h1 import Answer
 from wayside.vocab.resource import Resource
 
@@ -64,12 +64,22 @@ class Client:
     """Asks one API server. Belongs to the event loop that is running when it is made.
 
     ``timeout_s`` is for each request, each page of a list, and the beginning of a watch.
+    ``partial`` asks lists and watches for the objects' ``metadata`` only. ``may_write`` and
+    ``answered``: see :class:`Wire`.
     """
 
-    def __init__(self, access: Access, *, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        access: Access,
+        *,
+        timeout_s: float = 30.0,
+        partial: bool = False,
+        may_write: Callable[[], bool] = anything,
+        answered: Callable[[str, int], None] | None = None,
+    ) -> None:
         """Raises :class:`ConfigError` for certificates that cannot be used."""
         self.access, self.timeout_s = access, timeout_s
-        self._wire = Wire(access)
+        self._wire = Wire(access, partial=partial, may_write=may_write, answered=answered)
 
     def __repr__(self) -> str:
         return f"Client({self.access.server})"

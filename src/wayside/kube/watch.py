@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from math import inf
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -93,6 +94,7 @@ class Reflector(Generic[Kept]):
         self._pauses = Pauses(self._pace, dice)
         self._watched_since = inf
         self._cut: asyncio.Timeout | None = None
+        self._hurried = asyncio.Event()
         self._bug = ""
 
     def select(self, *, labels: str = "", fields: str = "") -> None:
@@ -104,6 +106,11 @@ class Reflector(Generic[Kept]):
         self._version = None
         if self._cut is not None:
             self._cut.reschedule(asyncio.get_running_loop().time())
+
+    def hurry(self) -> None:
+        """Do not rest any longer: what was refused or absent may be there now."""
+        self._pauses.allowed()
+        self._hurried.set()
 
     async def run(self) -> None:
         """Keep the copy up to date until cancelled."""
@@ -144,7 +151,9 @@ class Reflector(Generic[Kept]):
         elif not rest:  # the server ended a watch that had hardly begun
             rest = self._pauses.after(None)
         if rest:
-            await asyncio.sleep(rest)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), rest)
+        self._hurried.clear()
 
     def _refused(self, error: Refused) -> float:
         """A right or the kind is missing: say so, and look again in a while."""
@@ -172,6 +181,7 @@ class Reflector(Generic[Kept]):
             return version  # select() came with the last page; what it cut is about to end
         self.lists += 1
         self._absences = self._tries = 0
+        self._reached(version)
         for key in [key for key in self._store if key not in found]:
             self._put(key, None)
         for key, kept in found.items():
@@ -218,6 +228,7 @@ class Reflector(Generic[Kept]):
 
     def _follow(self, event: Event) -> None:
         key, kept, version = self._read(event.object, bookmark=event.type == "BOOKMARK")
+        self._reached(version)
         if key is not None and event.type in ("ADDED", "MODIFIED", "DELETED"):
             self._put(key, None if event.type == "DELETED" else kept)
         if version:
@@ -239,6 +250,10 @@ class Reflector(Generic[Kept]):
         except Exception as bug:  # noqa: BLE001 - one object must not end the watch of all
             self._tell_bug("keep", key, bug)
             return key, None, version
+
+    def _reached(self, version: str) -> None:
+        """What comes next is as it was at ``version``; for those who know more than they were
+        told."""
 
     def _put(self, key: Key, new: Kept | None) -> None:
         old = self._store.get(key)

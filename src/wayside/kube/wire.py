@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -28,14 +28,33 @@ theirs after three minutes."""
 IDLE_S: Final = 60.0
 AT_ONCE: Final = 32
 """Requests under way; the others wait, within their time. Watches are not counted."""
+_META: Final = "g=meta.k8s.io;v=v1"
+
+
+def anything() -> bool:
+    """Nothing stands against a write."""
+    return True
 
 
 class Wire:
-    """Connections to the server of ``access``, of the event loop that is running."""
+    """Connections to the server of ``access``, of the event loop that is running.
 
-    def __init__(self, access: Access) -> None:
+    ``may_write`` is asked at the last moment before anything but a GET is sent, also on a
+    connection that had to be waited for; where it says no, nothing is sent and the ask is
+    :class:`Unreachable`. ``answered`` hears of every answer: its method and status, 0 for none.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        partial: bool = False,
+        may_write: Callable[[], bool] = anything,
+        answered: Callable[[str, int], None] | None = None,
+    ) -> None:
         """Raises :class:`ConfigError` for certificates that cannot be used."""
         self.access = access
+        self._partial, self._may_write, self._answered = partial, may_write, answered
         self._idle: list[tuple[float, Connection]] = []
         self._stamp = access.stamp()
         self._tls = access.tls()
@@ -56,6 +75,7 @@ class Wire:
         Raises :class:`Unreachable`.
         """
         what = f"{method} {target.partition('?')[0]}"
+        status = 0
         try:
             async with asyncio.timeout(timeout_s), self._free:
                 token = self._token()
@@ -63,6 +83,7 @@ class Wire:
                 if answer.status == 401 and self.access.token.refused(token, self._now()):
                     token = self._token()
                     answer = await self._once(method, target, body, content_type, token)
+                status = answer.status
                 return answer
         except TimeoutError as error:
             raise Unreachable(f"{what}: no answer in {timeout_s:g} s") from error
@@ -72,6 +93,9 @@ class Wire:
             raise Unreachable(f"{what}: answered more than {MAX_ANSWER} bytes") from error
         except httptools.HttpParserError as error:
             raise Unreachable(f"{what}: did not answer with HTTP") from error
+        finally:
+            if self._answered is not None:
+                self._answered(method, status)
 
     @asynccontextmanager
     async def lines(
@@ -132,13 +156,21 @@ class Wire:
         connection = self._kept()
         if connection is not None:
             try:
+                self._guard(method, connection)
                 return await self._exchange(connection, head + body)
             except ClosedBeforeAnswer:
                 if method != "GET":  # it may have been done
                     raise
         server, tls = self.access.server, self._context()
         name = (self.access.server_name or server.host) if tls is not None else None
-        return await self._exchange(await Connection.open(server, tls, name), head + body)
+        connection = await Connection.open(server, tls, name)
+        self._guard(method, connection)
+        return await self._exchange(connection, head + body)
+
+    def _guard(self, method: str, connection: Connection) -> None:
+        if method != "GET" and not self._may_write():
+            connection.drop()
+            raise Unreachable(f"{method}: not sent, this process does not lead any more")
 
     async def _exchange(self, connection: Connection, request: bytes) -> Answer:
         try:
@@ -175,14 +207,24 @@ class Wire:
     async def _stream(self, target: str, token: str) -> Stream:
         server, tls = self.access.server, self._context()
         name = (self.access.server_name or server.host) if tls is not None else None
-        return await Stream.open(server, tls, name, self._head("GET", target, token, 0, ""))
+        head = self._head("GET", target, token, 0, "", f"as=PartialObjectMetadata;{_META}")
+        return await Stream.open(server, tls, name, head)
 
-    def _head(self, method: str, target: str, token: str, length: int, content_type: str) -> bytes:
+    def _head(
+        self,
+        method: str,
+        target: str,
+        token: str,
+        length: int,
+        content_type: str,
+        part: str = f"as=PartialObjectMetadataList;{_META}",
+    ) -> bytes:
         server = self.access.server
+        accept = f"application/json;{part}" if self._partial else "application/json"
         fields = [
             f"{method} {server.base_path}{target} HTTP/1.1",
             f"host: {server.authority}",
-            "accept: application/json",
+            f"accept: {accept}",
             "user-agent: wayside",
         ]
         if token:
