@@ -1,0 +1,120 @@
+"""The Envoy in the router's own pod, which follows its files when they change.
+
+A ConfigMap is mounted as a folder. ``envoy.yaml`` is read once; it names three files that Envoy
+reads again whenever the kubelet has put a new version of the folder in place (by renaming
+``..data``): ``clusters.yaml``, ``routes.yaml`` and ``listeners.yaml``. So a model that comes or
+goes costs no connection, and no pod. Only what ``envoy.yaml`` says itself needs another process:
+:func:`lasting` is that part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import yaml
+
+from wayside.envoy.bootstrap import bounds
+from wayside.envoy.clusters import (
+    CA_FILE,
+    extproc_cluster,
+    model_clusters,
+    router_api_cluster,
+    served,
+)
+from wayside.envoy.listener import DEFAULT_BODY_MODE, BodyMode, listener
+from wayside.envoy.routes import routes
+from wayside.envoy.words import TYPE, Node, tcp
+from wayside.settings import RouterSettings
+
+FOLDER: Final = "/etc/envoy"
+BOOTSTRAP: Final = "envoy.yaml"
+_HERE: Final = "127.0.0.1"
+_EVERYWHERE: Final = "0.0.0.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where everything in the pod listens."""
+
+    clients: tuple[int, ...]
+    """Of Envoy, on every address; all have the same routes."""
+    extproc: int
+    """Of the router, for Envoy's questions."""
+    router_api: int
+    """Of the router, on loopback: what else it serves to clients."""
+    admin: int
+    """Of Envoy, on loopback."""
+
+
+def files(
+    settings: RouterSettings,
+    ports: Ports,
+    *,
+    folder: str = FOLDER,
+    body_mode: BodyMode = DEFAULT_BODY_MODE,
+    ca_file: str = CA_FILE,
+) -> dict[str, str]:
+    """Names and contents of the files, for ``envoy -c <folder>/envoy.yaml``."""
+    models = served(settings)
+    by_name: Node = {
+        "rds": {"route_config_name": "wayside", "config_source": _watched(folder, "routes.yaml")}
+    }
+    listeners = [
+        listener(
+            settings,
+            by_name,
+            body_mode,
+            name="wayside" if i == 0 else f"wayside-{port}",
+            address=_EVERYWHERE,
+            port=port,
+        )
+        for i, port in enumerate(ports.clients)
+    ]
+    return {
+        BOOTSTRAP: _text(lasting(settings, ports, folder=folder)),
+        "listeners.yaml": _resources("config.listener.v3.Listener", listeners),
+        "routes.yaml": _resources(
+            "config.route.v3.RouteConfiguration", [routes(settings, models, with_api=True)]
+        ),
+        "clusters.yaml": _resources(
+            "config.cluster.v3.Cluster", model_clusters(settings, models, ca_file)
+        ),
+    }
+
+
+def lasting(settings: RouterSettings, ports: Ports, *, folder: str = FOLDER) -> Node:
+    """The bootstrap: all that Envoy does not follow while it runs."""
+    return {
+        "node": {"id": "wayside", "cluster": "wayside"},
+        "admin": {"address": tcp(_HERE, ports.admin)},
+        "static_resources": {
+            "clusters": [
+                extproc_cluster([tcp(_HERE, ports.extproc)]),
+                router_api_cluster(tcp(_HERE, ports.router_api)),
+            ]
+        },
+        "dynamic_resources": {
+            "cds_config": _watched(folder, "clusters.yaml"),
+            "lds_config": _watched(folder, "listeners.yaml"),
+        },
+        **bounds(settings),
+    }
+
+
+def _watched(folder: str, name: str) -> Node:
+    return {
+        "resource_api_version": "V3",
+        "path_config_source": {
+            "path": f"{folder}/{name}",
+            "watched_directory": {"path": folder},
+        },
+    }
+
+
+def _resources(kind: str, found: list[Node]) -> str:
+    return _text({"resources": [{"@type": TYPE + kind, **one} for one in found]})
+
+
+def _text(found: Node) -> str:
+    return yaml.safe_dump(found, sort_keys=False, width=99)
