@@ -166,6 +166,10 @@ class RouteTls(Part):
                 " || self.insecureEdgeTerminationPolicy != 'Allow'",
                 "tls.insecureEdgeTerminationPolicy Allow cannot be had with passthrough",
             ),
+            (
+                "self.termination == 'reencrypt' || !has(self.destinationCACertificate)",
+                "tls.destinationCACertificate is for termination reencrypt",
+            ),
         )
     )
 
