@@ -167,7 +167,8 @@ class RouteTls(Part):
                 "tls.insecureEdgeTerminationPolicy Allow cannot be had with passthrough",
             ),
             (
-                "self.termination == 'reencrypt' || !has(self.destinationCACertificate)",
+                "self.termination == 'reencrypt' || !has(self.destinationCACertificate)"
+                " || size(self.destinationCACertificate) == 0",
                 "tls.destinationCACertificate is for termination reencrypt",
             ),
         )
