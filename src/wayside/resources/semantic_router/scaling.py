@@ -1,0 +1,73 @@
+"""How many pods a router has: who decides it, and how many may be away at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wayside.manifests.meta import child, labels, selector
+from wayside.resources import Object
+from wayside.resources.semantic_router.spec import SemanticRouterSpec
+from wayside.vocab.objects import section, whole
+
+
+def replicas(spec: SemanticRouterSpec, deployment: Object | None) -> int:
+    """How many pods the Deployment shall have. Under an autoscaler that is what it has: repeating
+    it changes nothing, and leaving it out would give up a field that nobody else may own yet, by
+    which the cluster would set it to 1. A Deployment that is being made begins with as many as
+    the autoscaler would give it at least."""
+    if not spec.autoscaling.enabled:
+        return spec.replicas
+    has = whole(section(deployment, "spec").get("replicas"), 0, 2**31 - 1)
+    return has or spec.autoscaling.min_replicas
+
+
+def autoscaler(spec: SemanticRouterSpec, name: str, namespace: str) -> Object | None:
+    """The HorizontalPodAutoscaler, where ``spec.autoscaling`` is enabled."""
+    wish = spec.autoscaling
+    if not wish.enabled:
+        return None
+    targets = (
+        ("cpu", wish.target_cpu_utilization_percentage),
+        ("memory", wish.target_memory_utilization_percentage),
+    )
+    fields: dict[str, Any] = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+        "minReplicas": wish.min_replicas,
+        "maxReplicas": wish.max_replicas,
+        "metrics": [
+            {
+                "type": "Resource",
+                "resource": {
+                    "name": resource,
+                    "target": {"type": "Utilization", "averageUtilization": percent},
+                },
+            }
+            for resource, percent in targets
+            if percent
+        ],
+    }
+    return child(
+        "autoscaling/v2", "HorizontalPodAutoscaler", name, namespace, _labels(name), spec=fields
+    )
+
+
+def disruption_budget(spec: SemanticRouterSpec, name: str, namespace: str) -> Object | None:
+    """The PodDisruptionBudget, where there are several pods to take turns. With one pod there is
+    none: it could only keep nodes from being drained."""
+    scaling = spec.autoscaling
+    if not scaling.enabled and spec.replicas < 2:
+        return None
+    wish = spec.pod_disruption_budget
+    if not wish.enabled:
+        return None
+    own = _labels(name)
+    fields: dict[str, Any] = {"selector": {"matchLabels": selector(own)}}
+    if wish.min_available is not None:
+        fields["minAvailable"] = wish.min_available
+    else:
+        fields["maxUnavailable"] = 1 if wish.max_unavailable is None else wish.max_unavailable
+    return child("policy/v1", "PodDisruptionBudget", name, namespace, own, spec=fields)
+
+
+def _labels(name: str) -> dict[str, str]:
+    return labels("semantic-router", name, "semantic-router-operator")
