@@ -47,7 +47,7 @@ MAX_EVER = 10_000
 """Models of earlier settings that are remembered."""
 _RETIRE_S = 120.0
 """How long an engine that a reload left out still answers requests that began before."""
-_FIXED = ("listen", "management", "limits", "log", "extproc", "envoy", "batches")
+_FIXED = ("listen", "management", "limits", "log", "extproc", "envoy", "batches", "registry")
 """Parts of the settings that are read at start only; a change there asks for a restart."""
 
 
@@ -145,6 +145,8 @@ class App:
         )
         self.on_reload: list[Callable[[], None]] = []
         """Told after a new configuration is in force."""
+        self.on_refused: list[Callable[[ConfigError], None]] = []
+        """Told after one was refused."""
 
     def _answerers(self, engines: Engines, stores: Stores) -> dict[type[Ask[Any]], Answerer]:
         return {
@@ -257,6 +259,8 @@ class App:
             keeps=self.state.digest,
             error=str(error),
         )
+        for tell in self.on_refused:
+            tell(error)
 
     async def housekeeping(self) -> None:
         """Write logs, notice rotated keys and look after the fleet, as long as the process

@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import uvloop
@@ -16,6 +17,7 @@ from starlette.applications import Starlette
 from wayside.cli.app import App, log_of, until
 from wayside.cli.config import notes
 from wayside.cli.files import Loaded, config_option, load
+from wayside.cli.registry import app_of
 from wayside.cli.workers import WORKER, Workers, front, reserve, run_folder, worker_command
 from wayside.gateway import serve_http
 from wayside.gateway.listener import QuietServer, serve_management
@@ -86,7 +88,12 @@ def managed(settings: RouterSettings, address: str | None, port: int | None) -> 
 
 async def serve(loaded: Loaded, update: Mapping[str, object], *, with_envoy: bool = False) -> None:
     """Serve until SIGTERM or SIGINT."""
-    await serve_app(App(loaded, update=update), with_envoy=with_envoy)
+
+    def make(loaded: Loaded, **more: Any) -> App:
+        return App(loaded, update=update, **more)
+
+    async with app_of(loaded, make) as (app, followed):
+        await serve_app(app, with_envoy=with_envoy, watches=not followed)
 
 
 async def serve_app(app: App, *, with_envoy: bool = False, watches: bool = True) -> None:

@@ -24,8 +24,9 @@ State = Literal["starting", "synced", "forbidden", "absent", "unreachable"]
 """How well a kind is known: ``absent`` says that the cluster does not have it (its CRD may come
 yet), ``forbidden`` that our Role does not let us look. See :class:`wayside.kube.watch.Reflector`.
 """
-Program = Literal["operator", "router-controller"]
-"""Which of our two controllers looks after a kind."""
+Program = Literal["operator", "router-controller", "router"]
+"""Which of our two controllers looks after a kind. ``router``: routers themselves do
+(:mod:`wayside.runtime.registry`), and its class keeps nothing."""
 
 
 # --- what may be asked -------------------------------------------------------------------------

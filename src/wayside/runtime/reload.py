@@ -84,6 +84,11 @@ class Watcher(Generic[T]):
                 with self._refusing():
                     self._adopt(await asyncio.to_thread(self._prepare, text))
 
+    def again(self) -> None:
+        """Put the file's content in force once more though it is the same: something that is laid
+        over it has changed."""
+        self._stamp, self._seen = (), None
+
     def look(self) -> None:
         """One look at the file, all on this thread."""
         text = self._changed()

@@ -35,6 +35,7 @@ from wayside.settings.picking import PickingSettings
 from wayside.settings.production_stack import BatchSettings, ProductionStackSettings
 from wayside.settings.projections import ProjectionSettings
 from wayside.settings.providers import ProviderSettings
+from wayside.settings.registry import RegistrySettings
 from wayside.settings.resilience import (
     BreakerSettings,
     EndpointTimeoutSettings,
@@ -607,6 +608,8 @@ class RouterSettings(Settings):
     stores: dict[Name, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     """``stores.<name>.<kind>`` holds that kind's settings: where answers, documents and passages
     are kept, beside ``memory``, which is in this process (``wayside catalog``)."""
+    registry: RegistrySettings | None = None
+    """Models and rules that a Kubernetes cluster holds."""
     responses: ResponsesSettings = ResponsesSettings()
     """What is kept of OpenAI's Responses API, and where."""
     batches: BatchSettings = BatchSettings()

@@ -449,9 +449,7 @@ def _read_router(router: Reader, out: Draft, *, whole: bool) -> None:
     if strategy := router.choice("strategy", ("priority", "confidence")):
         out.routing.setdefault("strategy", strategy)
     if router.text("config_source") == "kubernetes":
-        router.note(
-            "resources are read by the operator, not by serve", "unsupported", key="config_source"
-        )
+        out.top["registry"] = {"routes": True}
     router.set_aside("clear_route_cache", "the generated Envoy needs no switch for it", "ignored")
     for key in ("streamed_body", "skip_processing", "model_selection", "learning"):
         router.set_aside(key, "not supported yet")

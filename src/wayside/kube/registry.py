@@ -1,0 +1,239 @@
+"""What a cluster holds of a router's configuration, kept current by watches.
+
+IntelligentPools and IntelligentRoutes of a namespace, KServe's LLMInferenceServices, and model
+servers by label. What a server serves is asked by somebody else; here is who there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from wayside.kube.client import Client, Object
+from wayside.kube.errors import KubeError
+from wayside.kube.pods import Pod, read_pod
+from wayside.kube.services import Service, read_service
+from wayside.kube.watch import Log, Reflector
+from wayside.settings.address import parse_address
+from wayside.settings.registry import RegistrySettings
+from wayside.vocab.objects import section, sections, text
+from wayside.vocab.resource import KSERVE_LLMS, PODS, SERVICES, Resource
+
+INTELLIGENT_POOLS: Final = Resource("vllm.ai", "v1alpha1", "intelligentpools")
+INTELLIGENT_ROUTES: Final = Resource("vllm.ai", "v1alpha1", "intelligentroutes")
+NEWER_LLMS: Final = Resource(KSERVE_LLMS.group, "v1alpha2", KSERVE_LLMS.plural)
+_LOCAL: Final = (".svc", ".svc.cluster.local")
+
+
+class Llm(msgspec.Struct, frozen=True, kw_only=True):
+    """An LLMInferenceService: ``model`` is what requests call it, ``url`` where it is served
+    (``https://host:8000/base``), empty until its status tells."""
+
+    name: str
+    namespace: str
+    model: str
+    url: str = ""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A pool or route without what others write into it: a change of its status is none."""
+
+    uid: str
+    generation: int
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the cluster holds, at one time."""
+
+    pools: tuple[Object, ...] = ()
+    routes: tuple[Object, ...] = ()
+    llms: tuple[Llm, ...] = ()
+    servers: Mapping[str, str] = field(default_factory=dict)
+    """Base URL of each model server -> its name, for people."""
+
+
+class Registry:
+    """Follows what ``settings`` ask for while :meth:`run` runs; ``changed`` must not wait."""
+
+    def __init__(
+        self,
+        client: Client,
+        settings: RegistrySettings,
+        namespace: str,
+        changed: Callable[[], None],
+        log: Log | None = None,
+    ) -> None:
+        """``namespace`` is where to look, where the settings do not say."""
+        self._client = client
+        self.namespace = settings.namespace or namespace
+        self._changed = changed
+        shared: dict[str, Any] = {"changed": self._tell, "listed": self._tell, "log": log}
+        here = {**shared, "namespace": self.namespace}
+        self._pools: list[Reflector[Kept]] = []
+        if settings.routes:
+            self._pools = [
+                Reflector[Kept](client, resource, _keep, **here)
+                for resource in (INTELLIGENT_POOLS, INTELLIGENT_ROUTES)
+            ]
+        self._llms: list[Reflector[Llm]] = []
+        if settings.llms is not None:
+            wanted = settings.llms.namespaces or (self.namespace,)
+            places: Sequence[str | None] = [None] if "*" in wanted else list(dict.fromkeys(wanted))
+            self._llms = [
+                Reflector[Llm](
+                    client,
+                    resource,
+                    read_llm,
+                    labels=settings.llms.selector,
+                    **{**shared, "namespace": place},
+                )
+                for place in places
+                for resource in (KSERVE_LLMS, NEWER_LLMS)
+            ]
+        self._pods: Reflector[Pod] | None = None
+        if settings.pods is not None:
+            self._pods = Reflector[Pod](
+                client, PODS, read_pod, labels=settings.pods.selector, **here
+            )
+        self._services: Reflector[Service] | None = None
+        if settings.services is not None:
+            self._services = Reflector[Service](
+                client, SERVICES, read_service, labels=settings.services.selector, **here
+            )
+        self._settings = settings
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for watch in self._watches():
+                tasks.create_task(watch.run())
+
+    def problems(self) -> list[str]:
+        """What cannot be known now, and why. Of KServe's two versions one is enough."""
+        found = [
+            f"{watch.resource} cannot be watched: {watch.problem}"
+            for watch in self._watches()
+            if watch not in self._llms and watch.state not in ("starting", "synced")
+        ]
+        for old, new in zip(self._llms[::2], self._llms[1::2], strict=True):
+            if "synced" not in (old.state, new.state) and "starting" not in (old.state, new.state):
+                found.append(f"{old.resource} cannot be watched: {old.problem or new.problem}")
+        return found
+
+    @property
+    def known(self) -> bool:
+        """Whether everything has been listed once: before that, nothing can be believed."""
+        llms = zip(self._llms[::2], self._llms[1::2], strict=True)
+        others = [watch for watch in self._watches() if watch not in self._llms]
+        return all(watch.synced.is_set() for watch in others) and all(
+            old.synced.is_set() or new.synced.is_set() for old, new in llms
+        )
+
+    def held(self) -> Held:
+        """What there is. Servers and models in the order of their names."""
+        pools, routes = (
+            [tuple(kept.object for _, kept in sorted(w.store.items())) for w in self._pools]
+            if self._pools
+            else [(), ()]
+        )
+        llms = {key: llm for watch in self._llms for key, llm in watch.store.items()}
+        return Held(
+            pools=pools,
+            routes=routes,
+            llms=tuple(llm for _, llm in sorted(llms.items()) if llm.url),
+            servers=dict(self._servers()),
+        )
+
+    async def tell(self, resource: Resource, found: Object, status: Object) -> None:
+        """Write the status of a pool or route, if it says anything new. Raises
+        :class:`KubeError`."""
+        meta = section(found, "metadata")
+        name, namespace = text(meta.get("name")), text(meta.get("namespace"))
+        current = await self._client.get(resource, name, namespace)
+        if text(section(current, "metadata").get("uid")) != text(meta.get("uid")):
+            return  # another one by now, which has its own turn
+        told = settled(section(current, "status"), status)
+        if told != section(current, "status"):
+            await self._client.merge(resource, name, {"status": told}, namespace, sub="status")
+
+    def _watches(self) -> Iterator[Reflector[Any]]:
+        yield from self._pools
+        yield from self._llms
+        if self._pods is not None:
+            yield self._pods
+        if self._services is not None:
+            yield self._services
+
+    def _servers(self) -> Iterator[tuple[str, str]]:
+        if self._pods is not None and self._settings.pods is not None:
+            for (_, name), pod in sorted(self._pods.store.items()):
+                if pod.ready:
+                    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+                    yield f"http://{host}:{self._settings.pods.port}", name
+        if self._services is not None and self._settings.services is not None:
+            for (_, name), service in sorted(self._services.store.items()):
+                port = self._settings.services.port
+                yield f"http://{name}.{service.namespace}.svc:{port}", name
+
+    def _tell(self, *_: object) -> None:
+        self._changed()
+
+
+def settled(before: Mapping[str, Any], status: Object) -> Object:
+    """``status`` over what stood there before: a condition's time moves when its status does."""
+    old = {text(c.get("type")): c for c in sections(before.get("conditions"))}
+    conditions = []
+    for condition in status["conditions"]:
+        known = old.pop(condition["type"], None)
+        if known is not None and known.get("status") == condition["status"]:
+            condition = {**condition, "lastTransitionTime": known.get("lastTransitionTime")}
+        conditions.append(condition)
+    return {**before, **status, "conditions": conditions}
+
+
+def read_llm(found: Object) -> Llm:
+    """An LLMInferenceService of the API's object, of either version."""
+    meta = section(found, "metadata")
+    name = text(meta.get("name"))
+    return Llm(
+        name=name,
+        namespace=text(meta.get("namespace")),
+        model=text(section(found, "spec", "model").get("name")) or name,
+        url=_url(section(found, "status")),
+    )
+
+
+def _url(status: Mapping[str, Any]) -> str:
+    """Where it is served: inside the cluster rather than through a gateway."""
+    told = [text(section(status, "address").get("url"))]
+    told += [text(address.get("url")) for address in sections(status.get("addresses"))]
+    told.append(text(status.get("url")))
+    usable = [url for url in told if _parses(url)]
+    local = [url for url in usable if parse_address(url).host.endswith(_LOCAL)]
+    return next(iter([*local, *usable]), "")
+
+
+def _parses(url: str) -> bool:
+    try:
+        parse_address(url)
+    except ValueError:
+        return False
+    return url.startswith(("http://", "https://"))
+
+
+def _keep(found: Object) -> Kept:
+    meta = section(found, "metadata")
+    kept = {key: meta.get(key) for key in ("name", "namespace", "uid", "generation")}
+    body = {**found, "metadata": kept}
+    body.pop("status", None)
+    generation = meta.get("generation")
+    return Kept(text(meta.get("uid")), generation if isinstance(generation, int) else 0, body)
+
+
+__all__ = ["Held", "KubeError", "Llm", "Registry", "read_llm", "settled"]
