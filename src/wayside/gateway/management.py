@@ -10,7 +10,8 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final, Literal
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -43,6 +44,15 @@ from wayside.telemetry import Telemetry
 from wayside.telemetry.metrics import Counter
 
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+Part = Literal["all", "clients", "metrics"]
+"""All of it: whoever reaches that can read what others asked, and empty caches, so it stays on
+loopback. ``clients``: what those may see who may also ask models. ``metrics``: for Prometheus and
+probes."""
+CLIENTS: Final = frozenset(
+    ("/health", "/ready", "/startup-status", "/info/models", "/info/classifier", "/v1/models")
+)
+"""For clients, beside the endpoints that read a text which they are given."""
+METRICS: Final = frozenset(("/metrics", "/health", "/ready", "/info/config"))
 _FAMILIES = ("signal", "selector", "plugin", "engine", "store")
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -71,11 +81,23 @@ class Management:
         most = (settings or ManagementSettings()).max_batch_size
         self._heads = Heads(runtime, telemetry.metrics, engines)
         routing = RoutingApi(runtime, self._heads)
-        self._endpoints = [
-            *self._own(),
+        reading = [
             *routing.endpoints(),
             *ClassifyApi(self._heads, routing, most).endpoints(),
             *EmbeddingsApi(self._heads, most).endpoints(),
+        ]
+        own = self._own()
+        self._parts: dict[Part, list[Endpoint]] = {"all": [], "clients": [], "metrics": []}
+        self._parts["clients"] = [
+            *self._described("clients"),
+            *[self._brief(e) for e in own if e.path in CLIENTS],
+            *reading,
+        ]
+        self._parts["metrics"] = [e for e in own if e.path in METRICS]
+        self._parts["all"] = [
+            *self._described("all"),
+            *own,
+            *reading,
             *ReplayApi(runtime, lambda: telemetry.prices).endpoints(),
             *MemoryApi(runtime).endpoints(),
             *PassagesApi(runtime, most).endpoints(),
@@ -83,21 +105,49 @@ class Management:
             *OutcomesApi(runtime, experience or Experience()).endpoints(),
         ]
 
-    def app(self) -> Starlette:
+    def app(self, part: Part = "all") -> Starlette:
+        """The application, or a part of it: each on a listener of its own."""
         routes = [
-            Route(path, self._guarded(endpoint.handler), methods=[endpoint.method])
-            for endpoint in self._endpoints
+            Route(path, endpoint.handler, methods=[endpoint.method])
+            for endpoint in self.endpoints(part)
             for path in endpoint.paths
         ]
         handlers: Mapping[Any, Any] = {HTTPException: _http_error}
         return Starlette(routes=routes, exception_handlers=handlers)
 
-    def _own(self) -> list[Endpoint]:
-        inventory = "/api/v1/inventory"
+    def endpoints(self, part: Part) -> list[Endpoint]:
+        """What a part has. Their handlers answer whatever goes wrong, too."""
+        return [replace(e, handler=self._guarded(e.handler)) for e in self._parts[part]]
+
+    def _described(self, part: Part) -> list[Endpoint]:
+        """The pages that tell what else there is in this part."""
         narrowed = (
             ("path", "Only what is under this path."),
             ("method", "Only this method."),
         )
+
+        async def index(_: HttpRequest) -> Response:
+            return _index(self._parts[part])
+
+        async def openapi(http: HttpRequest) -> Response:
+            return _openapi(self._parts[part], http)
+
+        async def docs(_: HttpRequest) -> Response:
+            headers = {"content-security-policy": PAGE_POLICY, "x-content-type-options": "nosniff"}
+            return HTMLResponse(page(self._parts[part]), headers=headers)
+
+        return [
+            Endpoint("GET", "/api/v1", index, "This list."),
+            Endpoint("GET", "/openapi.json", openapi, "This API as OpenAPI 3.1.", query=narrowed),
+            Endpoint("GET", "/docs", docs, "This API as a page, to try it.", media="text/html"),
+        ]
+
+    def _brief(self, endpoint: Endpoint) -> Endpoint:
+        """For clients: readiness without what is known of the configuration."""
+        return replace(endpoint, handler=self.ready_or_not) if endpoint.unready else endpoint
+
+    def _own(self) -> list[Endpoint]:
+        inventory = "/api/v1/inventory"
 
         def get(path: str, handler: Handler, summary: str, **more: Any) -> Endpoint:
             return Endpoint("GET", path, handler, summary, **more)
@@ -123,9 +173,6 @@ class Management:
                 "How often each model was asked here, and how long it took.",
                 also="/api/v1/observability/classification-metrics",
             ),
-            get("/api/v1", self.index, "This list."),
-            get("/openapi.json", self.openapi, "This API as OpenAPI 3.1.", query=narrowed),
-            get("/docs", self.docs, "This API as a page, to try it.", media="text/html"),
             get(
                 "/info/models",
                 self.info_models,
@@ -138,6 +185,7 @@ class Management:
                 "What signals and decisions are configured.",
                 also=f"{inventory}/classifier",
             ),
+            get("/info/config", self.config, "Which configuration is in force."),
             get("/catalog", self.show_catalog, "Every kind, with its JSON Schema."),
             get("/v1/models", self.models, "The names to ask for, as on the data plane."),
         ]
@@ -171,6 +219,24 @@ class Management:
     async def ready(self, _: HttpRequest) -> Response:
         body, status = self.readiness()
         return JSONResponse(body, status_code=status)
+
+    async def ready_or_not(self, _: HttpRequest) -> Response:
+        body, status = self.readiness()
+        del body["config"]
+        return JSONResponse(body, status_code=status)
+
+    async def config(self, _: HttpRequest) -> Response:
+        """The same from every process that has the same file, so that it can be compared.
+        ``applied`` ends where the newest file was refused, or part of it waits for a restart."""
+        state = self._state
+        return JSONResponse(
+            {
+                "digest": state.digest,
+                "applied": not state.error and not state.needs_restart,
+                "refused": bool(state.error),
+                "needs_restart": list(state.needs_restart),
+            }
+        )
 
     def readiness(self) -> tuple[dict[str, Any], int]:
         """Readiness as the probes see it. A refused configuration does not make it unready."""
@@ -225,33 +291,6 @@ class Management:
         )
 
     # what there is
-
-    async def index(self, _: HttpRequest) -> Response:
-        endpoints = [
-            {"method": e.method, "path": path, "description": e.summary}
-            for e in self._endpoints
-            for path in e.paths
-        ]
-        return JSONResponse(
-            {
-                "service": "wayside",
-                "version": __version__,
-                "endpoints": endpoints,
-                "links": {"openapi": "/openapi.json", "docs": "/docs"},
-            }
-        )
-
-    async def openapi(self, http: HttpRequest) -> Response:
-        path, method = http.query_params.get("path", ""), http.query_params.get("method", "")
-        found = document(self._endpoints, path, method)
-        if not found["paths"]:
-            asked = " ".join(filter(None, [method, path]))[:200]
-            raise ApiError(404, "NOT_FOUND", f"no operation {asked}; GET /api/v1 lists them")
-        return JSONResponse(found)
-
-    async def docs(self, _: HttpRequest) -> Response:
-        headers = {"content-security-policy": PAGE_POLICY, "x-content-type-options": "nosniff"}
-        return HTMLResponse(page(self._endpoints), headers=headers)
 
     async def models(self, _: HttpRequest) -> Response:
         items = b",".join(self._runtime.policy.listing.values())
@@ -315,6 +354,31 @@ class Management:
             for kind in catalog.family(family)  # type: ignore[arg-type]
         ]
         return JSONResponse({"kinds": kinds})
+
+
+def _index(endpoints: list[Endpoint]) -> Response:
+    listed = [
+        {"method": e.method, "path": path, "description": e.summary}
+        for e in endpoints
+        for path in e.paths
+    ]
+    return JSONResponse(
+        {
+            "service": "wayside",
+            "version": __version__,
+            "endpoints": listed,
+            "links": {"openapi": "/openapi.json", "docs": "/docs"},
+        }
+    )
+
+
+def _openapi(endpoints: list[Endpoint], http: HttpRequest) -> Response:
+    path, method = http.query_params.get("path", ""), http.query_params.get("method", "")
+    found = document(endpoints, path, method)
+    if not found["paths"]:
+        asked = " ".join(filter(None, [method, path]))[:200]
+        raise ApiError(404, "NOT_FOUND", f"no operation {asked}; GET /api/v1 lists them")
+    return JSONResponse(found)
 
 
 async def _http_error(_: HttpRequest, error: Exception) -> Response:
