@@ -36,6 +36,18 @@ def test_the_share_of_blocks_sent_there_is_the_score() -> None:
     assert asked.memo["prefix_hits"] == {1: 5 / 11}
 
 
+def test_less_than_the_least_share_counts_as_nothing() -> None:
+    """A3-09: at the threshold it counts, below it does not."""
+    body = {"prompt": "0123456789abcdef" * 10}  # JSON: 162 bytes, so 11 blocks of 16
+    asked = {"prompt": "0123456789abcdef" * 5 + "!" * 80}
+    for least, expected in ((5 / 11, {1: 5 / 11}), (0.46, {})):
+        part, roster = scorer(block_tokens=4, least_share=least), servers(3)
+        part.chosen(Need("m", body=json.dumps(body).encode()), roster.endpoints[1])
+        sent = Need("m", body=json.dumps(asked).encode())
+        assert part.score(sent, roster) == expected
+        assert sent.memo["prefix_hits"] == {1: 5 / 11}, "what is known is known all the same"
+
+
 def test_turns_of_a_conversation_find_what_was_said_before() -> None:
     part, roster = scorer(), servers(4)
     part.chosen(talk(LONG), roster.endpoints[2])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import PositiveInt
+from typing import Annotated
+
+from pydantic import Field, PositiveInt
 
 from wayside.catalog import catalog
 from wayside.endpoints import HITS, Scores
@@ -23,6 +25,9 @@ class PrefixCacheRule(Settings):
     not say."""
     max_memory_mb: PositiveInt = 256
     """Memory for all servers together, in MiB; each gets an equal part of it at most."""
+    least_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """A server that was sent less of the prompt than this share counts as one that was sent none
+    of it."""
 
 
 @catalog.register("scorer", "prefix_cache", settings=PrefixCacheRule, stability="beta")
@@ -40,6 +45,7 @@ class PrefixCacheScorer:
         self._guess = PrefixGuess(
             rule.block_tokens, rule.max_blocks, rule.capacity, rule.max_memory_mb
         )
+        self._least = rule.least_share
 
     @property
     def blocks(self) -> int:
@@ -48,7 +54,8 @@ class PrefixCacheScorer:
 
     def score(self, need: Need, roster: Roster) -> Scores:
         scores = need.memo[HITS] = self._guess.shares(need, roster)
-        return scores
+        least = self._least
+        return {i: s for i, s in scores.items() if s >= least} if least else scores
 
     def chosen(self, need: Need, endpoint: Endpoint) -> None:
         self._guess.chosen(need, endpoint)

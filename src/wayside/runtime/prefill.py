@@ -104,7 +104,9 @@ class Prefill:
         settings = pool.settings.disaggregation
         if settings is None or pool.prefill is None or not _splits(forward):
             return False
-        if _uncached(need) < settings.min_tokens:
+        cached: float = need.memo.get("hit", 0.0)
+        enough = settings.cached_share is not None and cached >= settings.cached_share
+        if enough or round(need.tokens * (1.0 - cached)) < settings.min_tokens:
             self._told(forward.target.name, SHORT)
             return False
         return True
@@ -236,9 +238,3 @@ def _several(prompt: bytes) -> bool:
         return len(_list(prompt)) > 1
     except UNREADABLE:
         return True
-
-
-def _uncached(need: Need) -> int:
-    """Tokens of the prompt that the server picked for it has not cached, as far as is known."""
-    share: float = need.memo.get("hit", 0.0)
-    return round(need.tokens * (1.0 - share))

@@ -25,6 +25,8 @@ class DisaggregationSettings(Settings):
     min_tokens: Annotated[int, Field(ge=0)] = 0
     """A prompt of which the decode server has all but fewer tokens cached is read there; what is
     cached is what a `prefix_cache` scorer of `picking` knows. 0: every prompt is read apart."""
+    cached_share: Annotated[float, Field(gt=0, le=1)] | None = None
+    """A prompt of which the decode server has at least this share cached is read there, too."""
     how: Literal["two_step", "header"] = "two_step"
     """`two_step`: the router asks the prefill server for one token, then the decode server for
     the rest, with the `kv_transfer_params` of the first. `header`: the decode server's own
