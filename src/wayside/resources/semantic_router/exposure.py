@@ -4,7 +4,7 @@ and ServiceMonitor."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from wayside.manifests.meta import child, labels, selector
@@ -13,7 +13,7 @@ from wayside.resources import Condition, Object, World
 from wayside.resources.semantic_router.exposure_spec import RouteTls
 from wayside.resources.semantic_router.spec import SemanticRouterSpec
 from wayside.vocab.objects import section, sections, text
-from wayside.vocab.resource import ROUTES, SERVICE_MONITORS
+from wayside.vocab.resource import INGRESSES, ROUTES, SERVICE_MONITORS
 
 ENVOY_ALIAS: Final = 8801
 """The Service's second port to Envoy in standalone mode."""
@@ -182,9 +182,13 @@ class Exposure:
     """The objects besides the Route, and what in the spec could not work."""
 
     children: tuple[Object, ...] = ()
-    problems: tuple[str, ...] = field(default=())
+    problems: tuple[str, ...] = ()
     """Each with the path of its field. What they speak of is left out."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    """Of the Ingress."""
+    served: bool = False
+    """Whether whoever serves Ingresses has given ours an address."""
 
 
 def exposure(spec: SemanticRouterSpec, name: str, namespace: str, world: World) -> Exposure:
@@ -192,8 +196,13 @@ def exposure(spec: SemanticRouterSpec, name: str, namespace: str, world: World) 
     made, problems = ingress(spec, name, namespace)
     monitor, note = service_monitor(spec, name, namespace, world)
     several = (made, network_policy(spec, name, namespace), monitor)
+    found = world.get(INGRESSES, name, namespace) if made is not None else None
     return Exposure(
-        tuple(one for one in several if one is not None), problems, (note,) if note else ()
+        children=tuple(one for one in several if one is not None),
+        problems=problems,
+        notes=(note,) if note else (),
+        hosts=tuple(one.host for one in spec.ingress.hosts) if made is not None else (),
+        served=bool(sections(section(found, "status", "loadBalancer").get("ingress"))),
     )
 
 
