@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from wayside.manifests.meta import child, labels, selector
 from wayside.resources import Object
 from wayside.resources.semantic_router.spec import SemanticRouterSpec
-from wayside.vocab.objects import section, whole
+from wayside.vocab.objects import section, sections, whole
 
 
-def replicas(spec: SemanticRouterSpec, deployment: Object | None) -> int:
-    """How many pods the Deployment shall have. Under an autoscaler that is what it has: repeating
-    it changes nothing, and leaving it out would give up a field that nobody else may own yet, by
-    which the cluster would set it to 1. A Deployment that is being made begins with as many as
-    the autoscaler would give it at least."""
+MANAGER: Final = "semantic-router-operator"
+"""As whom the operator applies."""
+
+
+def replicas(spec: SemanticRouterSpec, deployment: Object | None) -> int | None:
+    """How many pods to write into the Deployment; ``None`` to leave it to others.
+
+    Under an autoscaler the number is the autoscaler's. But giving up a field that nobody else
+    owns yet makes the cluster set it to 1, and every pod but one ends. So what is there is
+    repeated until somebody has changed it, by which it is theirs. A Deployment that is being
+    made begins with as many as the autoscaler would give it at least.
+    """
+    if not spec.autoscaling.enabled:
+        return spec.replicas
+    if deployment is None or _owns_replicas(deployment):
+        return wanted(spec, deployment)
+    return None
+
+
+def wanted(spec: SemanticRouterSpec, deployment: Object | None) -> int:
+    """How many pods there shall be."""
     if not spec.autoscaling.enabled:
         return spec.replicas
     has = whole(section(deployment, "spec").get("replicas"), 0, 2**31 - 1)
-    return has or spec.autoscaling.min_replicas
+    if has is None or (has == 0 and _owns_replicas(deployment)):
+        return spec.autoscaling.min_replicas  # at 0 an autoscaler rests
+    return has
+
+
+def _owns_replicas(deployment: Object | None) -> bool:
+    return any(
+        entry.get("manager") == MANAGER
+        and entry.get("operation") == "Apply"
+        and "f:replicas" in section(entry, "fieldsV1", "f:spec")
+        for entry in sections(section(deployment, "metadata").get("managedFields"))
+    )
 
 
 def autoscaler(spec: SemanticRouterSpec, name: str, namespace: str) -> Object | None:
