@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +10,7 @@ import click
 import uvloop
 
 from wayside.cli.app import App, until
+from wayside.cli.beside import HOST_PORT, Beside, api_option, beside, leave, metrics_option
 from wayside.cli.config import notes
 from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.serve import managed, management, taken
@@ -18,7 +18,7 @@ from wayside.envoy.resilience import not_done
 from wayside.extproc import serve_extproc
 from wayside.runtime.composers import longest_s
 from wayside.settings import disaggregation
-from wayside.settings.address import parse_address
+from wayside.settings.address import Address, parse_address
 
 
 @click.command(
@@ -37,6 +37,14 @@ Examples:
     "--management-address", help="Whoever reaches it needs no key.  [default: 127.0.0.1]"
 )
 @click.option("--management-port", type=click.IntRange(0, 65535), help="[default: 8080]")
+@metrics_option
+@api_option
+@click.option(
+    "--outlive",
+    type=HOST_PORT,
+    help="On SIGTERM, go on until nobody listens there (limits.drain_s at most): the Envoy that "
+    "asks us, which leaves at the same time and has requests under way.",
+)
 def command(
     path: Path | None,
     listen: str | None,
@@ -44,6 +52,9 @@ def command(
     server: Literal["framed", "grpcio"] | None,
     management_address: str | None,
     management_port: int | None,
+    metrics_address: Address | None,
+    api_address: Address | None,
+    outlive: Address | None,
 ) -> None:
     """Serve envoy.service.ext_proc.v3 over gRPC, with gRPC health.
 
@@ -67,18 +78,22 @@ def command(
         change["server"] = server
     update: dict[str, object] = {"extproc": s.extproc.model_copy(update=change)}
     update |= managed(s, management_address, management_port)
-    uvloop.run(serve(loaded, update))
+    uvloop.run(serve(loaded, update, Beside(metrics_address, api_address), outlive))
 
 
-async def serve(loaded: Loaded, update: dict[str, object]) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def serve(
+    loaded: Loaded,
+    update: dict[str, object],
+    also: Beside = Beside(),  # noqa: B008 - frozen
+    outlive: Address | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, and a little longer where ``outlive`` says so."""
     app = App(loaded, update=update, needs_endpoints=False)
     for what in not_done(app.settings):
         app.log("not done by Envoy", level="warning", what=what)
     where = app.settings.extproc
     stop = asyncio.Event()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    leave(stop, app, outlive=outlive, longest_s=app.settings.limits.drain_s)
     replicas = app.replicas()
     chores = [
         asyncio.create_task(app.housekeeping()),
@@ -86,7 +101,7 @@ async def serve(loaded: Loaded, update: dict[str, object]) -> None:
         asyncio.create_task(replicas.look_up()),
     ]
     try:
-        async with management(app):
+        async with management(app), beside(app, also):
             try:
                 server = await serve_extproc(
                     where,

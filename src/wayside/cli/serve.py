@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
-import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,15 @@ import uvloop
 from starlette.applications import Starlette
 
 from wayside.cli.app import App, log_of, until
+from wayside.cli.beside import (
+    Beside,
+    Leaving,
+    beside,
+    leave,
+    metrics_only,
+    metrics_option,
+    served,
+)
 from wayside.cli.config import notes
 from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.registry import app_of
@@ -24,6 +33,7 @@ from wayside.gateway.listener import QuietServer, serve_management
 from wayside.gateway.stack import Stack
 from wayside.runtime import compile_policy
 from wayside.settings import RouterSettings
+from wayside.settings.address import Address
 from wayside.telemetry import Log
 from wayside.vocab.errors import ConfigError
 
@@ -51,6 +61,19 @@ Examples:
     show_default=True,
     help="Processes that share the port, one per core at most.",
 )
+@metrics_option
+@click.option(
+    "--with-api",
+    is_flag=True,
+    help="Also answer clients there what they may see of the management API: classification.",
+)
+@click.option(
+    "--linger",
+    type=click.FloatRange(0, 600),
+    default=0.0,
+    help="On SIGTERM, take requests for so many seconds more: from those who have not heard yet "
+    "that this process goes.  [default: 0]",
+)
 def command(
     path: Path | None,
     address: str | None,
@@ -59,6 +82,9 @@ def command(
     management_port: int | None,
     with_envoy: bool,
     workers: int,
+    metrics_address: Address | None,
+    with_api: bool,
+    linger: float,
 ) -> None:
     """Route requests until told to stop.
 
@@ -72,12 +98,18 @@ def command(
     listen = {k: v for k, v in (("address", address), ("port", port)) if v is not None}
     update: dict[str, object] = {"listen": s.listen.model_copy(update=listen)}
     update |= managed(s, management_address, management_port)
+    if with_envoy and with_api:
+        raise click.UsageError("--with-api and --envoy do not go together: Envoy has the port.")
     if workers == 1:
-        uvloop.run(serve(loaded, update, with_envoy=with_envoy))
+        also = Beside(metrics_address)
+        uvloop.run(
+            serve(loaded, update, with_envoy, also=also, with_api=with_api, linger_s=linger)
+        )
     elif with_envoy:
         raise click.UsageError("--workers and --envoy do not go together: Envoy is one process.")
     else:
-        uvloop.run(serve_many(loaded, update, workers))
+        more = ["--with-api"] if with_api else []
+        uvloop.run(serve_many(loaded, update, workers, metrics_address, more, linger))
 
 
 def managed(settings: RouterSettings, address: str | None, port: int | None) -> dict[str, object]:
@@ -86,48 +118,68 @@ def managed(settings: RouterSettings, address: str | None, port: int | None) -> 
     return {"management": settings.management.model_copy(update=said)} if said else {}
 
 
-async def serve(loaded: Loaded, update: Mapping[str, object], *, with_envoy: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def serve(
+    loaded: Loaded,
+    update: Mapping[str, object],
+    with_envoy: bool = False,
+    **more: Any,
+) -> None:
+    """Serve until SIGTERM or SIGINT; ``more`` as :func:`serve_app` has it."""
 
     def make(loaded: Loaded, **more: Any) -> App:
         return App(loaded, update=update, **more)
 
     async with app_of(loaded, make) as (app, followed):
-        await serve_app(app, with_envoy=with_envoy, watches=not followed)
+        await serve_app(app, with_envoy=with_envoy, watches=not followed, **more)
 
 
-async def serve_app(app: App, *, with_envoy: bool = False, watches: bool = True) -> None:
-    """The same; ``watches``: there is a file to follow."""
+async def serve_app(
+    app: App,
+    *,
+    with_envoy: bool = False,
+    watches: bool = True,
+    also: Beside = Beside(),  # noqa: B008 - frozen
+    with_api: bool = False,
+    linger_s: float = 0.0,
+) -> None:
+    """The same. ``watches``: there is a file to follow. ``also``: listeners beside those of the
+    settings. ``with_api``: the data plane has the clients' part of the management API.
+    ``linger_s``: how long requests are taken after the signal."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sign, stop.set)
+    leave(stop, app, linger_s=linger_s)
     chores = [asyncio.create_task(app.housekeeping())]
     if watches:
         chores.append(asyncio.create_task(app.watcher().run()))
     try:
-        async with management(app):
+        async with management(app), beside(app, also):
             if with_envoy:
                 from wayside.cli.behind_envoy import behind_envoy
 
                 async with behind_envoy(app):
                     await until(stop, *chores)
             else:
-                async with over_http(app):
+                async with over_http(app, with_api=with_api):
                     await until(stop, *chores)
     finally:
         await app.close()
         app.telemetry.flush()
 
 
-async def serve_many(loaded: Loaded, update: Mapping[str, object], count: int) -> None:
-    """The parent of several workers, until SIGTERM or SIGINT."""
+async def serve_many(
+    loaded: Loaded,
+    update: Mapping[str, object],
+    count: int,
+    metrics: Address | None = None,
+    more: Sequence[str] = (),
+    linger_s: float = 0.0,
+) -> None:
+    """The parent of several workers, until SIGTERM or SIGINT. ``more``: options of each."""
     settings = loaded.settings.model_copy(update=update)
     compile_policy(settings)  # say what is wrong once, not once per worker
     log = log_of(settings)
     stop = asyncio.Event()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    state = Leaving()
+    leave(stop, state, linger_s=linger_s)
     try:
         held = reserve(settings)
     except OSError as error:
@@ -135,11 +187,16 @@ async def serve_many(loaded: Loaded, update: Mapping[str, object], count: int) -
     folder = run_folder()
     with held:
         port = held.getsockname()[1]
-        command = worker_command(loaded.path, settings.listen.address, port)
+        command = [*worker_command(loaded.path, settings.listen.address, port), *more]
         workers = Workers(command, count, folder, log)
         try:
             await workers.start()
-            async with management_at(front(workers), settings, log):
+            page = front(workers)
+            async with contextlib.AsyncExitStack() as stack:
+                await stack.enter_async_context(management_at(page, settings, log))
+                if metrics is not None:
+                    shown = served(metrics_only(page), metrics, "metrics")
+                    await stack.enter_async_context(shown)
                 log("serving", url=f"http://{settings.listen.address}:{port}/v1", workers=count)
                 log.flush()
                 await stop.wait()
@@ -189,8 +246,9 @@ def management(app: App) -> management_at:
 class over_http:
     """The data plane, drained at the end of the block."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, *, with_api: bool = False) -> None:
         self._app = app
+        self._api = app.management.endpoints("clients") if with_api else []
 
     async def __aenter__(self) -> str:
         app, where = self._app, self._app.settings.listen
@@ -208,7 +266,12 @@ class over_http:
             raise taken(where.address, where.port, "listen", error) from error
         try:
             self._stack = Stack(
-                self._server, app.runtime, app.telemetry, lambda: app.settings, app.health
+                self._server,
+                app.runtime,
+                app.telemetry,
+                lambda: app.settings,
+                app.health,
+                self._api,
             )
         except ConfigError:
             await self._server.drain(0)

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from wayside import __version__
 from wayside.dialects import Edit
 from wayside.fleet import Replica
 from wayside.flow import Policy
+from wayside.gateway import clients_api
+from wayside.gateway.api import Endpoint
 from wayside.gateway.batch_rows import Rows
 from wayside.gateway.batch_runner import Runner
 from wayside.gateway.batches_api import BatchesApi
@@ -52,8 +54,10 @@ class Stack:
         telemetry: Telemetry,
         settings: Callable[[], RouterSettings],
         health: Callable[[], Mapping[str, Any]],
+        api: Iterable[Endpoint] = (),
     ) -> None:
-        """Raises :class:`ConfigError` for a folder that cannot be used."""
+        """``api``: endpoints of the management API that are served here, too. Raises
+        :class:`ConfigError` for a folder that cannot be used."""
         self._server, self._runtime, self._telemetry = server, runtime, telemetry
         self._settings, self._health = settings, health
         self._further = Further()
@@ -64,6 +68,7 @@ class Stack:
         self._passing = PassingApi(self._policy)
         for path in PASSED:
             self._further.add("POST", path, lambda request, _: self._passing.asked(request))
+        clients_api.add_to(self._further, api)
         self._files_and_batches()
         if settings().production_stack.enabled:
             self._production_stack()
