@@ -5,6 +5,7 @@ Every shipped manifest takes its names from here, whole: nothing puts a prefix b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -48,9 +49,11 @@ class Install:
         """Who it is to the API server."""
         return f"system:serviceaccount:{self.namespace}:{self.manager}"
 
-    def head(self, name: str, *, cluster: bool = False, **labels: str) -> Object:
+    def head(
+        self, name: str, labels: Mapping[str, str] | None = None, *, cluster: bool = False
+    ) -> Object:
         """``metadata`` of something in its namespace, or of the cluster."""
-        metadata: Object = {"name": name, "labels": {**self.labels, **labels}}
+        metadata: Object = {"name": name, "labels": {**self.labels, **(labels or {})}}
         return metadata if cluster else {**metadata, "namespace": self.namespace}
 
 

@@ -14,11 +14,11 @@ def namespace(install: Install) -> Object:
         "kind": "Namespace",
         "metadata": install.head(
             install.namespace,
-            cluster=True,
-            **{
+            {
                 "pod-security.kubernetes.io/enforce": RESTRICTED,
                 "pod-security.kubernetes.io/warn": RESTRICTED,
             },
+            cluster=True,
         ),
     }
 
@@ -28,7 +28,7 @@ def deployment(install: Install, image: str) -> Object:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": install.head(install.manager, **install.selector),
+        "metadata": install.head(install.manager, install.selector),
         "spec": {
             "replicas": 1,
             "selector": {"matchLabels": install.selector},
@@ -85,7 +85,7 @@ def metrics_service(install: Install) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": install.head(f"{install.manager}-metrics-service", **install.selector),
+        "metadata": install.head(f"{install.manager}-metrics-service", install.selector),
         "spec": {
             "type": "ClusterIP",
             "selector": install.selector,

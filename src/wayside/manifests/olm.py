@@ -112,7 +112,7 @@ def service_version(
     }
 
 
-def annotations() -> Object:
+def bundle_annotations() -> Object:
     """``metadata/annotations.yaml`` of the bundle."""
     return {"annotations": dict(BUNDLE_LABELS)}
 

@@ -117,7 +117,7 @@ def people_roles(install: Install, kind: Kind) -> Sequence[Object]:
 
     def role(what: str, verbs: list[str], *of: str) -> Object:
         labels = {f"{API}/aggregate-to-{other}": "true" for other in of}
-        metadata = install.head(f"{install.app}-{singular}-{what}-role", cluster=True, **labels)
+        metadata = install.head(f"{install.app}-{singular}-{what}-role", labels, cluster=True)
         return _role(
             metadata, [{"apiGroups": [group], "resources": [plural], "verbs": verbs}, status]
         )

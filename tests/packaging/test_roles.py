@@ -1,0 +1,90 @@
+"""What controllers may do is what their kinds need (A1-104, D18)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.packaging.toys import BELL, LAMP, THIEF, TOYS
+from wayside.manifests.install import OPERATOR
+from wayside.manifests.rbac import (
+    VERBS,
+    leader_rules,
+    manager_role,
+    people_roles,
+    rights,
+    rules,
+)
+
+
+def test_a1_104_a_kind_that_owns_nothing_is_only_read_and_told() -> None:
+    assert rights([BELL]) == {
+        ("toys.vllm.ai", "bells"): {"get", "list", "watch"},
+        ("toys.vllm.ai", "bells/status"): {"patch"},
+        ("", "services"): {"get", "list", "watch"},
+        ("", "events"): {"create", "patch"},
+    }
+
+
+def test_a1_104_children_are_written_and_what_is_read_is_not() -> None:
+    found = rights([LAMP])
+    whole = {"get", "list", "watch", "create", "patch", "delete"}
+    assert found["apps", "deployments"] == whole
+    assert found["", "services"] == whole  # read, too, which changes nothing
+    assert found["gateway.networking.k8s.io", "gateways"] == {"get", "list", "watch"}
+    assert found["storage.k8s.io", "storageclasses"] == {"get", "list", "watch"}
+    assert found["toys.vllm.ai", "lamps"] == {"get", "list", "watch", "patch"}  # its finalizer
+    assert found["toys.vllm.ai", "lamps/finalizers"] == {"update"}
+
+
+def test_nobody_gets_secrets() -> None:
+    """D18: who reads every Secret of a cluster is its administrator."""
+    with pytest.raises(ValueError, match="name them in the pod"):
+        rights([LAMP, THIEF])
+
+
+def test_rules_say_what_rights_say_and_nothing_else() -> None:
+    found = rights(TOYS)
+    written = rules(found)
+    said = {
+        (group, resource): set(rule["verbs"])
+        for rule in written
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert said == found
+    assert sum(len(r["resources"]) for r in written) == len(found), "something is said twice"
+    assert not any("*" in str(rule) for rule in written)
+    for rule in written:
+        assert rule["verbs"] == [v for v in VERBS if v in rule["verbs"]]
+
+
+def test_rules_do_not_depend_on_the_order_of_kinds() -> None:
+    assert rules(rights(TOYS)) == rules(rights(TOYS[::-1]))
+
+
+def test_a_leader_may_write_its_own_lease_alone() -> None:
+    create, own = leader_rules(OPERATOR.lease)
+    assert create["verbs"] == ["create"]
+    assert own["resourceNames"] == ["semantic-router-operator.vllm.ai"]
+    assert own["verbs"] == ["get", "update"]
+
+
+def test_people_who_may_edit_a_namespace_may_edit_these_objects() -> None:
+    editor, viewer = people_roles(OPERATOR, LAMP)
+    at = "rbac.authorization.k8s.io/aggregate-to-"
+    assert editor["metadata"]["labels"][f"{at}edit"] == "true"
+    assert viewer["metadata"]["labels"][f"{at}view"] == "true"
+    assert f"{at}edit" not in viewer["metadata"]["labels"]
+    assert viewer["rules"][0]["verbs"] == ["get", "list", "watch"]
+    assert viewer["rules"][1] == {
+        "apiGroups": ["toys.vllm.ai"],
+        "resources": ["lamps/status"],
+        "verbs": ["get"],
+    }
+
+
+def test_names_are_whole() -> None:
+    """D17: nothing puts a prefix before them."""
+    role = manager_role(OPERATOR, TOYS)
+    assert role["metadata"]["name"] == "semantic-router-operator-manager-role"
+    assert "namespace" not in role["metadata"]
