@@ -9,7 +9,6 @@ from wayside.resources import Object
 from wayside.resources.semantic_router.spec import SemanticRouterSpec
 from wayside.vocab.objects import section, sections, whole
 
-
 MANAGER: Final = "semantic-router-operator"
 """As whom the operator applies."""
 
