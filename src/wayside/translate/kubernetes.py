@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wayside.settings.address import parse_address
 from wayside.translate.notes import Note, Translation
 from wayside.translate.reading import Ledger, Reader
 from wayside.translate.routing import Routing, read_decisions
-from wayside.translate.servers import family_of, read_families, read_loras
+from wayside.translate.semantic_router import RouterDraft, read_router
+from wayside.translate.servers import family_of, read_loras
 from wayside.translate.signals import Signals, read_signals
-from wayside.translate.vsr_flat import read_flat
 from wayside.translate.vsr_v03 import Draft, read_document, settle_default_model
 from wayside.translate.vsr_v03 import recognises as is_canonical
 
@@ -38,7 +37,7 @@ def translate(document: Mapping[Any, Any]) -> Translation:
 def translate_together(documents: Sequence[Mapping[Any, Any]]) -> Translation:
     """A pool, its routes, and the base configuration they extend, in any order."""
     notes: list[Note] = []
-    out = Draft()
+    out = RouterDraft()
     routes = []
     for document in sorted(documents, key=_order):
         ledger = Ledger()
@@ -53,7 +52,7 @@ def translate_together(documents: Sequence[Mapping[Any, Any]]) -> Translation:
                 routes.append(spec)
                 _route(spec, out, whole=bool(out.models))
             else:
-                _router(spec, out)
+                read_router(spec, out)
         notes += ledger.close()
     return Translation(out.settings(), tuple(notes), NAME)
 
@@ -135,54 +134,9 @@ def _route(spec: Reader, out: Draft, *, whole: bool) -> None:
         out.routing["decisions"] = [*out.routing.get("decisions", ()), *decisions]
 
 
-def _router(spec: Reader, out: Draft) -> None:
-    config = spec.raw("config")
-    inner = None
-    if isinstance(config, Mapping):
-        inner = spec.ledger.reader(config, spec.at("config"))
-        out.families.update(read_families(inner))
-    for endpoint in spec.each("vllm_endpoints"):
-        _endpoint(endpoint, out)
-    if inner is not None and isinstance(config, Mapping) and is_canonical(config):
-        read_document(inner, out)
-    elif inner is not None:
-        read_flat(inner, out)
-    spec.set_aside_all("the operator's, not the router's", "ignored")
-
-
-def _endpoint(endpoint: Reader, out: Draft) -> None:
-    model, backend = endpoint.text("model"), endpoint.inner("backend")
-    name = endpoint.text("name")
-    weight = endpoint.number("weight", low=0, high=1_000_000)
-    family = family_of(endpoint, "reasoning_family", out.families, whole=False)
-    if not model or len(model) > 256:
-        endpoint.leave_out("an endpoint needs a model", "refused")
-        return
-    made = out.models.setdefault(model, {})
-    if family:
-        made["reasoning_family"] = family
-    kind = backend.text("type")
-    if kind != "service":
-        why = f"backends of type {kind} are found by the operator, not by serve"
-        endpoint.leave_out(f"{why}; the model is taken without this endpoint")
-        return
-    url = _service_url(backend)
-    if url is None:
-        endpoint.leave_out("the model is taken without this endpoint", "refused")
-    else:
-        entry: dict[str, Any] = {"url": url, **({"name": name} if name else {})}
-        if weight is not None and weight != 1:
-            entry["weight"] = weight
-        made.setdefault("endpoints", []).append(entry)
-
-
-def _service_url(backend: Reader) -> str | None:
-    service = backend.inner("service")
-    host = ".".join(p for p in (service.text("name"), service.text("namespace")) if p)
-    suffix = ".svc.cluster.local" if "namespace" in service else ""
-    port = service.whole("port", low=1, high=65535) or 8000
-    try:
-        return str(parse_address(f"http://{host}{suffix}:{port}"))
-    except ValueError as error:
-        service.leave_out(str(error), "refused")
-        return None
+def translate_router(spec: Mapping[Any, Any], out: RouterDraft) -> Translation:
+    """The spec of a SemanticRouter for its operator, which knows where its models are
+    (``out.placed``). What has to be mounted, and the tools, are in ``out`` afterwards."""
+    ledger = Ledger()
+    read_router(ledger.reader(spec, "spec", camel=True), out)
+    return Translation(out.settings(), ledger.close(), NAME)

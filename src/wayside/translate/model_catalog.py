@@ -20,7 +20,7 @@ _PROTOTYPES = "examples are scored one by one here: .75 of the best and .25 of t
 
 def read_model_catalog(catalog: Reader, models: Models) -> None:
     """Everything but the domain classifier's threshold, which is read where it is needed."""
-    _embeddings(catalog.inner("embeddings").inner("semantic"), models)
+    read_embeddings(catalog.inner("embeddings").inner("semantic"), models)
     for external in catalog.each("external"):
         _external(external, models)
     for base in catalog.each("kbs"):
@@ -40,7 +40,12 @@ def read_model_catalog(catalog: Reader, models: Models) -> None:
     )
 
 
-def _embeddings(semantic: Reader, models: Models) -> None:
+_REMOTE = ("remote", "openai_compatible")
+"""What asks a server for embeddings: the second is what vSR's operator calls it."""
+
+
+def read_embeddings(semantic: Reader, models: Models) -> None:
+    """Who embeds, and how near is near."""
     config = semantic.inner("embedding_config")
     if config.flag("enable_soft_matching") is False:
         models.soft = None
@@ -50,7 +55,7 @@ def _embeddings(semantic: Reader, models: Models) -> None:
         models.top_k = top_k
     config.set_aside("prototype_scoring", _PROTOTYPES, "ignored")
     backend = config.text("backend") or ""
-    if backend != "remote":
+    if backend not in _REMOTE:
         config.set_aside("backend", _BUILT_IN, "ignored")
     for key in ("model_type", "preload_embeddings", "target_dimension", "target_layer"):
         config.set_aside(key, _BUILT_IN, "ignored")
@@ -60,7 +65,7 @@ def _embeddings(semantic: Reader, models: Models) -> None:
     endpoint = semantic.inner("endpoint")
     if not endpoint:
         return
-    if backend != "remote":
+    if backend not in _REMOTE:
         endpoint.set_aside_all("only embedding_config.backend: remote uses it", "ignored")
         return
     url, model = endpoint.text("base_url"), endpoint.text("model")

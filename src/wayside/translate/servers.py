@@ -268,13 +268,19 @@ def read_price(model: Reader) -> dict[str, Any] | None:
     return out or None
 
 
-def read_loras(owner: Reader, taken: Collection[str]) -> list[dict[str, str]]:
-    """``loras: [{name, description}]``. Clients ask for adapters by name, so names are unique."""
+def read_loras(
+    owner: Reader, taken: Collection[str], known: Collection[str] = ()
+) -> list[dict[str, str]]:
+    """``loras: [{name, description}]``. Clients ask for adapters by name, so names are unique;
+    ``known`` are the model's own already, and said once."""
     out: list[dict[str, str]] = []
     for lora in owner.each("loras"):
         name = lora.text("name")
         if not name or len(name) > 256:
             lora.leave_out("an adapter needs a name", "refused")
+            continue
+        if name in known:
+            lora.remark("description")
             continue
         if name in taken or any(name == other["name"] for other in out):
             lora.leave_out(f"{name!r} already names a model or another's adapter", "refused")

@@ -217,7 +217,7 @@ def _read_models(providers: Reader, routing: Reader, out: Draft, *, whole: bool)
         else:
             out.models[name] = _model(model, name, out, whole=whole)
     for card in routing.each("modelCards"):
-        _card(card, out, whole=whole)
+        read_model_card(card, out, whole=whole)
 
 
 def _model(model: Reader, name: str, out: Draft, *, whole: bool) -> dict[str, Any]:
@@ -271,7 +271,7 @@ def _own_reasoning(model: Reader, name: str, out: Draft) -> str | None:
     return None
 
 
-def _card(card: Reader, out: Draft, *, whole: bool) -> None:
+def read_model_card(card: Reader, out: Draft, *, whole: bool) -> None:
     """What ``routing.modelCards`` says about a model."""
     name = card.text("name")
     if not name or len(name) > 256:
