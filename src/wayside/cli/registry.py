@@ -17,10 +17,11 @@ from wayside.kube.servers import Clusters
 from wayside.runtime.registry import ClusterPart
 from wayside.runtime.reload import Watcher
 from wayside.settings import RouterSettings
-from wayside.settings.load import fill
+from wayside.settings.load import documents, fill
 from wayside.settings.problems import problems_from
 from wayside.settings.registry import RegistrySettings
 from wayside.telemetry import Log
+from wayside.translate import vsr_v03
 from wayside.vocab.errors import ConfigError
 
 LOOK_S: Final = 0.2
@@ -96,8 +97,10 @@ async def _whole(
 
     def read(text: bytes) -> Loaded:
         document, format_, notes = native(text, loaded.path)
+        written = documents(text.decode("utf-8-sig"))[0] if format_ == vsr_v03.NAME else None
         try:
-            settings = RouterSettings.model_validate(fill(part.over(document), env))
+            made = part.over(document, written=written)
+            settings = RouterSettings.model_validate(fill(made, env))
         except ValidationError as error:
             raise ConfigError(problems_from(error, RouterSettings)) from None
         return Loaded(loaded.path, text, settings, format_, notes)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from wayside.manifests.fields import AnyObject, Anything, Part, core, keyed
+from wayside.manifests.conditions import Conditions
+from wayside.manifests.fields import AnyObject, Anything, Part
 from wayside.resources import AGE, Column, resource
 from wayside.vocab.resource import Resource
 
@@ -203,10 +204,7 @@ class StatisticsStatus(Part):
 class IntelligentRouteStatus(Part):
     """What a router made of it."""
 
-    conditions: Annotated[
-        list[Annotated[dict[str, Any], core("v1.Condition")]] | None,
-        Field(json_schema_extra=keyed("type")),
-    ] = None
+    conditions: Conditions = ()
     """`Ready`: in force in the routers that follow this namespace."""
     observed_generation: int | None = None
     """Of the spec that the conditions are about."""

@@ -55,12 +55,23 @@ _models = msgspec.json.Decoder(_Models).decode
 
 
 def lay_over(
-    base: Mapping[str, Any], settings: RegistrySettings, held: Held, served: Served, namespace: str
+    base: Mapping[str, Any],
+    settings: RegistrySettings,
+    held: Held,
+    served: Served,
+    namespace: str,
+    *,
+    written: Mapping[str, Any] | None = None,
+    left: list[str] | None = None,
 ) -> Object:
-    """``base`` (our format, variables unfilled) with what the cluster holds. Raises
-    :class:`ConfigError` where a pool and a route are wanted and are none."""
+    """``base`` (our format, variables unfilled) with what the cluster holds. ``written`` is the
+    base as it stands in the file where that is vSR's v0.3, whose defaults are for pools and
+    routes, too; what is left out of those is added to ``left``. Raises :class:`ConfigError` where
+    a pool and a route are wanted and are none."""
     document = dict(base)
-    models: dict[str, Any] = dict(section(base, "models"))
+    if settings.routes:
+        document = _with_routes(base, settings, held, namespace, written, left)
+    models: dict[str, Any] = dict(section(document, "models"))
     found: dict[str, list[Object]] = {}
     for llm in held.llms:
         address = parse_address(llm.url)
@@ -73,30 +84,42 @@ def lay_over(
         known = models.get(model, settings.defaults)
         known = dict(known) if isinstance(known, Mapping) else {}
         models[model] = {**known, "endpoints": [*known.get("endpoints", ()), *endpoints]}
-    if settings.routes:
-        for verdict in intelligent.judge(
-            held.pools, held.routes, namespace, list(section(base, "reasoning_families"))
-        ):
-            if verdict[0] != "Ready":
-                raise ConfigError.one(verdict[1], where="registry.routes")
-        made = kubernetes.translate_together([held.pools[0], held.routes[0]])
-        refused = [Problem(n.what, n.path) for n in made.notes if n.severity == "refused"]
-        if refused:
-            raise ConfigError(refused)
-        for name, model in section(made.settings, "models").items():
-            models[name] = {**models.get(name, settings.defaults), **model}
-        families = {
-            **section(base, "reasoning_families"),
-            **section(made.settings, "reasoning_families"),
-        }
-        if families:
-            document["reasoning_families"] = families
-        document["routing"] = {**section(base, "routing"), **section(made.settings, "routing")}
-        for family in ("engines", "stores"):
-            if named := {**section(base, family), **section(made.settings, family)}:
-                document[family] = named
     if models:
         document["models"] = models
+    return document
+
+
+def _with_routes(
+    base: Mapping[str, Any],
+    settings: RegistrySettings,
+    held: Held,
+    namespace: str,
+    written: Mapping[str, Any] | None,
+    left: list[str] | None,
+) -> Object:
+    families = list(section(base, "reasoning_families"))
+    for reason, message in intelligent.judge(held.pools, held.routes, namespace, families):
+        if reason != "Ready":
+            raise ConfigError.one(message, where="registry.routes")
+    both = [held.pools[0], held.routes[0]]
+    made = kubernetes.translate_together(both if written is None else [written, *both])
+    refused = [Problem(n.what, n.path) for n in made.notes if n.severity == "refused"]
+    if refused:
+        raise ConfigError(refused)
+    if left is not None:
+        theirs = (n for n in made.notes if n.path.startswith("spec"))
+        left += [f"{n.path}: {n.what}" for n in theirs if n.severity == "unsupported"]
+    if written is not None:
+        return dict(made.settings)
+    document = dict(base)
+    known = section(base, "models")
+    document["models"] = dict(known) | {
+        name: {**known.get(name, settings.defaults), **model}
+        for name, model in section(made.settings, "models").items()
+    }
+    for part in ("reasoning_families", "engines", "stores", "routing"):
+        if together := {**section(base, part), **section(made.settings, part)}:
+            document[part] = together
     return document
 
 
@@ -122,6 +145,7 @@ class ClusterPart:
         """What was there when it was last looked; whole, so that another thread may read it."""
         self._laid = self._seen
         self._told: dict[str, Object] = {}
+        self._left: list[str] = []
         self._untold: tuple[str, str] | None = None
         self._problems: list[str] = []
 
@@ -139,14 +163,19 @@ class ClusterPart:
         self._complain()
         self._seen = self._now()
 
-    def over(self, base: Mapping[str, Any]) -> Object:
-        """``base`` with what is known now. Raises :class:`ConfigError`. May run on any thread."""
+    def over(self, base: Mapping[str, Any], *, written: Mapping[str, Any] | None = None) -> Object:
+        """:func:`lay_over` with what is known now. May run on any thread."""
         held, served = self._laid = self._seen
-        return lay_over(base, self._settings, held, served, self._registry.namespace)
+        left: list[str] = []
+        namespace = self._registry.namespace
+        made = lay_over(base, self._settings, held, served, namespace, written=written, left=left)
+        self._left = [one for one in left if not one.startswith("spec.models")]
+        return made
 
     def in_force(self) -> None:
         """What :meth:`over` made last is in force."""
-        self._untold = ("Ready", "in force")
+        left = "; left out: " + "; ".join(self._left[:20]) if self._left else ""
+        self._untold = ("Ready", f"in force{left}")
         self.moved()
 
     def refused(self, error: ConfigError) -> None:
