@@ -1,17 +1,10 @@
-"""``GET /metrics`` over HTTP/1.1, and nothing else worth a web framework."""
+"""``GET /metrics``, to whom may see it."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import ssl
 from collections.abc import Awaitable, Callable
-from typing import Final
 
-_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_HEAD_BYTES: Final = 16 << 10
-_PATIENCE_S: Final = 30.0
-_CONNECTIONS: Final = 64
+from wayside.net.pages import METRICS_TYPE, PageServer
 
 Allow = Callable[[str], Awaitable[int]]
 """From the ``authorization`` header to a status: 200, or that of the refusal."""
@@ -22,75 +15,19 @@ async def anybody(authorization: str) -> int:
     return 200
 
 
-class MetricsServer:
+class MetricsServer(PageServer):
     """Serves ``text()`` to whom ``allow`` lets see it."""
 
     def __init__(self, text: Callable[[], bytes], *, allow: Allow = anybody) -> None:
         self._text, self._allow = text, allow
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.port = 0
+        super().__init__({"/metrics": self._metrics, "/healthz": _well, "/livez": _well})
 
-    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> int:
-        """Listen; the port."""
-        self._server = await asyncio.start_server(
-            self._serve, host, port, ssl=tls, limit=_HEAD_BYTES
-        )
-        self.port = int(self._server.sockets[0].getsockname()[1])
-        return self.port
+    async def _metrics(self, authorization: str) -> tuple[int, str, bytes]:
+        status = await self._allow(authorization)
+        if status != 200:
+            return status, "text/plain", b""
+        return status, METRICS_TYPE, self._text()
 
-    async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            if len(self._tasks) <= _CONNECTIONS:
-                with contextlib.suppress(
-                    OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError
-                ):
-                    while await self._one(reader, writer):
-                        pass
-        except asyncio.CancelledError:
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answer one request; whether another may follow."""
-        async with asyncio.timeout(_PATIENCE_S):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        line, *rest = head.split("\r\n")
-        method, _, target = line.partition(" ")
-        fields = {k.strip().lower(): v.strip() for k, _, v in (h.partition(":") for h in rest)}
-        path = target.split(" ")[0].partition("?")[0]
-        body, kind = b"", "text/plain"
-        if method not in ("GET", "HEAD"):
-            status = 405
-        elif path in ("/healthz", "/livez"):
-            status, body = 200, b"ok"
-        elif path != "/metrics":
-            status = 404
-        else:
-            status = await self._allow(fields.get("authorization", ""))
-            if status == 200:
-                body, kind = self._text(), _TYPE
-        stays = status == 200 and fields.get("connection", "").lower() != "close"
-        reasons = {200: "OK", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
-        reason = reasons.get(status, "Method Not Allowed" if status == 405 else "Error")
-        writer.write(
-            f"HTTP/1.1 {status} {reason}\r\ncontent-type: {kind}\r\n"
-            f"content-length: {len(body)}\r\n"
-            f"connection: {'keep-alive' if stays else 'close'}\r\n\r\n".encode()
-            + (body if method == "GET" else b"")
-        )
-        async with asyncio.timeout(_PATIENCE_S):
-            await writer.drain()
-        return stays
+async def _well(authorization: str) -> tuple[int, str, bytes]:
+    return 200, "text/plain", b"ok"
