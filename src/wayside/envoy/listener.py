@@ -29,9 +29,11 @@ def listener(
     name: str = "wayside",
     address: str | None = None,
     port: int | None = None,
+    socket: Node | None = None,
 ) -> Node:
     """A listener, where the settings say unless told otherwise. ``routes`` is how the connection
-    manager comes by its routes: ``route_config`` or ``rds``."""
+    manager comes by its routes: ``route_config`` or ``rds``; ``socket`` its transport socket where
+    that is TLS."""
     limits = settings.limits
     manager = typed(
         "envoy.filters.network.http_connection_manager",
@@ -69,7 +71,9 @@ def listener(
         "name": name,
         "address": tcp(address or where.address, where.port if port is None else port),
         "per_connection_buffer_limit_bytes": _buffer_limit(settings, body_mode),
-        "filter_chains": [{"filters": [manager]}],
+        "filter_chains": [
+            {"filters": [manager], **({} if socket is None else {"transport_socket": socket})}
+        ],
     }
 
 

@@ -24,6 +24,7 @@ from wayside.envoy.clusters import (
 )
 from wayside.envoy.listener import DEFAULT_BODY_MODE, BodyMode, listener
 from wayside.envoy.routes import routes
+from wayside.envoy.tls import Certificate, secret, transport
 from wayside.envoy.words import TYPE, Node, tcp
 from wayside.settings import RouterSettings
 
@@ -54,12 +55,15 @@ def files(
     folder: str = FOLDER,
     body_mode: BodyMode = DEFAULT_BODY_MODE,
     ca_file: str = CA_FILE,
+    certificate: Certificate | None = None,
 ) -> dict[str, str]:
-    """Names and contents of the files, for ``envoy -c <folder>/envoy.yaml``."""
+    """Names and contents of the files, for ``envoy -c <folder>/envoy.yaml``. With a
+    ``certificate``, clients connect by TLS."""
     models = served(settings)
     by_name: Node = {
         "rds": {"route_config_name": "wayside", "config_source": _watched(folder, "routes.yaml")}
     }
+    socket = transport(_watched(folder, "secrets.yaml")) if certificate is not None else None
     listeners = [
         listener(
             settings,
@@ -68,9 +72,13 @@ def files(
             name="wayside" if i == 0 else f"wayside-{port}",
             address=_EVERYWHERE,
             port=port,
+            socket=socket,
         )
         for i, port in enumerate(ports.clients)
     ]
+    secrets: dict[str, str] = {}
+    if certificate is not None:
+        secrets["secrets.yaml"] = _text({"resources": [secret(certificate)]})
     return {
         BOOTSTRAP: _text(lasting(settings, ports, folder=folder)),
         "listeners.yaml": _resources("config.listener.v3.Listener", listeners),
@@ -80,6 +88,7 @@ def files(
         "clusters.yaml": _resources(
             "config.cluster.v3.Cluster", model_clusters(settings, models, ca_file)
         ),
+        **secrets,
     }
 
 
