@@ -84,6 +84,12 @@ class Copy(Reflector[Held]):
         self._learnt: dict[Key, tuple[int, float]] = {}
         self._at = 0
 
+    @property
+    def known(self) -> State:
+        """As :attr:`state`; ``synced`` as soon as everything has been listed."""
+        listed = self.state == "starting" and self.synced.is_set()
+        return "synced" if listed else self.state
+
     def get(self, key: Key) -> Object | None:
         held = self.store.get(key)
         return None if held is None else held.object()
@@ -105,7 +111,7 @@ class Copy(Reflector[Held]):
         key = (text(meta.get("namespace")), text(meta.get("name")))
         version, held = _number(text(meta.get("resourceVersion"))), self.store.get(key)
         old = _number(held.version) if held is not None else 0
-        if version <= max(old, self._at) or self.state not in ("synced", "unreachable"):
+        if version <= max(old, self._at) or self.known not in ("synced", "unreachable"):
             return  # the watch has told as much already, or would not tell what comes next
         self._learnt.pop(key, None)
         self._put(key, self._held(found))
