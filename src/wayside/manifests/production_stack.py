@@ -9,7 +9,7 @@ unions, and is read here: what cannot be understood is told with its path in ``A
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
@@ -194,3 +194,48 @@ def some(names: Sequence[str], most: int = 5) -> str:
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+# --- what is told ------------------------------------------------------------------------------
+
+
+class Finding(NamedTuple):
+    """A condition: type, status, reason, message, and whether an Event says it, too."""
+
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str = ""
+    event: Literal["", "Normal", "Warning"] = ""
+
+
+def accepted(problem: str, notes: str = "") -> Finding:
+    """Whether the spec could be understood; ``notes`` are what of it has no effect."""
+    if problem:
+        return Finding("Accepted", "False", "InvalidSpec", problem, "Warning")
+    return Finding("Accepted", "True", "Accepted", notes)
+
+
+def resolved(troubles: Sequence[tuple[str, str]]) -> Finding:
+    """Whether everything that is referred to is there and fits: reasons and messages."""
+    if not troubles:
+        return Finding("ResolvedRefs", "True", "ResolvedRefs")
+    told = some([message for _, message in troubles])
+    return Finding("ResolvedRefs", "False", troubles[0][0], told[:4000], "Warning")
+
+
+def ready(findings: Sequence[Finding], reason: str = "Ready", message: str = "") -> Finding:
+    """Whether all of the others hold; the first that does not says why."""
+    for wanted in ("False", "Unknown"):
+        for finding in findings:
+            if finding.status == wanted:
+                why = f"{finding.type}: {finding.message}" if finding.message else finding.type
+                return Finding("Ready", finding.status, finding.reason, why)
+    return Finding("Ready", "True", reason, message)
+
+
+def in_use(users: Sequence[str], fields: str) -> Finding:
+    """Whether anybody refers to an object that does nothing by itself."""
+    if users:
+        return Finding("InUse", "True", "Referenced", f"by {some(users)}")
+    return Finding("InUse", "False", "NotReferenced", f"nobody names it in {fields}")

@@ -23,7 +23,7 @@ GUARDS = "nlp-filters"
 _DOCUMENT = dict[str, Any]
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _PREFIXES = 3.0
-"""What a cached prompt weighs against the load: it is followed, unless its server is far busier."""
+"""What a cached prompt weighs against the load: it is followed, or its server is far busier."""
 
 
 class Routed(NamedTuple):

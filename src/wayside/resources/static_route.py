@@ -1,0 +1,388 @@
+"""StaticRoute: servers and models written down, for a router that reads them from a ConfigMap."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import ConfigDict, Field
+
+from wayside.manifests.fields import OPTIONAL, DnsName, Part, rules
+from wayside.manifests.meta import digest
+from wayside.manifests.production_stack import (
+    STATIC_ROUTES,
+    Finding,
+    PlainStatus,
+    Time,
+    accepted,
+    config_map,
+    labels,
+    place,
+    read,
+    ready,
+    some,
+)
+from wayside.manifests.production_stack_servers import is_address
+from wayside.resources import (
+    AGE,
+    NOW,
+    Column,
+    Condition,
+    Desired,
+    Farewell,
+    Object,
+    Probe,
+    Probed,
+    Trouble,
+    World,
+    resource,
+)
+from wayside.settings.address import parse_address
+from wayside.vocab.objects import port as port_of
+from wayside.vocab.objects import section, sections, text
+from wayside.vocab.resource import CONFIG_MAPS, SERVICES
+
+FILES = ("static_config.json", "dynamic_config.json")
+"""The documentation calls the file one, the code that wrote it the other: it is both."""
+MOST = 256
+"""Backends of one StaticRoute."""
+_URLS = r"'^ *https?://[^, ]+ *(, *https?://[^, ]+ *)*$'"
+
+
+class HealthCheck(Part):
+    """How often and how patiently servers are asked for `/health`.
+
+    Example: ``{periodSeconds: 30, failureThreshold: 2}``
+    """
+
+    timeout_seconds: Annotated[int, Field(ge=1, le=300)] = 5
+    """No answer in this time is a failure."""
+    period_seconds: Annotated[int, Field(ge=1, le=3600)] = 10
+    """From one question to the next."""
+    success_threshold: Annotated[int, Field(ge=1, le=100)] = 1
+    """Answers in a row before a server counts as healthy."""
+    failure_threshold: Annotated[int, Field(ge=1, le=100)] = 3
+    """Failures in a row before it counts as ill."""
+
+
+class RouterRef(Part):
+    """The Service of the router that reads the ConfigMap: it is asked how it is, nothing else.
+
+    Example: ``{kind: Service, apiVersion: v1, name: vllm-router, namespace: default}``
+    """
+
+    kind: Literal["Service"] = "Service"
+    """A Service."""
+    api_version: Literal["v1"] = "v1"
+    """Of Services."""
+    name: Annotated[DnsName, Field(min_length=1)]
+    """Its name."""
+    namespace: Annotated[str, Field(max_length=63)] = ""
+    """Its namespace; that of the StaticRoute when empty."""
+    uid: Annotated[str, Field(max_length=128)] = ""
+    """Where it is given, a Service of that name with another uid does not count."""
+    resource_version: Annotated[str, Field(max_length=128)] = ""
+    """Without effect: the Service is looked at as it is."""
+    field_path: Annotated[str, Field(max_length=1024)] = ""
+    """Without effect: the whole Service is meant."""
+
+
+class StaticRouteSpec(Part):
+    """Example: ``{staticBackends: "http://a:8000,http://b:8000", staticModels: "llama,llama"}``"""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.staticBackends.split(',').size() == self.staticModels.split(',').size()",
+                "staticBackends and staticModels go together: write the model of each backend at"
+                " the same place",
+            ),
+            (
+                f"self.staticBackends.matches({_URLS})",
+                "staticBackends: URLs with commas between, each with http:// or https://",
+            ),
+        )
+    )
+
+    service_discovery: Literal["static"] = "static"
+    """`static`: the servers are those that are written here."""
+    routing_logic: Literal["roundrobin", "least_loaded"] = "roundrobin"
+    """Which of a model's servers takes a request: in turn, or the one with the fewest."""
+    static_backends: Annotated[str, Field(min_length=1, max_length=16384)]
+    """URLs of servers, with commas between; at most 256."""
+    static_models: Annotated[str, Field(min_length=1, max_length=32768)]
+    """The model of each, at the same place."""
+    router_ref: RouterRef | None = None
+    """The router that reads the ConfigMap; it is asked how it is."""
+    health_check: Annotated[HealthCheck, Field(json_schema_extra={OPTIONAL: True})] = HealthCheck()
+    """How the backends and the router are asked how they are."""
+    config_map_name: Annotated[DnsName, Field(max_length=253)] | None = None
+    """The ConfigMap that is made; the StaticRoute's name and `-config` when absent."""
+
+
+class StaticRouteStatus(PlainStatus):
+    """How a StaticRoute fares."""
+
+    config_map_ref: Annotated[str, Field(max_length=253)] | None = None
+    """The ConfigMap that was made."""
+    last_applied_time: Time | None = None
+    """When its content last became another one."""
+    config_digest: Annotated[str, Field(max_length=64)] | None = None
+    """Of that content."""
+
+
+class Pair(NamedTuple):
+    """A server, and the model that it serves."""
+
+    url: str
+    model: str
+
+
+def pairs(spec: StaticRouteSpec) -> tuple[list[Pair], str]:
+    """The backends with their models, or what is wrong with the lists: for objects that were
+    stored before the API server checked them, and for what it does not check."""
+    urls = [url.strip() for url in spec.static_backends.split(",")]
+    models = [model.strip() for model in spec.static_models.split(",")]
+    if len(urls) != len(models):
+        said = f"{len(urls)} backends and {len(models)} models"
+        fix = "write the model of each backend at the same place"
+        return [], f"spec.staticModels: {said}; {fix}"
+    if len(urls) > MOST:
+        return [], f"spec.staticBackends: {len(urls)} backends; at most {MOST}, make two of it"
+    for i, url in enumerate(urls):
+        if wrong := is_address(url):
+            return [], f"spec.staticBackends[{i}]: {wrong}"
+        if not models[i] or len(models[i]) > 256:
+            return [], f"spec.staticModels[{i}]: a model's name has 1 to 256 characters"
+    return [Pair(*pair) for pair in zip(urls, models, strict=True)], ""
+
+
+def document(spec: StaticRouteSpec, backends: Sequence[Pair]) -> str:
+    """The file's content: compact, its fields in this order."""
+    said = {
+        "service_discovery": spec.service_discovery,
+        "routing_logic": spec.routing_logic,
+        "static_backends": ",".join(pair.url for pair in backends),
+        "static_models": ",".join(pair.model for pair in backends),
+    }
+    return json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+
+
+@resource(
+    "StaticRoute",
+    resource=STATIC_ROUTES,
+    program="router-controller",
+    spec=StaticRouteSpec,
+    status=StaticRouteStatus,
+    columns=(
+        Column("Logic", ".spec.routingLogic"),
+        Column("ConfigMap", ".status.configMapRef"),
+        Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1),
+        AGE,
+    ),
+    owns=(CONFIG_MAPS,),
+    reads=(SERVICES,),
+)
+class StaticRouteKeeper:
+    """Servers and models written down, for a router that reads them from a ConfigMap."""
+
+    def desired(self, found: Object, world: World) -> Desired:
+        spec, problem = read(StaticRouteSpec, found)
+        backends: list[Pair] = []
+        if spec is not None:
+            backends, problem = pairs(spec)
+        if spec is None or problem:
+            wrong = accepted(problem)
+            before = section(found, "status")
+            kept = {k: before[k] for k in _KEPT if k in before}
+            told = [wrong, ready([wrong]), *_legacy(Finding("", "Unknown", "InvalidSpec"))]
+            return Desired(
+                prune=False,
+                conditions=[Condition(*f) for f in told],
+                status={**kept, "lastUpdated": NOW},
+            )
+        namespace, name = place(found)
+        content = document(spec, backends)
+        ref = spec.config_map_name or f"{name}-config"
+        child = config_map(
+            ref, namespace, labels("static-route", name), dict.fromkeys(FILES, content)
+        )
+        notes = [
+            f"spec.routerRef.{field} has no effect"
+            for field, value in _idle(spec.router_ref)
+            if value
+        ]
+        of_backends, served = _backends(spec, backends, world)
+        findings = [
+            accepted("", "; ".join(notes)),
+            Finding("Applied", "True", "Applied", f"ConfigMap {namespace}/{ref}"),
+            of_backends,
+        ]
+        counts = [*findings[:2], served]
+        if spec.router_ref is not None:
+            router = _router(spec, spec.router_ref, namespace, world)
+            findings.append(router)
+            counts.append(router)
+        health = _worst(findings[2:])
+        conditions = [*findings, ready(counts), *_legacy(health)]
+        return Desired(
+            children=[child],
+            conditions=[Condition(*f) for f in conditions],
+            status={**_applied(found, ref, content), "lastUpdated": NOW},
+        )
+
+    def troubled(self, desired: Desired, found: Object, troubles: Sequence[Trouble]) -> Desired:
+        told = "; ".join(t.message for t in troubles)
+        wrong = Finding("Applied", "False", troubles[0].reason, told, "Warning")
+        before = section(found, "status")
+        return Desired(
+            children=desired.children,
+            conditions=[
+                *(c for c in desired.conditions if c.type not in ("Applied", "Ready")),
+                Condition(*wrong, "FailedReconcileConfigMap"),
+                Condition(*ready([wrong])),
+            ],
+            status={**{k: before.get(k) for k in _KEPT}, "lastUpdated": NOW},
+            prune=desired.prune,
+            again_s=60.0,
+        )
+
+    def farewell(self, found: Object, world: World) -> Farewell:
+        return Farewell()
+
+
+_KEPT = ("configMapRef", "lastAppliedTime", "configDigest")
+
+
+def _applied(found: Object, ref: str, content: str) -> dict[str, object]:
+    """What was applied, and when: the time stays for as long as the content does."""
+    before = section(found, "status")
+    now = digest([ref, content])
+    at = text(before.get("lastAppliedTime")) if before.get("configDigest") == now else ""
+    return {"configMapRef": ref, "configDigest": now, "lastAppliedTime": at or NOW}
+
+
+def _idle(ref: RouterRef | None) -> list[tuple[str, str]]:
+    if ref is None:
+        return []
+    return [("resourceVersion", ref.resource_version), ("fieldPath", ref.field_path)]
+
+
+# --- how they are ------------------------------------------------------------------------------
+
+
+def _ask(spec: StaticRouteSpec, url: str, world: World) -> Probed | None:
+    check = spec.health_check
+    return world.probe(
+        Probe(
+            url=url,
+            period_s=check.period_seconds,
+            timeout_s=check.timeout_seconds,
+            successes=check.success_threshold,
+            failures=check.failure_threshold,
+        )
+    )
+
+
+def _backends(
+    spec: StaticRouteSpec, backends: Sequence[Pair], world: World
+) -> tuple[Finding, Finding]:
+    """How the backends are: all of them, and whether each model has one that is well."""
+    urls = list(dict.fromkeys(pair.url for pair in backends))
+    answers = {url: _ask(spec, _health_of(url), world) for url in urls}
+    well = {url for url, a in answers.items() if a is not None and a.healthy}
+    ill = {url: a for url, a in answers.items() if a is not None and a.healthy is False}
+    kind = "BackendsHealthy"
+    if ill:
+        told = [f"{url}: {a.problem or a.status}" for url, a in ill.items()]
+        said = f"{len(ill)} of {len(urls)} backends do not answer /health: {some(told)}"
+        if any(parse_address(url).host in _LOCAL for url in ill):
+            said += "; localhost is asked where the controller runs"
+        every = Finding(kind, "False", "BackendsUnhealthy", said, "Warning")
+    elif len(well) < len(urls):
+        said = f"{len(well)} of {len(urls)} backends have answered"
+        every = Finding(kind, "Unknown", "Checking", said)
+    else:
+        every = Finding(kind, "True", "BackendsHealthy", f"all {len(urls)} backends", "Normal")
+    without = [
+        model
+        for model in dict.fromkeys(pair.model for pair in backends)
+        if not any(pair.url in well for pair in backends if pair.model == model)
+    ]
+    if not without:
+        return every, Finding("Served", "True", "Served")
+    known = all(pair.url in ill for pair in backends if pair.model in without)
+    said = f"no healthy backend of {some(without)}; {every.message}"
+    return every, Finding("Served", "False" if known else "Unknown", every.reason, said)
+
+
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def _health_of(url: str) -> str:
+    """``/health`` beside the API: that of ``http://a:8000/v1`` is ``http://a:8000/health``."""
+    return f"{url.rstrip('/').removesuffix('/v1')}/health"
+
+
+def _router(spec: StaticRouteSpec, ref: RouterRef, own: str, world: World) -> Finding:
+    kind, namespace = "RouterReady", ref.namespace or own
+    where = f"Service {namespace}/{ref.name}"
+    found = world.get(SERVICES, ref.name, namespace)
+    if found is None:
+        said = f"spec.routerRef: {where} is not there; create it, or name another one"
+        if world.state(SERVICES) == "forbidden":
+            said = f"spec.routerRef: {where} may not be read by the controller"
+        return Finding(kind, "False", "RouterNotFound", said, "Warning")
+    uid = text(section(found, "metadata").get("uid"))
+    if ref.uid and ref.uid != uid:
+        said = f"spec.routerRef.uid: {where} is another one, {uid}; leave uid out"
+        return Finding(kind, "False", "RouterNotFound", said, "Warning")
+    url = router_url(found)
+    if not url:
+        said = f"{where} has no port called http or https, nor 8000; name one of its ports http"
+        return Finding(kind, "Unknown", "NoPort", said)
+    answer = _ask(spec, url, world)
+    if answer is None or answer.healthy is None:
+        return Finding(kind, "Unknown", "Checking", f"{where} has not answered yet")
+    if answer.healthy:
+        return Finding(kind, "True", "RouterHealthy", f"{where} answers", "Normal")
+    said = f"Health check failed for service {ref.name}: {answer.problem or answer.status}"
+    return Finding(kind, "False", "RouterUnhealthy", said, "Warning")
+
+
+def router_url(service: Object) -> str:
+    """Where a router's Service is asked: its port called http or https, or 8000. By its address,
+    or by its name where it has none, or where a certificate has to prove it."""
+    spec, meta = section(service, "spec"), section(service, "metadata")
+    for entry in sections(spec.get("ports")):
+        number, name = port_of(entry.get("port")), text(entry.get("name"))
+        if number is None or not (name in ("http", "https") or number == 8000):
+            continue
+        scheme = "https" if name == "https" else "http"
+        host = text(spec.get("clusterIP"))
+        if spec.get("type") == "ExternalName":
+            host = text(spec.get("externalName"))
+        elif host in ("", "None") or scheme == "https":
+            host = f"{text(meta.get('name'))}.{text(meta.get('namespace'))}.svc"
+        host = f"[{host}]" if ":" in host else host
+        return f"{scheme}://{host}:{number}/health"
+    return ""
+
+
+def _worst(several: Sequence[Finding]) -> Finding:
+    return next(
+        (f for status in ("False", "Unknown") for f in several if f.status == status), several[0]
+    )
+
+
+def _legacy(health: Finding) -> list[Finding]:
+    """The two types that production-stack's controller told; never both are true."""
+    opposite: dict[str, Literal["True", "False", "Unknown"]] = {"True": "False", "False": "True"}
+    yes, no = "HealthCheckSucceeded", "HealthCheckFailed"
+    reason = {"True": yes, "False": no}.get(health.status, health.reason)
+    return [
+        Finding(yes, health.status, reason, health.message),
+        Finding(no, opposite.get(health.status, "Unknown"), reason, health.message),
+    ]
