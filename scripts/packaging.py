@@ -40,6 +40,8 @@ GENERATED = (
     "router-controller/config/default",
     "helm/semantic-router-operator/crds",
     "helm/semantic-router-operator/files",
+    "helm/semantic-router/crds",
+    "helm/semantic-router/files",
 )
 """Folders in which there is nothing but what is written here."""
 
@@ -90,9 +92,14 @@ def samples(own: Sequence[Kind]) -> list[Object]:
     return found
 
 
+def with_operator() -> tuple[Kind, ...]:
+    """The kinds that are installed with the operator: its own, and those that routers follow."""
+    return kinds("operator") + kinds("router")
+
+
 def operator_files(of: Release) -> dict[str, str]:
     """By path under ``deploy/operator``."""
-    own = kinds("operator")
+    own = with_operator()
     files = packages.config(OPERATOR, own, of.image) | packages.bundle(of, own, samples(own))
     return {path: dumped(objects) for path, objects in files.items()}
 
@@ -104,14 +111,16 @@ def files() -> dict[str, str]:
     for path, objects in packages.config(ROUTER_CONTROLLER, theirs, of.image).items():
         found[f"router-controller/{path}"] = dumped(objects)
     chart = "helm/semantic-router-operator"
-    for name, one in packages.crds(kinds("operator")).items():
+    for name, one in packages.crds(with_operator()).items():
         found[f"{chart}/crds/{name}"] = dumped([one])
-    for name, rules in (
-        ("rules", rbac.rules(rbac.rights(kinds("operator")))),
-        ("leader-rules", rbac.leader_rules(OPERATOR.lease)),
-    ):
-        text = yaml.dump(rules, Dumper=Dumper, sort_keys=False)
-        found[f"{chart}/files/{name}.yaml"] = NOTE + text
+    for name, one in packages.crds(kinds("router")).items():
+        found[f"helm/semantic-router/crds/{name}"] = dumped([one])
+    for path, rules in {
+        f"{chart}/files/rules.yaml": rbac.rules(rbac.rights(OPERATOR, kinds())),
+        f"{chart}/files/leader-rules.yaml": rbac.leader_rules(OPERATOR.lease),
+        "helm/semantic-router/files/rules.yaml": rbac.router_rules(kinds()),
+    }.items():
+        found[path] = NOTE + yaml.dump(rules, Dumper=Dumper, sort_keys=False)
     return found
 
 

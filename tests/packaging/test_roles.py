@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.packaging.toys import BELL, LAMP, THIEF, TOYS
+from tests.packaging.rights import Right, of_rules
+from tests.packaging.toys import BELL, LAMP, THIEF, TOYS, kind
 from wayside.manifests.install import OPERATOR
 from wayside.manifests.rbac import (
     VERBS,
@@ -12,12 +13,14 @@ from wayside.manifests.rbac import (
     manager_role,
     people_roles,
     rights,
+    router_rules,
     rules,
 )
+from wayside.vocab.resource import DEPLOYMENTS
 
 
 def test_a1_104_a_kind_that_owns_nothing_is_only_read_and_told() -> None:
-    assert rights([BELL]) == {
+    assert rights(OPERATOR, [BELL]) == {
         ("toys.vllm.ai", "bells"): {"get", "list", "watch"},
         ("toys.vllm.ai", "bells/status"): {"patch"},
         ("", "services"): {"get", "list", "watch"},
@@ -26,7 +29,7 @@ def test_a1_104_a_kind_that_owns_nothing_is_only_read_and_told() -> None:
 
 
 def test_a1_104_children_are_written_and_what_is_read_is_not() -> None:
-    found = rights([LAMP])
+    found = rights(OPERATOR, [LAMP])
     whole = {"get", "list", "watch", "create", "patch", "delete"}
     assert found["apps", "deployments"] == whole
     assert found["", "services"] == whole  # read, too, which changes nothing
@@ -36,14 +39,24 @@ def test_a1_104_children_are_written_and_what_is_read_is_not() -> None:
     assert found["toys.vllm.ai", "lamps/finalizers"] == {"update"}
 
 
+def test_what_another_program_looks_after_is_not_the_operators() -> None:
+    other = kind("Sign", program="router", owns=(DEPLOYMENTS,))
+    assert rights(OPERATOR, [BELL, other]) == rights(OPERATOR, [BELL])
+    said = of_rules(router_rules([BELL, other]))
+    assert Right("patch", "toys.vllm.ai", "signs/status") in said
+    assert Right("watch", "", "pods") in said
+    assert {r.verb for r in said if r.resource != "signs/status"} <= {"get", "list", "watch"}
+    assert not any(r.resource in ("deployments", "bells", "secrets") for r in said)
+
+
 def test_nobody_gets_secrets() -> None:
     """D18: who reads every Secret of a cluster is its administrator."""
     with pytest.raises(ValueError, match="name them in the pod"):
-        rights([LAMP, THIEF])
+        rights(OPERATOR, [LAMP, THIEF])
 
 
 def test_rules_say_what_rights_say_and_nothing_else() -> None:
-    found = rights(TOYS)
+    found = rights(OPERATOR, TOYS)
     written = rules(found)
     said = {
         (group, resource): set(rule["verbs"])
@@ -59,7 +72,7 @@ def test_rules_say_what_rights_say_and_nothing_else() -> None:
 
 
 def test_rules_do_not_depend_on_the_order_of_kinds() -> None:
-    assert rules(rights(TOYS)) == rules(rights(TOYS[::-1]))
+    assert rules(rights(OPERATOR, TOYS)) == rules(rights(OPERATOR, TOYS[::-1]))
 
 
 def test_a_leader_may_write_its_own_lease_alone() -> None:

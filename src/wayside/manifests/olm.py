@@ -73,7 +73,7 @@ def service_version(
     """The ClusterServiceVersion: what the console shows, and what OLM installs."""
     pod = deployment(OPERATOR, release.image)
     deployments = [{"name": OPERATOR.manager, "label": OPERATOR.labels, "spec": pod["spec"]}]
-    may = {"serviceAccountName": OPERATOR.manager, "rules": rules(rights(kinds))}
+    may = {"serviceAccountName": OPERATOR.manager, "rules": rules(rights(OPERATOR, kinds))}
     lead = {"serviceAccountName": OPERATOR.manager, "rules": leader_rules(OPERATOR.lease)}
     return {
         "apiVersion": "operators.coreos.com/v1alpha1",

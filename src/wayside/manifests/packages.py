@@ -22,7 +22,8 @@ Files = dict[str, Sequence[Object]]
 
 
 def config(install: Install, kinds: Sequence[Kind], image: str) -> Files:
-    """``config/``: for kubectl and kustomize."""
+    """``config/``: for kubectl and kustomize. Of ``kinds`` all CRDs are shipped with it; those
+    that are not its own program's it has no rights on."""
     files: Files = {f"crd/bases/{name}": [found] for name, found in crds(kinds).items()}
     files["crd/Kustomization"] = [_kustomization(*(p.removeprefix("crd/") for p in sorted(files)))]
     parts = {"rbac": _rights(install, kinds), "manager": _manager(install, image)}
@@ -68,6 +69,7 @@ def _rights(install: Install, kinds: Sequence[Kind]) -> Mapping[str, Sequence[Ob
         "leader_election_role": [leader_role],
         "leader_election_role_binding": [rbac.binding(install, leader_role)],
         **people,
+        **({"router_role": [rbac.router_role(kinds)]} if install is OPERATOR else {}),
     }
 
 

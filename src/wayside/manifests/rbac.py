@@ -10,13 +10,24 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from wayside.manifests.install import Install, Object
-from wayside.vocab.resource import EVENTS, LEASES, SECRETS, Resource
+from wayside.manifests.meta import NAME
+from wayside.vocab.resource import (
+    ENDPOINT_SLICES,
+    EVENTS,
+    KSERVE_LLMS,
+    LEASES,
+    PODS,
+    SECRETS,
+    SERVICES,
+    Resource,
+)
 
 if TYPE_CHECKING:
     from wayside.resources import Kind
 
 API = "rbac.authorization.k8s.io"
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete")
+INFERENCE_POOLS = Resource("inference.networking.k8s.io", "v1", "inferencepools")
 READ = frozenset({"get", "list", "watch"})
 MAKE = frozenset({"create", "patch", "delete"})
 """Server-side apply is ``patch``, and ``create`` where nothing is there yet."""
@@ -25,8 +36,8 @@ Rights = dict[tuple[str, str], set[str]]
 """Verbs by group and resource (``semanticrouters/status``)."""
 
 
-def rights(kinds: Iterable[Kind]) -> Rights:
-    """What looking after ``kinds`` takes, in all namespaces.
+def rights(install: Install, kinds: Iterable[Kind]) -> Rights:
+    """What looking after those of ``kinds`` that are the controller's takes, in all namespaces.
 
     Raises ``ValueError`` for a kind that wants Secrets: whoever may read or write them everywhere
     is an administrator of everything. A pod is told the name of its Secret instead.
@@ -39,7 +50,7 @@ def rights(kinds: Iterable[Kind]) -> Rights:
         name = f"{resource.plural}/{sub}" if sub else resource.plural
         found.setdefault((resource.group, name), set()).update(verbs)
 
-    for kind in kinds:
+    for kind in (k for k in kinds if k.program == install.program):
         need(kind.resource, READ)
         need(kind.resource, {"patch"}, "status")
         if kind.finalizer:
@@ -69,6 +80,19 @@ def rules(rights: Rights) -> list[Object]:
     ]
 
 
+def router_rules(kinds: Iterable[Kind]) -> list[Object]:
+    """What a router may see of its own namespace, where it takes models, rules or servers from
+    the cluster (``registry``, ``fleet``); it tells the statuses of the kinds that it follows."""
+    found: Rights = {
+        (r.group, r.plural): {"list", "watch"}
+        for r in (PODS, SERVICES, ENDPOINT_SLICES, INFERENCE_POOLS, KSERVE_LLMS)
+    }
+    for kind in (k for k in kinds if k.program == "router"):
+        found[kind.resource.group, kind.resource.plural] = set(READ)
+        found[kind.resource.group, f"{kind.resource.plural}/status"] = {"patch"}
+    return rules(found)
+
+
 def leader_rules(lease: str) -> list[Object]:
     """To stand for one Lease. Whoever creates an object has no name to be allowed yet."""
     leases = {"apiGroups": [LEASES.group], "resources": [LEASES.plural]}
@@ -88,11 +112,17 @@ def account(install: Install) -> Object:
 
 def manager_role(install: Install, kinds: Iterable[Kind]) -> Object:
     name = f"{install.app}-manager-role"
-    return _role(install.head(name, cluster=True), rules(rights(kinds)))
+    return _role(install.head(name, cluster=True), rules(rights(install, kinds)))
 
 
 def leader_role(install: Install) -> Object:
     return _role(install.head(f"{install.app}-leader-election-role"), leader_rules(install.lease))
+
+
+def router_role(kinds: Iterable[Kind]) -> Object:
+    """To be bound, in a namespace, to the ServiceAccount of a router there."""
+    metadata = {"name": "semantic-router-registry-role", "labels": {NAME: "semantic-router"}}
+    return _role(metadata, router_rules(kinds))
 
 
 def binding(install: Install, role: Object) -> Object:
