@@ -54,6 +54,8 @@ def translate_together(documents: Sequence[Mapping[Any, Any]]) -> Translation:
             else:
                 read_router(spec, out)
         notes += ledger.close()
+    if any(document.get("kind") in _KINDS for document in documents):
+        out.top.pop("registry", None)  # here they are
     return Translation(out.settings(), tuple(notes), NAME)
 
 

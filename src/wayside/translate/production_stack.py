@@ -39,9 +39,11 @@ _K8S = (
     "k8s_service_discovery_type",
     "k8s_watcher_timeout_seconds",
 )
-_PODS = (
-    "Pods are not looked up by label; give the DNS name of a headless Service that selects them, "
-    "as http://NAME.NAMESPACE:PORT in static_backends"
+
+
+_ROLES = (
+    "with servers in Kubernetes, say who reads prompts in our own configuration: pods labelled "
+    "llm-d.ai/role, and models.NAME.disaggregation"
 )
 
 
@@ -55,7 +57,8 @@ def translate(document: Mapping[Any, Any]) -> Translation:
     ledger = Ledger()
     root = ledger.reader(document)
     backends = _backends(root)
-    external = _discovery(root)
+    how = _discovery(root)
+    external = how == "external-only"
     models = _models(root, backends)
     _aliases(root, models)
     settings: dict[str, Any] = {"production_stack": {"enabled": True}}
@@ -65,6 +68,13 @@ def translate(document: Mapping[Any, Any]) -> Translation:
     providers(root, models, wanted=external)
     if models:
         settings["models"] = models
+    if how == "k8s":
+        settings["registry"] = _registry(root)
+        if "disaggregat" in str(root.text("routing_logic") or ""):
+            root.note(_ROLES, "refused", key="routing_logic")
+    else:
+        for key in _K8S:
+            root.set_aside(key, "nothing is discovered", "ignored")
     rest(root, settings)
     return Translation(settings, ledger.close(), NAME)
 
@@ -211,17 +221,29 @@ def _alias(models: dict[str, Any], alias: str, name: str, root: Reader, path: st
         models[name].setdefault("aliases", []).append(alias)
 
 
-def _discovery(root: Reader) -> bool:
-    """Whether models are to come from providers alone."""
+def _discovery(root: Reader) -> str:
+    """Where models come from: ``static``, ``k8s``, or ``external-only`` (providers alone)."""
     how = (root.text("service_discovery") or "static").lower().replace("_", "-")
-    if how == "k8s":
-        root.note(_PODS, "refused", key="service_discovery")
-    elif how not in ("static", "external-only"):
-        said = f"{how!r} is not one of static, external-only"
+    if how not in ("static", "k8s", "external-only"):
+        said = f"{how!r} is not one of static, k8s, external-only"
         root.note(said, "refused", key="service_discovery")
-    for key in _K8S:
-        root.set_aside(key, _PODS if how == "k8s" else "nothing is discovered", "ignored")
-    return how == "external-only"
+    return how
+
+
+def _registry(root: Reader) -> dict[str, Any]:
+    """Servers by label, which are asked what they serve."""
+    kind = (root.text("k8s_service_discovery_type") or "pod-ip").lower().replace("_", "-")
+    if kind not in ("pod-ip", "service-name"):
+        said = f"{kind!r} is not one of pod-ip, service-name"
+        root.note(said, "refused", key="k8s_service_discovery_type")
+    servers: dict[str, Any] = {"selector": root.text("k8s_label_selector") or ""}
+    if port := root.whole("k8s_port", low=1, high=65535):
+        servers["port"] = port
+    made: dict[str, Any] = {"services" if kind == "service-name" else "pods": servers}
+    if namespace := root.text("k8s_namespace"):
+        made["namespace"] = namespace
+    root.set_aside("k8s_watcher_timeout_seconds", "watches end in their own time", "ignored")
+    return {**made, "key_env": "VLLM_API_KEY"}
 
 
 def _failover(root: Reader, models: dict[str, Any]) -> None:

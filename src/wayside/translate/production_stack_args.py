@@ -38,7 +38,8 @@ class Argument(NamedTuple):
 
 _SERVERS, _PICKING, _HEALTH = "Servers", "Routing", "Health and failover"
 _STATS, _BATCH, _GATES, _FILES = "Log and metrics", "Files and batches", "Gates", "Files to read"
-_LISTEN, _NONE = "Listener", "Refused, or without effect"
+_LISTEN, _PODS = "Listener", "Servers in Kubernetes"
+_NONE = "Refused, or without effect"
 ARGUMENTS = (
     Argument("host", "text", _LISTEN, f"listen.address [{HOST}]"),
     Argument("port", "whole", _LISTEN, f"listen.port [{PORT}]"),
@@ -85,10 +86,10 @@ ARGUMENTS = (
     Argument("request-rewriter", "text", _NONE, "noop; else refused: plugins change requests"),
     Argument("callbacks", "text", _NONE, "refused: plugins see requests and answers"),
     Argument("root-path", "text", _NONE, "refused: the proxy strips its prefix"),
-    Argument("k8s-service-discovery-type", "text", _NONE, "--service-discovery k8s is refused"),
-    Argument("k8s-port", "whole", _NONE, "no effect"),
-    Argument("k8s-namespace", "text", _NONE, "no effect"),
-    Argument("k8s-label-selector", "text", _NONE, "no effect"),
+    Argument("k8s-service-discovery-type", "text", _PODS, "registry.pods or registry.services"),
+    Argument("k8s-port", "whole", _PODS, "its port [8000]"),
+    Argument("k8s-namespace", "text", _PODS, "registry.namespace [the router's own]"),
+    Argument("k8s-label-selector", "text", _PODS, "its selector [everything]"),
     Argument("k8s-watcher-timeout-seconds", "whole", _NONE, "no effect"),
     Argument("lmcache-controller-port", "whole", _NONE, "no effect"),
     Argument("lmcache-controller-reply-port", "whole", _NONE, "no effect"),

@@ -63,6 +63,8 @@ def read_router(spec: Reader, out: RouterDraft) -> None:
     out.default_model = spec.text("default_model") or None
     settle_default_model(spec, out)
     out.tools = read_tools(spec)
+    if out.tools and "tools" not in config:
+        spec.note("is used where config.tools is", "unsupported", key="tools_db")
     read_config(config, out)
     read_names(config, out, whole=False)
     taken = out.taken()

@@ -35,7 +35,7 @@ def read_cache(config: Reader, out: Keeping, secrets: Secrets) -> bool:
         config.note(what, "refused", key="semantic_cache")
     key = "response_cache" if "response_cache" in config else "semantic_cache"
     cache = config.inner(key)
-    if not cache:
+    if key not in config:
         return False
     _no_literals(cache)
     if cache.flag("enabled") is False:

@@ -30,7 +30,7 @@ def guard(config: Reader, decisions: list[Rule], signals: Signals, out: Draft) -
     Where the resource has jailbreak signals of its own, its decisions say what happens.
     """
     said = config.inner("prompt_guard")
-    if not said:
+    if "prompt_guard" not in config:
         return
     rule = _detector(said)
     blocks = said.choice("on_error", ("allow", "block")) == "block"
@@ -137,7 +137,7 @@ def on_everything(config: Reader, decisions: list[Rule], out: Any, *, caching: b
     ``out`` is the draft with its ``tools`` and ``tools_file``.
     """
     plugins: dict[str, Rule] = {}
-    if tools := _tools(config.inner("tools"), out):
+    if "tools" in config and (tools := _tools(config.inner("tools"), out)):
         plugins["tool_selection"] = tools
     if caching:
         plugins["response_cache"] = {**out.keeping.cache, "mode": "exact_then_semantic"}
@@ -168,7 +168,7 @@ def _tools(said: Reader, out: Any) -> Rule | None:
     )
     path = said.text("tools_db_path")
     passes = said.flag("fallback_to_empty")
-    if not said or enabled is False:
+    if enabled is False:
         return None
     if not out.tools:
         if path not in (None, "", _TOOLS_PATH):

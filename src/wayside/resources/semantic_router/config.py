@@ -1,0 +1,286 @@
+"""The router's configuration, made of a SemanticRouter and of where its models are.
+
+What comes out is our own format, which the router reads from a ConfigMap. It is as small as it
+can be: routing, models, stores, plugins. Addresses and ports are the pod's, and come in as
+``extra``. A spec that means nothing, or asks for what is not here, makes no configuration at all,
+and whoever runs the router keeps the last one.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+from pydantic import ValidationError
+
+import wayside.selection
+from wayside.catalog import catalog, discover
+from wayside.resources.semantic_router import secrets
+from wayside.resources.semantic_router.backends import Backend
+from wayside.resources.semantic_router.config_models import default_model, placed, without
+from wayside.resources.semantic_router.config_variables import (
+    Variables,
+    filled,
+    keys_from_files,
+    variables,
+)
+from wayside.resources.semantic_router.secrets import SecretUse
+from wayside.resources.semantic_router.spec import SemanticRouterSpec
+from wayside.settings import RouterSettings
+from wayside.settings.problems import problems_from
+from wayside.translate import kubernetes
+from wayside.translate.notes import Note, grouped
+from wayside.translate.semantic_router import RouterDraft
+from wayside.translate.semantic_router_whole import REST
+from wayside.vocab.errors import ConfigError
+
+discover(wayside.selection)
+
+CONFIG_DIR = "/app/config"
+"""Where the ConfigMap is mounted, whole: a file mounted by ``subPath`` would never change."""
+CONFIG_FILE = f"{CONFIG_DIR}/config.yaml"
+TOOLS_FILE = f"{CONFIG_DIR}/tools_db.json"
+_TOOLS_PATHS = ("config/tools_db.json", "tools_db.json", TOOLS_FILE)
+MOST_NOTES = 50
+"""Remarks that are told; a count stands for further ones."""
+
+Reason = Literal["Valid", "ParseError", "UnknownField", "UnknownModel", "Conflict", "Unsupported"]
+"""Of the condition ``ConfigValid``."""
+Check = Callable[[RouterSettings], Iterable[object]]
+"""What else is wrong with settings, as far as somebody else can tell: the compiler of policies is
+no part of this ring."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterConfig:
+    """A configuration, or why there is none."""
+
+    settings: RouterSettings | None = None
+    """``None`` where there are problems, or nothing to route to yet."""
+    text: str = ""
+    """``config.yaml`` of the ConfigMap."""
+    tools: str = "[]\n"
+    """``tools_db.json`` beside it."""
+    secrets: tuple[SecretUse, ...] = ()
+    """What the pods have to mount: see :func:`wayside.resources.semantic_router.secrets.volume`.
+    """
+    problems: tuple[str, ...] = ()
+    """What is wrong with the spec: paths, and what to write instead."""
+    reason: Reason = "Valid"
+    """Of the first problem."""
+    waiting: str = ""
+    """Why there is no configuration although nothing is wrong: no model has a backend."""
+    notes: tuple[str, ...] = ()
+    """What works otherwise than one might think; the weightiest first."""
+    digest: str = ""
+    """Of ``text``; a router tells the same of what it has read (``config_hash``)."""
+
+
+def make(
+    spec: SemanticRouterSpec,
+    name: str,
+    namespace: str,
+    backends: Sequence[Backend],
+    *,
+    extra: Mapping[str, Any] | None = None,
+    check: Check | None = None,
+) -> RouterConfig:
+    """The configuration of the SemanticRouter ``namespace/name``.
+
+    ``extra`` are settings of the pod (listeners, identity), laid over what the spec says.
+    ``check`` is asked last, about settings that are right as far as this ring can tell.
+    """
+    models, mounted = placed(backends)
+    declared = [endpoint.model for endpoint in spec.vllm_endpoints]
+    default, remark = default_model(spec.default_model, declared, models)
+    draft = RouterDraft(placed=models, tools_file=TOOLS_FILE)
+    raw = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    raw.pop("defaultModel", None)
+    if default:
+        raw["defaultModel"] = default
+    translation = kubernetes.translate_router(raw, draft)
+    wrong = [note for note in translation.notes if _is_problem(note)]
+    notes = [remark] if remark else []
+    settings = copy.deepcopy(translation.settings)
+    missing = [model for model in dict.fromkeys(declared) if model not in models]
+    notes += without(settings, missing, REST)
+    mounted += [
+        SecretUse(s, key, "Secret", at, optional) for s, key, at, optional in draft.secrets
+    ]
+    settings = merge(settings, extra or {})
+    problems = [f"{note.path}: {note.what}" for note in wrong]
+    known = variables(spec.env)
+    for found in keys_from_files(settings, known):
+        if isinstance(found, SecretUse):
+            mounted.append(found)
+        else:
+            problems.append(found)
+    problems += _files(settings, bool(draft.tools))
+    remarks = _remarks(translation.notes, notes)
+    if problems:
+        return RouterConfig(
+            problems=tuple(problems), reason=_reason(wrong[0] if wrong else None), notes=remarks
+        )
+    if not models:
+        what = "no model has a backend yet" if declared else "spec.vllmEndpoints names no model"
+        return RouterConfig(waiting=what, notes=remarks)
+    checked = _checked(settings, known, check)
+    if not isinstance(checked, RouterSettings):
+        return RouterConfig(problems=checked, reason=_told(checked[0]), notes=remarks)
+    tools = json.dumps(draft.tools, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    text = render(settings, f"{namespace}/{name}", tools if draft.tools else "")
+    return RouterConfig(
+        settings=checked,
+        text=text,
+        tools=tools,
+        secrets=secrets.distinct(mounted),
+        notes=remarks,
+        digest=digest(text),
+    )
+
+
+def merge(settings: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """``extra`` over ``settings``: mappings are merged, anything else is replaced."""
+    out = dict(settings)
+    for key, value in extra.items():
+        known = out.get(key)
+        both = isinstance(known, Mapping) and isinstance(value, Mapping)
+        out[key] = merge(known, value) if both else copy.deepcopy(value)  # type: ignore[arg-type]
+    return out
+
+
+def render(settings: Mapping[str, Any], whose: str, tools: str = "") -> str:
+    """YAML, the same for the same settings.
+
+    The digest of ``tools`` is told in it because a router reads that file when its configuration
+    changes, and only then.
+    """
+    head = [f"# Made from SemanticRouter {whose}. Change that: this is written anew."]
+    if tools:
+        head.append(f"# tools_db.json: {digest(tools)}")
+    body = yaml.dump(
+        dict(settings),
+        Dumper=_Plain,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=False,
+        width=99,
+    )
+    return "\n".join([*head, body])
+
+
+def digest(text: str) -> str:
+    """As the router computes it of its file."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class _Plain(yaml.SafeDumper):
+    """No anchors: what is written twice stands there twice, for people."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+# --- what is wrong -------------------------------------------------------------------------------
+
+_PIECE = re.compile(r"\.(decisions|plugins)\[\d+\](\.algorithm)?$")
+
+
+def _is_problem(note: Note) -> bool:
+    """What was wrong, unknown or unsafe; and what would be missed without a word: a decision, a
+    plugin or an algorithm that is not here."""
+    if note.severity in ("refused", "unknown"):
+        return True
+    return note.severity == "unsupported" and _PIECE.search(note.path) is not None
+
+
+def _reason(note: Note | None) -> Reason:
+    if note is None:
+        return "ParseError"
+    if note.severity == "unknown":
+        return "UnknownField"
+    if note.severity == "unsupported":
+        return "Unsupported"
+    return _told(note.what)
+
+
+def _told(what: str) -> Reason:
+    if re.search(r"\bmodels?\b.*(nothing defines|no model|no provider)|nothing defines model|"
+                 r"no model |names only models|no provider serves", what):  # fmt: skip
+        return "UnknownModel"
+    if "conflicts with" in what or "cannot specify both" in what or "in one place" in what:
+        return "Conflict"
+    if "cannot be cached in" in what:
+        return "Unsupported"
+    return "ParseError"
+
+
+def _remarks(notes: Iterable[Note], own: Sequence[str]) -> tuple[str, ...]:
+    """What is worth telling though nothing is wrong: losses before differences."""
+    told = [n for n in notes if not _is_problem(n)]
+    lines = list(own)
+    for severity in ("unsupported", "mapped", "defaulted"):
+        for line in grouped(note for note in told if note.severity == severity):
+            lines.append(line.partition(": ")[2])
+    if len(lines) > MOST_NOTES:
+        lines[MOST_NOTES:] = [f"and {len(lines) - MOST_NOTES} more"]
+    return tuple(lines)
+
+
+def _files(settings: Mapping[str, Any], tools: bool) -> list[str]:
+    """Lists of tools that plugins name: there is one file, that of ``toolsDb``."""
+    problems: list[str] = []
+    for decision in settings.get("routing", {}).get("decisions", ()):
+        rule = decision.get("plugins", {}).get("tool_selection", {})
+        path = rule.get("file")
+        if path is None:
+            continue
+        if path not in _TOOLS_PATHS or not tools:
+            problems.append(
+                f"decision {decision['name']!r}: no file {path!r} is in the router's container; "
+                "write the tools in spec.toolsDb, and tools_db_path: config/tools_db.json"
+            )
+        rule["file"] = TOOLS_FILE
+    return problems
+
+
+def _checked(
+    settings: dict[str, Any], known: Variables, check: Check | None
+) -> RouterSettings | tuple[str, ...]:
+    """The settings, or everything that is wrong with them."""
+    try:
+        made = RouterSettings.model_validate(filled(settings, known))
+    except ValidationError as error:
+        return tuple(str(p) for p in problems_from(error, RouterSettings))
+    except ConfigError as error:
+        return tuple(str(p) for p in error.problems)
+    problems = [*_kinds(made), *(str(p) for p in (check(made) if check else ()))]
+    return tuple(problems) or made
+
+
+def _kinds(settings: RouterSettings) -> list[str]:
+    """What signals, algorithms and plugins say against their own settings."""
+    problems: list[str] = []
+    for name, routing in {"": settings.routing, **settings.recipes}.items():
+        where = f"recipes.{name}" if name else "routing"
+        for i, decision in enumerate(routing.decisions):
+            at = f"{where}.decisions[{i}]"
+            algorithm, rule = decision.selector
+            uses = [("selector", algorithm, rule, f"{at}.select.{algorithm}")]
+            uses += [("plugin", k, r, f"{at}.plugins.{k}") for k, r in decision.plugins.items()]
+            for family, kind_name, given, place in uses:
+                kind = catalog.get("selector" if family == "selector" else "plugin", kind_name)
+                if kind is None:
+                    problems.append(f"{place}: there is no such {family}")
+                    continue
+                try:
+                    kind.settings.model_validate(given)
+                except ValidationError as error:
+                    problems += [str(p) for p in problems_from(error, kind.settings, place)]
+    return problems
