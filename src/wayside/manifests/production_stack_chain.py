@@ -113,17 +113,19 @@ def chain(found: Object, spec: InferenceServiceSpec, cluster: Cluster) -> Chain:
     )
 
 
-def _routed(namespace: str, service: str, cluster: Cluster) -> Iterator[str]:
+def routes(gateway: Object) -> Iterator[tuple[str, str]]:
+    """The routes of an InferenceGateway as far as they can be read: model and InferenceService."""
+    spec = section(gateway, "spec")
+    for route in sections(spec.get("routes")):
+        yield text(route.get("model")), named(route.get("inferenceServiceRef"))
+    for route in sections(spec.get("modelRoutes")):
+        yield text(route.get("modelName")), named(route.get("serviceRef"))
+
+
+def _routed(namespace: str, name: str, cluster: Cluster) -> Iterator[str]:
     """The names by which gateways route to a service."""
     for gateway in cluster.all(INFERENCE_GATEWAYS, namespace):
-        spec = section(gateway, "spec")
-        for routes, model, ref in (
-            ("routes", "model", "inferenceServiceRef"),
-            ("modelRoutes", "modelName", "serviceRef"),
-        ):
-            for route in sections(spec.get(routes)):
-                if named(route.get(ref)) == service:
-                    yield text(route.get(model))
+        yield from (model for model, service in routes(gateway) if service == name and model)
 
 
 def named(ref: object) -> str:
