@@ -1,0 +1,323 @@
+"""One container: a process in a root, process numbers and mounts of its own, restarted as its pod
+says, and asked how it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.kubelet.images import Image, name_of
+from tests.kubelet.net import NODE, Network
+from tests.kubelet.probes import ask
+from tests.kubelet.volumes import Given, NotYet, expand
+from tests.kubelet.world import now
+from wayside.kube.client import Object
+
+BOX = Path(__file__).with_name("box.sh")
+KEPT = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,net_raw"
+KEPT += ",sys_chroot,mknod,audit_write,setfcap"
+"""Capabilities that a container runtime leaves to root."""
+BACK_OFF_S = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
+"""As the kubelet waits, before haste."""
+FORK = 'exec 3>&1 4>&2 >/dev/null 2>&1; /bin/sh "$@"; exit $?'
+"""The first process that is born after ``unshare --pid`` is process 1. (``unshare --fork`` would
+do it, but loses the exit status of one that was killed; and a shell talks about such deaths.)"""
+ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+class Container:
+    """Its state is that of ``status.containerStatuses``; ``tell`` is called when it changes."""
+
+    def __init__(
+        self,
+        spec: Object,
+        pod: Object,
+        given: Given,
+        *,
+        images: Mapping[str, Image],
+        network: Network,
+        folder: Path,
+        log: Path,
+        haste: float,
+        tell: Callable[[], None],
+    ) -> None:
+        self.spec, self.name, self.ready, self.started = spec, spec["name"], False, False
+        self.state: Object = {"waiting": {"reason": "ContainerCreating"}}
+        self._pod, self._given, self._images, self._network = pod, given, images, network
+        self._folder, self._log, self._haste, self._tell = folder, log, haste, tell
+        self._last: Object = {}
+        self._restarts = 0
+        self._process: asyncio.subprocess.Process | None = None
+        self._ending = False
+
+    def status(self) -> Object:
+        return {
+            "name": self.name,
+            "image": self.spec["image"],
+            "imageID": self.spec["image"],
+            "ready": self.ready,
+            "started": self.started,
+            "restartCount": self._restarts,
+            "state": self.state,
+            "lastState": self._last,
+        }
+
+    async def run(self, policy: str) -> int:
+        """Run it, and again as ``policy`` says; the last exit status. Returns once it is over."""
+        tries = 0
+        while True:
+            began = time.monotonic()
+            try:
+                code = await self._once()
+            except NotYet as problem:
+                self._wait(problem.reason, problem.message)
+                await asyncio.sleep(0.1)
+                continue
+            if self._ending or policy == "Never" or (policy == "OnFailure" and not code):
+                return code
+            if time.monotonic() - began > 2 * BACK_OFF_S[-1] / self._haste:
+                tries = 0
+            self._last = self.state
+            if tries:
+                self._wait("CrashLoopBackOff", f"back-off restarting container {self.name}")
+                await asyncio.sleep(BACK_OFF_S[min(tries, len(BACK_OFF_S)) - 1] / self._haste)
+            tries, self._restarts = tries + 1, self._restarts + 1
+
+    async def stop(self, grace_s: float) -> None:
+        """preStop, SIGTERM to process 1, and SIGKILL ``grace_s`` after the beginning."""
+        self._ending = True
+        await self._end(grace_s)
+
+    async def execute(self, argv: list[str]) -> tuple[int, str]:
+        """A command within the container: its exit status, and all it wrote."""
+        first = self.first()
+        if first is None:
+            return 128, "the container is not running"
+        process = await asyncio.create_subprocess_exec(
+            *("nsenter", f"--target={first}", "--mount", "--net", "--pid", "--root", "--wd"),
+            *self._person(self._image()),
+            *argv,
+            env=self._environment(self._image()),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        return process.returncode or 0, said.decode(errors="replace")
+
+    def first(self) -> int | None:
+        """The container's process 1, by our number."""
+        if self._process is None or self._process.returncode is not None:
+            return None
+        pid = self._process.pid
+        with contextlib.suppress(OSError):
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            return int(children[0]) if children else None
+        return None
+
+    def _wait(self, reason: str, message: str) -> None:
+        state = {"waiting": {"reason": reason, "message": message}}
+        if self.state != state:
+            self.state, self.ready, self.started = state, False, False
+            self._tell()
+
+    def _image(self) -> Image:
+        image = self._images.get(name_of(self.spec["image"]))
+        if image is None:
+            raise NotYet("ImagePullBackOff", f'back-off pulling image "{self.spec["image"]}"')
+        return image
+
+    def _environment(self, image: Image) -> dict[str, str]:
+        return self._given.environment(self.spec, image.env)
+
+    async def _once(self) -> int:
+        image = self._image()
+        env = self._environment(image)
+        command = self.spec.get("command") or image.entrypoint
+        argv = [expand(a, env) for a in [*command, *(self.spec.get("args") or [])]]
+        if not argv:
+            raise NotYet("RunContainerError", "no command specified")
+        script = self._script(image)
+        began = now()
+        with self._log.open("ab") as log:
+            self._process = process = await asyncio.create_subprocess_exec(
+                *("nsenter", f"--net=/run/netns/{self._pod['metadata']['uid']}"),
+                *("unshare", "--mount", "--pid", "--uts", "--ipc", "/bin/sh", "-c", FORK, "sh"),
+                *(str(BOX), str(script), self.spec.get("workingDir", "/")),
+                *self._person(image),
+                *argv,
+                env=env,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+            )
+        while process.returncode is None and not (script.parent / "up").exists():
+            await asyncio.sleep(0.005)
+        self.state = {"running": {"startedAt": began}}
+        self._tell()
+        asking = [asyncio.ensure_future(self._ask_all())]
+        try:
+            code = await process.wait()
+        except asyncio.CancelledError:
+            self.signal(signal.SIGKILL)
+            await process.wait()
+            raise
+        finally:
+            for task in asking:
+                task.cancel()
+        self.ready = self.started = False
+        about = {"exitCode": code, "startedAt": began, "finishedAt": now()}
+        self.state = {"terminated": {**about, "reason": "Error" if code else "Completed"}}
+        self._tell()
+        return code
+
+    def _security(self, key: str) -> Any:
+        """Of the container, else of its pod."""
+        for of in (self.spec, self._pod["spec"]):
+            if (found := (of.get("securityContext") or {}).get(key)) is not None:
+                return found
+        return None
+
+    def _person(self, image: Image) -> list[str]:
+        """Whom it runs as, and what that one may do."""
+        user = self._security("runAsUser")
+        user = image.user if user is None else user
+        if self._security("runAsNonRoot") and user == 0:
+            raise NotYet(
+                "CreateContainerConfigError",
+                "container has runAsNonRoot and image will run as root",
+            )
+        capabilities = self._security("capabilities") or {}
+        kept = [] if "ALL" in (capabilities.get("drop") or []) else KEPT.split(",")
+        kept += [name.lower() for name in capabilities.get("add") or []]
+        bounds = ",".join(["-all", *(f"+{name}" for name in kept)])
+        out = ["setpriv", f"--bounding-set={bounds}", "--inh-caps=-all"]
+        if self._security("allowPrivilegeEscalation") is False:
+            out.append("--no-new-privs")
+        if Path("/proc/self/ns/user").stat().st_ino == _FIRST_USERS:
+            group = self._security("runAsGroup") or 0
+            more = self._security("supplementalGroups") or []
+            groups = [*more, *([self._given.group] if self._given.group is not None else [])]
+            out += [f"--reuid={user}", f"--regid={group}"]
+            out.append(f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups")
+        return out
+
+    def _script(self, image: Image) -> Path:
+        """What :file:`box.sh` reads: the programs, files and volumes of this container."""
+        folder = self._folder / f"{self.name}-{self._restarts}"
+        folder.mkdir(parents=True, exist_ok=True)
+        meta = self._pod["metadata"]
+        search = f"{meta['namespace']}.svc.cluster.local svc.cluster.local cluster.local"
+        resolv = f"nameserver {NODE}\nsearch {search}\noptions ndots:5\n"
+        hosts = f"127.0.0.1\tlocalhost\n{self._given.ip}\t{meta['name']}\n"
+        lines = [f"hostname={shlex.quote(meta['name'])}", f"work={shlex.quote(str(folder))}"]
+        lines.append(f"read_only={'yes' if self._security('readOnlyRootFilesystem') else ''}")
+        lines.append("fill() {")
+        for name, program in image.programs.items():
+            lines.append(f"program {shlex.quote(name)} {shlex.quote(program)}")
+        for name, text in (("resolv.conf", resolv), ("hosts", hosts)):
+            (folder / name).write_text(text)
+            lines.append(f"volume {shlex.quote(str(folder / name))} /etc/{name} rw")
+        mounts = list(self.spec.get("volumeMounts") or [])
+        if self._pod["spec"].get("automountServiceAccountToken") is not False:
+            mounts.append({"name": "kube-api-access", "mountPath": ACCOUNT, "readOnly": True})
+        for mount in sorted(mounts, key=lambda m: len(m["mountPath"])):
+            source = self._given.volume(mount["name"])
+            if sub := mount.get("subPath"):
+                source = source / sub
+                if not source.exists():
+                    source.mkdir(parents=True)
+                    source.chmod(0o777)
+                source = source.resolve()
+            how = "ro" if mount.get("readOnly") or self._is_given(mount["name"]) else "rw"
+            at = mount["mountPath"].rstrip("/")
+            lines.append(f"volume {shlex.quote(str(source))} {shlex.quote(at)} {how}")
+        path = folder / "what"
+        path.write_text("\n".join([*lines, "}", ""]))
+        return path
+
+    def _is_given(self, name: str) -> bool:
+        """ConfigMaps, Secrets and the like cannot be written."""
+        for volume in self._pod["spec"].get("volumes") or []:
+            if volume["name"] == name:
+                return "emptyDir" not in volume and "persistentVolumeClaim" not in volume
+        return True
+
+    async def _end(self, grace_s: float) -> None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                before = (self.spec.get("lifecycle") or {}).get("preStop") or {}
+                if "sleep" in before:
+                    await asyncio.sleep(before["sleep"]["seconds"] / self._haste)
+                elif before:
+                    await ask({**before, "timeoutSeconds": grace_s}, *self._asked())
+                self.signal(signal.SIGTERM)
+                await process.wait()
+                return
+        self.signal(signal.SIGKILL)
+        await process.wait()
+
+    def signal(self, number: int) -> None:
+        first = self.first()
+        if first is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(first, number)
+
+    def _asked(self) -> tuple[Object, str, Network, Any]:
+        return self._pod, self._given.ip, self._network, self.execute
+
+    async def _ask_all(self) -> None:
+        """The startup probe until it succeeds once, then liveness and readiness."""
+        probe = self.spec.get("startupProbe")
+        if probe and not await self._heeded(probe, for_ever=False):
+            await self._end(self._grace())
+            return
+        self.started = True
+        if self.spec.get("readinessProbe") is None:
+            self.ready = True
+        self._tell()
+        async with asyncio.TaskGroup() as group:
+            if probe := self.spec.get("livenessProbe"):
+                group.create_task(self._live(probe))
+            if probe := self.spec.get("readinessProbe"):
+                group.create_task(self._heeded(probe, for_ever=True))
+
+    async def _live(self, probe: Object) -> None:
+        if not await self._heeded(probe, for_ever=False, until_it_fails=True):
+            await self._end(self._grace())
+
+    def _grace(self) -> float:
+        return float(self._pod["spec"].get("terminationGracePeriodSeconds", 30)) / self._haste
+
+    async def _heeded(
+        self, probe: Object, *, for_ever: bool, until_it_fails: bool = False
+    ) -> bool:
+        """Ask again and again: for ever (readiness), until it fails (liveness) or until it is
+        decided (startup); how it was last."""
+        await asyncio.sleep(probe.get("initialDelaySeconds", 0) / self._haste)
+        good = bad = 0
+        while True:
+            wrong = await ask(probe, *self._asked())
+            good, bad = (0, bad + 1) if wrong else (good + 1, 0)
+            failed = bad >= probe.get("failureThreshold", 3)
+            passed = bool(good >= probe.get("successThreshold", 1))
+            if for_ever and (failed or passed) and self.ready != passed:
+                self.ready = passed
+                self._tell()
+            elif not for_ever and (failed or (passed and not until_it_fails)):
+                return passed
+            await asyncio.sleep(probe.get("periodSeconds", 10) / self._haste)
+
+
+_FIRST_USERS = 0xEFFFFFFD
+"""The number of the machine's first user namespace: in others there is nobody to become."""
