@@ -23,7 +23,9 @@ from wayside.resources.semantic_router.spec import SemanticRouterSpec
 from wayside.resources.semantic_router.storage import StorageState
 
 Phase = Literal["Pending", "Progressing", "Running", "Degraded", "Failed", "ScaledToZero"]
-Validity = Literal["Valid", "ParseError", "UnknownField", "UnknownModel", "Conflict"]
+Validity = Literal[
+    "Valid", "ParseError", "UnknownField", "UnknownModel", "Conflict", "Unsupported"
+]
 
 TYPES: Final = (
     "Available",
