@@ -43,6 +43,14 @@ class Part(BaseModel):
             return value
         return {key: each for key, each in value.items() if each is not None}
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Raises ``TypeError`` for an object whose default is not that of its fields: an API
+        server would not put the same there."""
+        for name, field in cls.model_fields.items():
+            if isinstance(field.default, Part) and field.default != type(field.default)():
+                raise TypeError(f"{cls.__name__}.{name}: its default is not that of its fields")
+
 
 class SnakePart(Part):
     """A :class:`Part` whose fields are ``snake_case`` in YAML too, as vSR's configuration is."""
@@ -71,7 +79,7 @@ def core(name: str) -> WithJsonSchema:
 
 # --- texts and numbers -------------------------------------------------------------------------
 
-Rate = Annotated[str, Field(pattern=r"^0(\.[0-9]+)?$|^1(\.0+)?$", max_length=32)]
+Rate = Annotated[str, Field(pattern=r"^0(\.[0-9]+)?$|^1(\.0+)?$")]
 """0 to 1 as a text: CRDs had better not hold floating point numbers."""
 Quantity = Annotated[
     str,

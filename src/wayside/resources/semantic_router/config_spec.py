@@ -84,8 +84,8 @@ class ToolsSpec(SnakePart):
 
     enabled: bool = True
     """Whether they are."""
-    top_k: Annotated[int, Field(ge=1, le=1024)] = 3
-    """Tools for a request, at most."""
+    top_k: Count = 3
+    """Tools for a request, at most; 0 means 3."""
     similarity_threshold: Rate = "0.2"
     """How near a tool's description has to be."""
     tools_db_path: Text = "config/tools_db.json"

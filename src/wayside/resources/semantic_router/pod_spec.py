@@ -86,6 +86,10 @@ class AutoscalingSpec(Part):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
+                "!self.enabled || self.minReplicas >= 1",
+                "autoscaling.minReplicas must be at least 1",
+            ),
+            (
                 "!self.enabled || self.minReplicas <= self.maxReplicas",
                 "autoscaling.minReplicas must be less than or equal to maxReplicas",
             ),
@@ -101,9 +105,9 @@ class AutoscalingSpec(Part):
 
     enabled: bool = False
     """Whether there is one."""
-    min_replicas: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
+    min_replicas: Count = 1
     """Pods, at least."""
-    max_replicas: Annotated[int, Field(ge=1, le=2**31 - 1)] = 10
+    max_replicas: Count = 10
     """Pods, at most."""
     target_cpu_utilization_percentage: Count = Field(80, alias="targetCPUUtilizationPercentage")
     """Share of the requested CPU at which there are enough; 0 does not look at the CPU."""

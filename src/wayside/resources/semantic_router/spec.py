@@ -137,7 +137,7 @@ class SemanticRouterSpec(Part):
     # --- what it routes to, and how
 
     vllm_endpoints: Annotated[
-        tuple[VllmEndpoint, ...], Field(max_length=256, json_schema_extra=keyed("name"))
+        tuple[VllmEndpoint, ...], Field(max_length=1024, json_schema_extra=keyed("name"))
     ] = ()
     """The models, and where they are."""
     default_model: Annotated[str, Field(max_length=256)] = ""
@@ -254,7 +254,7 @@ class SemanticRouterStatus(Part):
     openshift_features: OpenShiftFeatures | None = None
     """What is there on OpenShift."""
     backends: Annotated[
-        tuple[BackendStatus, ...], Field(max_length=256, json_schema_extra=keyed("name"))
+        tuple[BackendStatus, ...], Field(max_length=1024, json_schema_extra=keyed("name"))
     ] = ()
     """What became of each of `vllmEndpoints`."""
     config_hash: Text = ""
