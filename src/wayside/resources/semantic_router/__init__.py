@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from pydantic import ValidationError
+
+from wayside.manifests import workload
+from wayside.manifests.meta import labels
 from wayside.resources import (
     AGE,
     Column,
@@ -14,7 +20,24 @@ from wayside.resources import (
     World,
     resource,
 )
+from wayside.resources.semantic_router import (
+    backends,
+    config,
+    exposure,
+    gateway,
+    proxy,
+    scaling,
+    service,
+    status,
+    storage,
+)
+from wayside.resources.semantic_router import pod as pod_of
+from wayside.resources.semantic_router.backends import READS
+from wayside.resources.semantic_router.rollout import rollout
 from wayside.resources.semantic_router.spec import SemanticRouterSpec, SemanticRouterStatus
+from wayside.settings import RouterSettings
+from wayside.settings.problems import problems_from
+from wayside.vocab.objects import section, sections, text, whole
 from wayside.vocab.resource import (
     AUTOSCALERS,
     CLAIMS,
@@ -22,10 +45,8 @@ from wayside.vocab.resource import (
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,
     GATEWAYS,
-    GRANTS,
     HTTP_ROUTES,
     INGRESSES,
-    KSERVE_SERVICES,
     NAMESPACES,
     NETWORK_POLICIES,
     ROUTES,
@@ -66,7 +87,7 @@ SEMANTIC_ROUTERS: Final = Resource("vllm.ai", "v1alpha1", "semanticrouters")
         NETWORK_POLICIES,
         SERVICE_MONITORS,
     ),
-    reads=(KSERVE_SERVICES, GATEWAYS, GRANTS, NAMESPACES, STORAGE_CLASSES),
+    reads=(*(one for one in READS if one != SERVICES), GATEWAYS, NAMESPACES, STORAGE_CLASSES),
     finalizer="semanticrouter.vllm.ai/finalizer",
 )
 class SemanticRouter:
@@ -74,14 +95,166 @@ class SemanticRouter:
 
     def desired(self, found: Object, world: World) -> Desired:
         """Everything that shall be for one SemanticRouter."""
-        return Desired()
+        who = Whose.of(found)
+        there = world.get(DEPLOYMENTS, who.name, who.namespace)
+        try:
+            spec = SemanticRouterSpec.model_validate(section(found, "spec"))
+        except ValidationError as error:
+            wrong = [str(p) for p in problems_from(error, SemanticRouterSpec)]
+            left = rollout(there, None, 0, who.uid, "The spec cannot be understood.")
+            told = status.not_understood(left, wrong, "ParseError")
+            return Desired(
+                conditions=told.conditions, status=told.status, again_s=told.again_s, prune=False
+            )
+        return _Glue(spec, who, found, there, world).desired()
 
-    def troubled(
-        self, desired: Desired, found: Object, troubles: list[Trouble] | tuple[Trouble, ...]
-    ) -> Desired:
+    def troubled(self, desired: Desired, found: Object, troubles: Sequence[Trouble]) -> Desired:
         """The same, with what could not be written in its conditions."""
-        return desired
+        return status.troubled(desired, troubles)
 
     def farewell(self, found: Object, world: World) -> Farewell:
         """What becomes of the claim with the models."""
-        return Farewell()
+        who = Whose.of(found)
+        try:
+            spec = SemanticRouterSpec.model_validate(section(found, "spec"))
+        except ValidationError:
+            return Farewell()  # what is owned goes with it, whatever the spec says
+        return storage.farewell(spec, who.name, who.namespace, who.uid, world)
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Which SemanticRouter it is."""
+
+    name: str
+    namespace: str
+    uid: str
+
+    @classmethod
+    def of(cls, found: Object) -> Whose:
+        meta = section(found, "metadata")
+        return cls(text(meta.get("name")), text(meta.get("namespace")), text(meta.get("uid")))
+
+
+class _Glue:
+    """Asks every part, and puts together what they say."""
+
+    def __init__(
+        self,
+        spec: SemanticRouterSpec,
+        who: Whose,
+        found: Object,
+        there: Object | None,
+        world: World,
+    ) -> None:
+        self._spec, self._who, self._there, self._world = spec, who, there, world
+        name, namespace = who.name, who.namespace
+        self._backends = backends.resolve(
+            spec, namespace, world, sections(section(found, "status").get("backends"))
+        )
+        self._config = config.make(spec, name, namespace, self._backends)
+        self._gateway = gateway.gateway(spec, name, namespace, world)
+        self._storage = storage.storage(spec, name, namespace, world)
+        self._route = exposure.route(spec, name, namespace, world)
+        self._exposure = exposure.exposure(spec, name, namespace, world)
+        self._problems = (*service.problems(spec), *self._config.problems)
+
+    def desired(self) -> Desired:
+        settings = None if self._problems else self._config.settings
+        pod = None if settings is None else self._pod(settings)
+        told = status.tell(self._facts(pod))
+        claim = self._storage.claim
+        unowned = [claim] if claim is not None and self._storage.unowned else []
+        if self._problems:  # a mistake changes nothing that works
+            children: list[Object] = []
+        else:
+            children = self._children(settings, pod)
+        return Desired(
+            children=children,
+            unowned=[] if self._problems else unowned,
+            conditions=told.conditions,
+            status=told.status,
+            prune=pod is not None,
+            again_s=told.again_s,
+        )
+
+    def _children(self, settings: RouterSettings | None, pod: Object | None) -> list[Object]:
+        """In the order in which pods need them. Without a configuration there are none of what a
+        router runs on; what it has run on so far stays."""
+        spec, (name, namespace) = self._spec, (self._who.name, self._who.namespace)
+        claim = self._storage.claim
+        made: list[Object | None] = [pod_of.service_account(spec, name, namespace)]
+        if pod is not None and settings is not None:
+            own = labels("semantic-router", name, "semantic-router-operator")
+            data = {"config.yaml": self._config.text, "tools_db.json": self._config.tools}
+            made.append(workload.config_map(f"{name}-config", namespace, own, data))
+            files = self._envoy(settings)
+            if files is not None:
+                made.append(proxy.config_map(name, namespace, files))
+        made.append(None if self._storage.unowned else claim)
+        made.append(pod)
+        made.append(service.service(spec, name, namespace, self._world))
+        made.append(scaling.autoscaler(spec, name, namespace))
+        made.append(scaling.disruption_budget(spec, name, namespace))
+        made.append(self._gateway.route)
+        made.append(self._route.route)
+        made += self._exposure.children
+        return [one for one in made if one is not None]
+
+    def _pod(self, settings: RouterSettings) -> Object:
+        spec, who = self._spec, self._who
+        authorities = {b.ca for b in self._backends if b.ca is not None and b.url}
+        return pod_of.deployment(
+            spec,
+            who.name,
+            who.namespace,
+            self._world,
+            ports=service.ports(spec),
+            files=pod_of.Files(
+                settings=settings,
+                envoy=self._envoy(settings),
+                uses=self._config.secrets,
+                authorities=sorted(authorities),
+            ),
+            storage=self._storage,
+            replicas=scaling.replicas(spec, self._there),
+            openshift=exposure.on_openshift(self._world) is True,
+        )
+
+    def _envoy(self, settings: RouterSettings) -> dict[str, str] | None:
+        if self._gateway.mode != "standalone":
+            return None
+        tls = self._spec.service.tls.enabled
+        return proxy.files(settings, service.ports(self._spec), tls=tls)
+
+    def _facts(self, pod: Object | None) -> status.Facts:
+        spec, who, made = self._spec, self._who, self._config
+        blocked = made.waiting or ("The configuration is not valid." if self._problems else "")
+        there = self._there
+        return status.Facts(
+            spec=spec,
+            name=who.name,
+            namespace=who.namespace,
+            rollout=rollout(there, pod, scaling.wanted(spec, there), who.uid, blocked),
+            backends=self._backends,
+            gateway=self._gateway,
+            storage=self._storage,
+            route=self._route,
+            exposure=self._exposure,
+            validity=self._validity(),
+            problems=self._problems,
+            notes=made.notes,
+            digest=made.digest,
+            observed_digest=self._observed(),
+        )
+
+    def _validity(self) -> config.Reason:
+        if self._config.problems:
+            return self._config.reason
+        return "Conflict" if self._problems else "Valid"
+
+    def _observed(self) -> str:
+        """What pods say they have; there have to be some to ask."""
+        if whole(section(self._there, "status").get("readyReplicas"), 1, 2**31 - 1) is None:
+            return ""
+        return service.observed(self._spec, self._who.name, self._who.namespace, self._world)

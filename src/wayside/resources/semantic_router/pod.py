@@ -50,7 +50,6 @@ class Files:
     """What a pod finds in its folders, and what of it is a secret."""
 
     settings: RouterSettings
-    tools: str = ""
     envoy: Mapping[str, str] | None = None
     """Envoy's files; ``None`` without Envoy."""
     uses: Sequence[SecretUse] = ()
@@ -111,11 +110,11 @@ def deployment(
 
 
 def at_start(files: Files) -> str:
-    """A digest of what a pod reads once: settings that the router cannot change while it runs,
-    the tools, and Envoy's bootstrap."""
+    """A digest of what a pod reads once: settings that the router cannot change while it runs, and
+    Envoy's bootstrap."""
     dumped = files.settings.model_dump(mode="json", include=set(FIXED), exclude_unset=True)
     bootstrap = (files.envoy or {}).get(BOOTSTRAP, "")
-    return digest([dumped, files.tools, bootstrap])[:32]
+    return digest([dumped, bootstrap])[:32]
 
 
 def account(wish: ServiceAccountSpec, name: str) -> str:

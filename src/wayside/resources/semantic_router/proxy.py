@@ -106,7 +106,8 @@ def leave(admin: int, drain_s: float) -> str:
     return f"""\
 ask() {{
   exec 3<>/dev/tcp/127.0.0.1/{admin} || exit 0
-  printf '%s %s HTTP/1.0\\r\\n\\r\\n' "$1" "$2" >&3; cat <&3; exec 3>&-
+  printf '%s %s HTTP/1.1\\r\\nhost: pod\\r\\nconnection: close\\r\\n\\r\\n' "$1" "$2" >&3
+  cat <&3
 }}
 sleep {DRAIN_S}
 ask POST /healthcheck/fail
