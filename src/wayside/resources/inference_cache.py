@@ -47,7 +47,6 @@ from wayside.resources import (
 from wayside.vocab.objects import section
 from wayside.vocab.resource import SERVICES, Resource
 
-
 Share = Annotated[str, Field(max_length=32)]
 
 
@@ -102,7 +101,10 @@ class InferenceCacheKeeper:
             findings.append(counts[-1])
             stats = _stats(found, spec, world)
         findings.append(ready(counts))
-        return Desired(conditions=[Condition(*f) for f in findings], status={"lastUpdated": NOW})
+        return Desired(
+            conditions=[Condition(*f) for f in findings],
+            status={"cacheStats": stats, "lastUpdated": NOW},
+        )
 
     def troubled(self, desired: Desired, found: Object, troubles: Sequence[Trouble]) -> Desired:
         return desired
