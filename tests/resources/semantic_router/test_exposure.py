@@ -17,6 +17,7 @@ from wayside.resources.semantic_router.exposure import (
     network_policy,
     on_openshift,
     route,
+    runs_as_on_openshift,
     service_monitor,
 )
 from wayside.resources.semantic_router.spec import SemanticRouterSpec
@@ -60,6 +61,44 @@ def test_only_a_cluster_that_has_routes_is_openshift(
 ) -> None:
     """A1-61: what cannot be seen is not taken for OpenShift."""
     assert on_openshift(FakeWorld(states={ROUTES: state})) is is_openshift
+
+
+@pytest.mark.parametrize(
+    ("state", "context", "leaves_the_uid"),
+    [
+        ("synced", {"runAsNonRoot": True, "runAsUser": 1000}, True),
+        ("absent", {"runAsNonRoot": True}, False),
+        ("unreachable", {"runAsNonRoot": True}, True),
+        ("unreachable", {"runAsNonRoot": True, "runAsUser": 1000}, False),
+        ("unreachable", None, False),
+    ],
+)
+def test_a_silent_api_server_replaces_no_pods(
+    state: Any, context: dict[str, Any] | None, leaves_the_uid: bool
+) -> None:
+    """A1-61, A1-62: while it is not known what the cluster is, pods stay as they are."""
+    there = (
+        None if context is None else {"spec": {"template": {"spec": {"securityContext": context}}}}
+    )
+    world = FakeWorld(states={ROUTES: state})
+    assert runs_as_on_openshift(world, there) is leaves_the_uid
+
+
+@pytest.mark.parametrize(
+    ("tls", "state", "said"),
+    [
+        ({"enabled": True}, "absent", True),
+        ({"enabled": True}, "synced", False),
+        ({"enabled": True, "secretName": "mine"}, "absent", False),
+        ({}, "absent", False),
+    ],
+)
+def test_a_certificate_that_nobody_makes_is_asked_for(
+    tls: dict[str, Any], state: Any, said: bool
+) -> None:
+    """A1-55: on OpenShift the service CA makes it."""
+    seen = exposure(spec(service={"tls": tls}), "r", "ns", FakeWorld(states={ROUTES: state}))
+    assert any("Secret ns/r-tls" in note for note in seen.notes) is said
 
 
 def test_no_route_where_none_is_wished_for() -> None:
@@ -309,7 +348,7 @@ def test_a_policy_names_who_may_come_and_where_pods_may_go() -> None:
     assert made is not None
     served, metrics = made["spec"]["ingress"]
     assert (served["from"], metrics["from"]) == ([clients], [prometheus])
-    assert [one["port"] for one in served["ports"]] == [8080, 50051]
+    assert [one["port"] for one in served["ports"]] == [8080]
     assert made["spec"]["policyTypes"] == ["Ingress", "Egress"]
     dns, wished = made["spec"]["egress"]
     assert {one["port"] for one in dns["ports"]} == {53}

@@ -218,7 +218,7 @@ class _Glue:
             ),
             storage=self._storage,
             replicas=scaling.replicas(spec, self._there),
-            openshift=exposure.on_openshift(self._world) is True,
+            openshift=exposure.runs_as_on_openshift(self._world, self._there),
         )
 
     def _envoy(self, settings: RouterSettings) -> dict[str, str] | None:

@@ -16,7 +16,7 @@ from wayside.vocab.objects import section, sections, text
 from wayside.vocab.resource import INGRESSES, ROUTES, SERVICE_MONITORS
 
 ENVOY_ALIAS: Final = 8801
-"""The Service's second port to Envoy in standalone mode."""
+"""The second port to Envoy in standalone mode, of the Service and of the pods."""
 
 
 # --- OpenShift ---------------------------------------------------------------------------------
@@ -45,6 +45,17 @@ def on_openshift(world: World) -> bool | None:
         case "absent":
             return False
     return None
+
+
+def runs_as_on_openshift(world: World, deployment: Object | None) -> bool:
+    """Whether pods shall leave their UID to the cluster, as OpenShift wants. Where it is not known
+    for a while what the cluster is, they stay as they are: a silence of its API server must not
+    replace every router's pods, least of all by some that OpenShift would refuse."""
+    known = on_openshift(world)
+    if known is not None or deployment is None:
+        return known is True
+    pod = section(deployment, "spec", "template", "spec", "securityContext")
+    return "runAsNonRoot" in pod and "runAsUser" not in pod
 
 
 def route(spec: SemanticRouterSpec, name: str, namespace: str, world: World) -> RouteState:
@@ -195,14 +206,26 @@ def exposure(spec: SemanticRouterSpec, name: str, namespace: str, world: World) 
     """Ingress, NetworkPolicy and ServiceMonitor, each where the spec wants it."""
     made, problems = ingress(spec, name, namespace)
     monitor, note = service_monitor(spec, name, namespace, world)
+    notes = (note, certificate_note(spec, name, namespace, world))
     several = (made, network_policy(spec, name, namespace), monitor)
     found = world.get(INGRESSES, name, namespace) if made is not None else None
     return Exposure(
         children=tuple(one for one in several if one is not None),
         problems=problems,
-        notes=(note,) if note else (),
+        notes=tuple(one for one in notes if one),
         hosts=tuple(one.host for one in spec.ingress.hosts) if made is not None else (),
         served=bool(sections(section(found, "status", "loadBalancer").get("ingress"))),
+    )
+
+
+def certificate_note(spec: SemanticRouterSpec, name: str, namespace: str, world: World) -> str:
+    """That somebody has to make the certificate, where nobody does by himself."""
+    wish = spec.service.tls
+    if not wish.enabled or wish.secret_name or on_openshift(world) is True:
+        return ""
+    return (
+        f"service.tls.secretName names no Secret, and this cluster is not known to make one as "
+        f"OpenShift does: pods wait for Secret {namespace}/{name}-tls of type kubernetes.io/tls"
     )
 
 
@@ -265,11 +288,11 @@ def ingress(
 def service_ports(spec: SemanticRouterSpec) -> set[int]:
     """The ports that the router's Service has."""
     service = spec.service
-    ports = {service.grpc.port, service.api.port}
+    ports = {service.api.port}
     if service.metrics.enabled:
         ports.add(service.metrics.port)
     if standalone(spec):
-        ports.add(ENVOY_ALIAS)
+        ports |= {service.grpc.port, ENVOY_ALIAS}
     return ports
 
 
@@ -284,10 +307,12 @@ def network_policy(spec: SemanticRouterSpec, name: str, namespace: str) -> Objec
     wish, service = spec.network_policy, spec.service
     if not wish.enabled:
         return None
-    ports = [service.api.target_port, service.grpc.target_port]
+    ports = {service.api.target_port}
     if standalone(spec):
-        ports.append(ENVOY_ALIAS)
-    rules = [from_ports(sorted(set(ports)), wish.from_)]
+        ports.add(service.grpc.target_port)
+        if service.metrics.target_port != ENVOY_ALIAS:
+            ports.add(ENVOY_ALIAS)
+    rules = [from_ports(sorted(ports), wish.from_)]
     if service.metrics.enabled:
         rules.append(from_ports([service.metrics.target_port], wish.metrics_from))
     own = _labels(name)
