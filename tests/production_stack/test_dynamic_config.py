@@ -113,7 +113,10 @@ def test_models_are_mapped_by_position_and_a_lost_one_is_away(tmp_path: Path) ->
         (config(["http://a:1", "http://b:1"], [MODEL]), "2 static_backends but 1"),
         (config(["http://not a host"], [MODEL]), "static_backends[0]"),
         (config(["http://a:1"], [MODEL], routing_logic="fastest"), "routing_logic"),
-        (config(["http://a:1"], [MODEL], service_discovery="k8s"), "headless Service"),
+        (
+            config(["http://a:1"], [MODEL], service_discovery="consul"),
+            "static, k8s, external-only",
+        ),
         (config(["http://a:1"], [MODEL], callbacks="a.b"), "callbacks"),
     ],
 )

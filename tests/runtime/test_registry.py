@@ -11,7 +11,7 @@ import yaml
 
 from tests.cluster import SHARED
 from wayside.cli.files import native
-from wayside.kube.registry import Held, Llm, read_llm, settled
+from wayside.kube.registry import Held, Llm, Server, read_llm, settled
 from wayside.runtime import compile_policy
 from wayside.runtime.registry import lay_over
 from wayside.settings import RouterSettings
@@ -228,7 +228,10 @@ def test_found_models_and_servers_are_added() -> None:
             Llm(name="a", namespace="ns", model="qwen", url="https://a-svc.ns.svc:8000"),
             Llm(name="b", namespace="ns", model="qwen", url="http://gateway.ns.svc/ns/b"),
         ),
-        servers={"http://10.0.0.1:8000": "pod-1", "http://10.0.0.2:8000": "pod-2"},
+        servers={
+            "http://10.0.0.1:8000": Server("pod-1", {"zone": "a"}),
+            "http://10.0.0.2:8000": Server("pod-2"),
+        },
     )
     served = {"http://10.0.0.1:8000": ("small", "new")}
     out = lay_over(BASE, registry, held, served, "ns")["models"]
@@ -238,7 +241,7 @@ def test_found_models_and_servers_are_added() -> None:
     ]
     assert out["new"] == {
         "max_context": 4096,
-        "endpoints": [{"url": "http://10.0.0.1:8000", "name": "pod-1"}],
+        "endpoints": [{"url": "http://10.0.0.1:8000", "name": "pod-1", "labels": {"zone": "a"}}],
     }
     assert out["small"]["endpoints"][0] == "127.0.0.1:1" and len(out["small"]["endpoints"]) == 2
     assert BASE["models"]["small"] == {"endpoints": ["127.0.0.1:1"]}

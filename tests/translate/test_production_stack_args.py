@@ -92,7 +92,8 @@ def test_a_command_line_becomes_these_settings(name: str) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--service-discovery k8s --k8s-label-selector app=x", "headless Service"),
+        ("--service-discovery zookeeper", "is not one of static, k8s, external-only"),
+        ("--service-discovery k8s --k8s-service-discovery-type dns", "pod-ip, service-name"),
         ("--callbacks mine.callback", "--callbacks: code of others"),
         ("--request-rewriter clever", "--request-rewriter: plugins"),
         ("--otel-endpoint localhost:4317", "--otel-endpoint"),

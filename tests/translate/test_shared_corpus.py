@@ -121,6 +121,8 @@ def test_a_pool_and_its_route_give_what_their_merged_form_gives() -> None:
         assert theirs is not None
         # The merged form also says that responses are not kept, which the base leaves unsaid.
         assert theirs.settings.pop("responses") == {"enabled": False}
+        # It still points to a cluster, where the two given together have all there is.
+        assert theirs.settings.pop("registry") == {"routes": True}
         assert _rounded(ours.settings) == _rounded(theirs.settings), path.name
 
 

@@ -14,27 +14,36 @@ from wayside.cli.app import App, Prepared, log_of
 from wayside.cli.files import Loaded, native
 from wayside.kube.registry import Registry
 from wayside.kube.servers import Clusters
-from wayside.runtime.registry import ClusterPart
+from wayside.runtime.registry import Asker, ClusterPart
 from wayside.runtime.reload import Watcher
 from wayside.settings import RouterSettings
 from wayside.settings.load import documents, fill
 from wayside.settings.problems import problems_from
 from wayside.settings.registry import RegistrySettings
 from wayside.telemetry import Log
-from wayside.translate import vsr_v03
+from wayside.translate import Translation, vsr_v03
 from wayside.vocab.errors import ConfigError
 
 LOOK_S: Final = 0.2
-"""While the router waits for a whole configuration, the cluster is looked at so often."""
+"""How soon a change in the cluster is taken up."""
 
 Make = Callable[..., App]
+Read = Callable[[bytes], Loaded]
+Base = Callable[[bytes], tuple[Translation, Mapping[str, Any] | None]]
+"""A file's content in our format, and as it is written where that is vSR's v0.3."""
 
 
 @asynccontextmanager
 async def app_of(
-    loaded: Loaded, make: Make = App, *, env: Mapping[str, str] | None = None
+    loaded: Loaded,
+    make: Make = App,
+    *,
+    env: Mapping[str, str] | None = None,
+    base: Base | None = None,
 ) -> AsyncIterator[tuple[App, bool]]:
     """The app of a configuration, and whether its file is followed already.
+
+    ``base`` makes our own format of the file's content, where that is not all of it.
 
     Where a cluster holds a part, that is laid over first, which may take as long as it takes for
     somebody to create it; and it is followed for as long as the block lasts.
@@ -47,7 +56,7 @@ async def app_of(
     log = log_of(loaded.settings)
     clusters = Clusters(environ=environ, log=log)
     try:
-        part = _part(registry, clusters, log)
+        part = _part(registry, clusters, log, environ.get(registry.key_env, ""))
         watchers: list[Watcher[Prepared]] = []
 
         def again() -> None:
@@ -56,8 +65,11 @@ async def app_of(
 
         following = asyncio.create_task(part.run(again))
         try:
-            app = await _whole(loaded, part, make, following, log, environ)
-            watcher = app.watcher()
+            read = _reader(loaded.path, part, base or _from_file(loaded.path), environ)
+            app = await _whole(
+                loaded.text, part, lambda found: make(found, read=read), read, log, following
+            )
+            watcher = app.watcher(LOOK_S)
             watchers.append(watcher)
             app.on_reload.append(part.in_force)
             app.on_refused.append(part.refused)
@@ -74,41 +86,52 @@ async def app_of(
         clusters.close()
 
 
-def _part(registry: RegistrySettings, clusters: Clusters, log: Log) -> ClusterPart:
+def _part(registry: RegistrySettings, clusters: Clusters, log: Log, key: str) -> ClusterPart:
     """Raises :class:`ConfigError` where there is no cluster."""
     part: ClusterPart
     client = clusters.client(registry.kubeconfig)
     namespace = clusters.namespace(registry.kubeconfig)
     watched = Registry(client, registry, namespace, lambda: part.moved(), log)
-    part = ClusterPart(watched, registry, log)
+    part = ClusterPart(watched, registry, log, ask=Asker(key))
     return part
 
 
-async def _whole(
-    loaded: Loaded,
-    part: ClusterPart,
-    make: Make,
-    following: asyncio.Task[None],
-    log: Log,
-    env: Mapping[str, str],
-) -> App:
-    """The app, as soon as file and cluster make a whole configuration."""
-    text, said = loaded.text, ""
-
-    def read(text: bytes) -> Loaded:
-        document, format_, notes = native(text, loaded.path)
+def _from_file(path: str) -> Base:
+    def base(text: bytes) -> tuple[Translation, Mapping[str, Any] | None]:
+        document, format_, notes = native(text, path)
         written = documents(text.decode("utf-8-sig"))[0] if format_ == vsr_v03.NAME else None
+        return Translation(document, notes, format_), written
+
+    return base
+
+
+def _reader(path: str, part: ClusterPart, base: Base, env: Mapping[str, str]) -> Read:
+    def read(text: bytes) -> Loaded:
+        found, written = base(text)
         try:
-            made = part.over(document, written=written)
+            made = part.over(found.settings, written=written)
             settings = RouterSettings.model_validate(fill(made, env))
         except ValidationError as error:
             raise ConfigError(problems_from(error, RouterSettings)) from None
-        return Loaded(loaded.path, text, settings, format_, notes)
+        return Loaded(path, text, settings, found.format, found.notes)
 
+    return read
+
+
+async def _whole(
+    text: bytes,
+    part: ClusterPart,
+    make: Callable[[Loaded], App],
+    read: Read,
+    log: Log,
+    following: asyncio.Task[None],
+) -> App:
+    """The app, as soon as file and cluster make a whole configuration."""
+    said = ""
     await _unless_ended(part.settled(), following)
     while True:
         try:
-            return make(read(text), read=read)
+            return make(read(text))
         except ConfigError as error:
             part.refused(error)
             if str(error) != said:

@@ -16,6 +16,7 @@ from wayside import __version__
 from wayside.cli.app import App
 from wayside.cli.config import notes as show_notes
 from wayside.cli.files import Loaded
+from wayside.cli.registry import app_of
 from wayside.cli.serve import serve_app
 from wayside.settings import RouterSettings
 from wayside.settings.load import documents, fill
@@ -106,8 +107,12 @@ def command(ctx: click.Context, words: tuple[str, ...]) -> None:
 
 
 async def _serve(source: Source, loaded: Loaded) -> None:
-    app = App(loaded, read=source.loaded)
-    await serve_app(app, watches=bool(source.path))
+    def make(loaded: Loaded, **more: Any) -> App:
+        return App(loaded, **{"read": source.loaded, **more})
+
+    async with app_of(loaded, make, base=lambda text: (source.translated(text), None)) as found:
+        app, followed = found
+        await serve_app(app, watches=bool(source.path) and not followed)
 
 
 class Source:

@@ -39,6 +39,13 @@ class Llm(msgspec.Struct, frozen=True, kw_only=True):
     url: str = ""
 
 
+class Server(msgspec.Struct, frozen=True):
+    """A model server: its name for people, and the labels of its pod or Service."""
+
+    name: str
+    labels: Mapping[str, str] = {}
+
+
 class Kept(msgspec.Struct, frozen=True):
     """A pool or route without what others write into it: a change of its status is none."""
 
@@ -54,8 +61,8 @@ class Held:
     pools: tuple[Object, ...] = ()
     routes: tuple[Object, ...] = ()
     llms: tuple[Llm, ...] = ()
-    servers: Mapping[str, str] = field(default_factory=dict)
-    """Base URL of each model server -> its name, for people."""
+    servers: Mapping[str, Server] = field(default_factory=dict)
+    """By base URL."""
 
 
 class Registry:
@@ -170,16 +177,18 @@ class Registry:
         if self._services is not None:
             yield self._services
 
-    def _servers(self) -> Iterator[tuple[str, str]]:
+    def _servers(self) -> Iterator[tuple[str, Server]]:
         if self._pods is not None and self._settings.pods is not None:
             for (_, name), pod in sorted(self._pods.store.items()):
                 if pod.ready:
                     host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-                    yield f"http://{host}:{self._settings.pods.port}", name
+                    at = f"http://{host}:{self._settings.pods.port}"
+                    yield at, Server(name, pod.labels)
         if self._services is not None and self._settings.services is not None:
             for (_, name), service in sorted(self._services.store.items()):
                 port = self._settings.services.port
-                yield f"http://{name}.{service.namespace}.svc:{port}", name
+                at = f"http://{name}.{service.namespace}.svc:{port}"
+                yield at, Server(name, service.labels)
 
     def _tell(self, *_: object) -> None:
         self._changed()
@@ -236,4 +245,4 @@ def _keep(found: Object) -> Kept:
     return Kept(text(meta.get("uid")), generation if isinstance(generation, int) else 0, body)
 
 
-__all__ = ["Held", "KubeError", "Llm", "Registry", "read_llm", "settled"]
+__all__ = ["Held", "KubeError", "Llm", "Registry", "Server", "read_llm", "settled"]

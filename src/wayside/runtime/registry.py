@@ -77,9 +77,10 @@ def lay_over(
         address = parse_address(llm.url)
         url = llm.url if not address.base_path else f"{llm.url.rstrip('/')}/v1"
         found.setdefault(llm.model, []).append({"url": url, "name": llm.name})
-    for url, name in held.servers.items():
+    for url, server in held.servers.items():
+        endpoint = {"url": url, "name": server.name, "labels": dict(server.labels)}
         for model in served.get(url, ()):
-            found.setdefault(model, []).append({"url": url, "name": name})
+            found.setdefault(model, []).append(endpoint)
     for model, endpoints in found.items():
         known = models.get(model, settings.defaults)
         known = dict(known) if isinstance(known, Mapping) else {}
@@ -287,8 +288,9 @@ class ClusterPart:
 class Asker:
     """Asks model servers which models they serve."""
 
-    def __init__(self, headers: Mapping[str, str] | None = None) -> None:
-        self._headers, self._resolver = headers or {}, Resolver()
+    def __init__(self, key: str = "") -> None:
+        self._headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._resolver = Resolver()
 
     async def __call__(self, url: str) -> tuple[str, ...] | None:
         pages = Pages(parse_address(url), None, self._resolver)

@@ -38,8 +38,8 @@ class ServersSettings(Settings):
     Example: ``{selector: "app=vllm", port: 8000}``
     """
 
-    selector: Annotated[str, Field(min_length=1, max_length=2048)]
-    """Their labels: `app=vllm,tier!=test`."""
+    selector: Selector = ""
+    """Their labels: `app=vllm,tier!=test`; all of the namespace when empty."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     """Where they serve."""
 
@@ -65,6 +65,9 @@ class RegistrySettings(Settings):
     """Ready pods are servers of the models that they say they serve."""
     services: ServersSettings | None = None
     """The same for Services: each is one server."""
+    key_env: str = ""
+    """The environment variable with the key that servers want to be shown when they are asked
+    what they serve. Requests for them go by `defaults`."""
     defaults: dict[str, Any] = Field(default_factory=dict)
     """Settings of models that are found and that `models` does not name, as `models.<name>` has
     them: `tls`, `api_key_env`, `timeouts`, `picking`."""
