@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from tests.cluster import Done, Kubectl, serving
+from tests.packaging.standins import loose
 
 ROOT = Path(__file__).parents[2]
 HERE = ROOT / "deploy" / "operator"
@@ -217,30 +218,12 @@ def test_a1_11_openshift_deploy_hands_over_what_subscribes(
     assert found.keys() == {"Namespace", "OperatorGroup", "CatalogSource", "Subscription"}
     assert found["CatalogSource"]["spec"]["image"] == "r.example.com/me/catalog:7"
     assert found["Subscription"]["spec"]["name"] == "semantic-router-operator"
-
-
-def loose(group: str, version: str, kind: str) -> dict[str, Any]:
-    """A CRD that takes anything: OLM's own are not here."""
-    plural = f"{kind.lower()}s"
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-            "scope": "Namespaced",
-            "versions": [
-                {
-                    "name": version,
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": schema},
-                }
-            ],
-        },
-    }
+    assert "targetNamespaces" not in found["OperatorGroup"]["spec"]
+    make("openshift-deploy", "WATCH_NAMESPACE=semantic-router-operator-system")
+    (group,) = (
+        o for o in yaml.safe_load_all(kubectl("kustomize", folder)) if o["kind"] == "OperatorGroup"
+    )
+    assert group["spec"]["targetNamespaces"] == ["semantic-router-operator-system"]
 
 
 def test_a1_11_openshift_deploy_and_undeploy_on_a_server(make: Make, cluster: Kubectl) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,6 +200,7 @@ def test_a1_09_the_bundle_owns_the_crds_that_it_holds(
 
 def test_a1_09_olm_grants_what_kubectl_would(version: dict[str, Any]) -> None:
     """A1-09: one set of rights, however it is installed; and the pod is the same."""
+    version = copy.deepcopy(version)
     files = packages.config(OPERATOR, TOYS, RELEASE.image)
     install = version["spec"]["install"]["spec"]
     (role,), (leader,) = (
@@ -213,6 +215,11 @@ def test_a1_09_olm_grants_what_kubectl_would(version: dict[str, Any]) -> None:
         {"serviceAccountName": OPERATOR.manager, "rules": leader["rules"]}
     ]
     (deployment,) = install["deployments"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (watched,) = container.pop("env")  # what OLM's OperatorGroup says
+    assert watched["name"] == "WATCH_NAMESPACE"
+    path = watched["valueFrom"]["fieldRef"]["fieldPath"]
+    assert path == "metadata.annotations['olm.targetNamespaces']"
     assert deployment["spec"] == manager["spec"]
 
 
@@ -247,7 +254,7 @@ def test_a1_10_the_catalog_leads_to_the_bundle(bundle: packages.Files) -> None:
     assert {"group": "toys.vllm.ai", "kind": "Lamp", "version": "v1alpha1"} in of["olm.gvk"]
     (shown,) = of["olm.csv.metadata"]
     assert shown["displayName"] == "Semantic Router"
-    assert {m["type"] for m in shown["installModes"] if m["supported"]} == {"AllNamespaces"}
+    assert {m["type"] for m in shown["installModes"] if not m["supported"]} == {"MultiNamespace"}
 
 
 def test_a1_11_what_subscribes_a_cluster(bundle: packages.Files) -> None:

@@ -77,7 +77,7 @@ ROUTER_CONTROLLER = Install(
     manager="router-controller-manager",
     namespace="router-controller-system",
     image="ghcr.io/vllm-project/semantic-router-operator",
-    lease="router-controller.production-stack.vllm.ai",
+    lease="27bc728d.vllm.ai",
     args=("router-controller",),
     env=(
         ("KUBERNETES_NAMESPACE", ""),  # empty: it looks after all namespaces

@@ -71,8 +71,9 @@ def service_version(
     release: Release, kinds: Sequence[Kind], samples: Sequence[Object], crds: Sequence[Object]
 ) -> Object:
     """The ClusterServiceVersion: what the console shows, and what OLM installs."""
-    pod = deployment(OPERATOR, release.image)
-    deployments = [{"name": OPERATOR.manager, "label": OPERATOR.labels, "spec": pod["spec"]}]
+    pods = deployment(OPERATOR, release.image)["spec"]
+    pods["template"]["spec"]["containers"][0]["env"] = [_WATCHED]
+    deployments = [{"name": OPERATOR.manager, "label": OPERATOR.labels, "spec": pods}]
     may = {"serviceAccountName": OPERATOR.manager, "rules": rules(rights(OPERATOR, kinds))}
     lead = {"serviceAccountName": OPERATOR.manager, "rules": leader_rules(OPERATOR.lease)}
     return {
@@ -230,16 +231,21 @@ def _icon(svg: bytes) -> Object:
     return {"base64data": base64.b64encode(svg).decode(), "mediatype": "image/svg+xml"}
 
 
+_WATCHED = {
+    "name": "WATCH_NAMESPACE",
+    "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['olm.targetNamespaces']"}},
+}
+"""The OperatorGroup's namespace, as OLM writes it on the pod; empty for all."""
+
+
 def _modes() -> list[Object]:
-    """One operator looks after all namespaces: its rights are of the whole cluster anyway, and
-    two of them would write the same objects."""
-    supported = {
-        "OwnNamespace": False,
-        "SingleNamespace": False,
-        "MultiNamespace": False,
-        "AllNamespaces": True,
-    }
-    return [{"type": mode, "supported": yes} for mode, yes in supported.items()]
+    """One namespace or all of them."""
+    return [
+        {"type": "OwnNamespace", "supported": True},
+        {"type": "SingleNamespace", "supported": True},
+        {"type": "MultiNamespace", "supported": False},
+        {"type": "AllNamespaces", "supported": True},
+    ]
 
 
 _WIDGETS = {

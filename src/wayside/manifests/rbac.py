@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 API = "rbac.authorization.k8s.io"
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete")
 INFERENCE_POOLS = Resource("inference.networking.k8s.io", "v1", "inferencepools")
-READ = frozenset({"get", "list", "watch"})
+FOLLOW = frozenset({"list", "watch"})
+"""Caches list and watch; they ask for no single object."""
+READ = FOLLOW | {"get"}
 MAKE = frozenset({"create", "patch", "delete"})
 """Server-side apply is ``patch``, and ``create`` where nothing is there yet."""
 
@@ -62,8 +64,8 @@ def rights(install: Install, kinds: Iterable[Kind]) -> Rights:
         for child in kind.owns:
             need(child, READ | MAKE)
         for read in kind.reads:
-            need(read, READ)
-    need(EVENTS, {"create", "patch"})
+            need(read, FOLLOW)
+    need(EVENTS, {"get", "create", "patch"})
     return found
 
 
@@ -84,7 +86,7 @@ def router_rules(kinds: Iterable[Kind]) -> list[Object]:
     """What a router may see of its own namespace, where it takes models, rules or servers from
     the cluster (``registry``, ``fleet``); it tells the statuses of the kinds that it follows."""
     found: Rights = {
-        (r.group, r.plural): {"list", "watch"}
+        (r.group, r.plural): set(FOLLOW)
         for r in (PODS, SERVICES, ENDPOINT_SLICES, INFERENCE_POOLS, KSERVE_LLMS)
     }
     for kind in (k for k in kinds if k.program == "router"):
