@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from wayside.catalog import catalog
 from wayside.envoy import pod as envoy
 from wayside.envoy.tls import Certificate
 from wayside.manifests import workload
@@ -11,6 +12,7 @@ from wayside.manifests.meta import labels
 from wayside.resources import Object, World
 from wayside.resources.semantic_router.service import Ports
 from wayside.settings import RouterSettings
+from wayside.settings.calls import CallLimits
 
 IMAGE: Final = "docker.io/envoyproxy/envoy:v1.35.3"
 IMAGE_SETTING: Final = "ENVOY_IMAGE"
@@ -35,9 +37,25 @@ def where(ports: Ports) -> envoy.Ports:
 
 def files(settings: RouterSettings, ports: Ports, *, tls: bool) -> dict[str, str]:
     """Envoy's files, as its ConfigMap has them."""
-    return envoy.files(
-        settings, where(ports), certificate=Certificate(TLS_FOLDER) if tls else None
-    )
+    certificate = Certificate(TLS_FOLDER) if tls else None
+    return envoy.files(patient(settings), where(ports), certificate=certificate)
+
+
+def patient(settings: RouterSettings) -> RouterSettings:
+    """The settings with an Envoy that waits for the router as long as a decision that asks
+    several models may take."""
+    longest = 0.0
+    for routing in (settings.routing, *settings.recipes.values()):
+        for decision in routing.decisions:
+            name, given = decision.selector
+            kind = catalog.get("selector", name)
+            if kind is not None and issubclass(kind.settings, CallLimits):
+                own = kind.settings.model_validate(given).timeout_s
+                longest = max(longest, min(own, settings.multi_call.timeout_s))
+    if not longest or longest + 1 <= settings.extproc.message_timeout_s:
+        return settings
+    extproc = settings.extproc.model_copy(update={"message_timeout_s": longest + 1})
+    return settings.model_copy(update={"extproc": extproc})
 
 
 def config_map(name: str, namespace: str, files: dict[str, str]) -> Object:
