@@ -211,9 +211,10 @@ def _config(facts: Facts) -> Condition:
             "ConfigValid", "False", reason, _listed(problems), "Warning", "ConfigInvalid"
         )
     notes = [*facts.notes, *facts.exposure.notes]
-    said = f"Configuration {facts.digest[:12]} is valid." if facts.digest else "Nothing is wrong."
-    if notes:
-        said += " " + _listed(notes)
+    advice = f" {_listed(notes)}" if notes else ""
+    if not facts.digest:
+        return Condition("ConfigValid", "True", "Valid", f"Nothing is wrong.{advice}")
+    said = f"Configuration {facts.digest[:12]} is valid.{advice}"
     return Condition("ConfigValid", "True", "Valid", said, "Normal", "ConfigApplied")
 
 
