@@ -22,7 +22,8 @@ class Image:
 
 
 def name_of(reference: str) -> str:
-    """``registry/path`` of an image, without its tag and digest."""
+    """``registry/path`` of an image, without its tag and digest, and without Docker's registry."""
+    reference = reference.removeprefix("docker.io/").removeprefix("library/")
     head, _, last = reference.partition("@")[0].rpartition("/")
     last = last.partition(":")[0]
     return f"{head}/{last}" if head else last

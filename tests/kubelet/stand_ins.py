@@ -7,6 +7,7 @@ accepted. ``router``: OpenShift's Routes are admitted, with a generated host whe
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from tests.kubelet.services import is_ready
@@ -25,15 +26,46 @@ from wayside.vocab.resource import (
 APPS = "apps.cluster.test"
 
 
+KINDS = {
+    "kserve": ((KSERVE_SERVICES, "InferenceService"),),
+    "gateway": ((GATEWAYS, "Gateway"), (HTTP_ROUTES, "HTTPRoute")),
+    "router": ((ROUTES, "Route"),),
+}
+
+
+def definitions(name: str) -> list[Object]:
+    """CRDs that take anything, for the kinds of one of them: their own may not be at hand."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"type": "object", "properties": {"spec": anything, "status": anything}}
+    return [
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"{resource.plural}.{resource.group}"},
+            "spec": {
+                "group": resource.group,
+                "scope": "Namespaced",
+                "names": {"kind": kind, "plural": resource.plural, "singular": kind.lower()},
+                "versions": [
+                    {
+                        "name": resource.version,
+                        "served": True,
+                        "storage": True,
+                        "subresources": {"status": {}},
+                        "schema": {"openAPIV3Schema": schema},
+                    }
+                ],
+            },
+        }
+        for resource, kind in KINDS[name]
+    ]
+
+
 async def play(world: World, name: str) -> None:
     """Begin with one of them. Raises ``KeyError`` for others."""
-    kinds, step = {
-        "kserve": ((KSERVE_SERVICES,), _kserve),
-        "gateway": ((GATEWAYS, HTTP_ROUTES), _gateway),
-        "router": ((ROUTES,), _router),
-    }[name]
-    await world.follow(*kinds)
-    world.keep(lambda: step(world))
+    step = {"kserve": _kserve, "gateway": _gateway, "router": _router}[name]
+    await world.follow(*(resource for resource, _ in KINDS[name]))
+    world.keep(functools.partial(step, world))
 
 
 async def _kserve(world: World) -> None:
@@ -71,7 +103,7 @@ def _server(of: Object, name: str) -> Object:
     container: dict[str, Any] = {
         "name": "kserve-container",
         "image": "wayside-sim",
-        "args": ["--model", model, "--host", "0.0.0.0", "--port", "8080", "--ttft", "0.01"],
+        "args": ["--model", model, "--host", "0.0.0.0", "--port", "8080", "--itl", "0.001"],
         "ports": [{"containerPort": 8080, "name": "http1"}],
         "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 2},
     }

@@ -119,7 +119,7 @@ class World:
             try:
                 await step()
             except KubeError as error:  # changed or gone in between: looked at again
-                say(f"{step.__qualname__}: {error}")
+                say(f"{step}: {error}")
             except Exception:
                 say(traceback.format_exc())
             with contextlib.suppress(TimeoutError):

@@ -1,0 +1,125 @@
+"""An API server with nothing but what its administrator put there, and a cluster of one node.
+
+The operator is installed as people install it, and runs as a Pod with the rights of its shipped
+Role. Everything after that is kubectl's and an OpenAI client's.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import openai
+
+from tests.cluster import Kubectl, serving
+from tests.kubelet import Cluster
+from tests.kubelet.stand_ins import definitions
+
+ROOT = Path(__file__).parents[2]
+OPERATOR = ROOT / "deploy" / "operator" / "config"
+SYSTEM = "semantic-router-operator-system"
+NAMESPACE = "default"
+STORAGE_CLASS = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {
+        "name": "standard",
+        "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+    },
+    "provisioner": "process-kubelet",
+}
+
+
+@contextmanager
+def platform(folder: Path, *namespaces: str) -> Iterator[Platform]:
+    """KServe (a stand-in), a StorageClass, and our operator; nothing else."""
+    with serving(folder) as server:
+        kubectl = Kubectl(server.kubeconfig)
+        kubectl.apply(STORAGE_CLASS, *definitions("kserve"))
+        looked_at = [SYSTEM, NAMESPACE, *namespaces]
+        with Cluster(server.kubeconfig, namespaces=looked_at, stand_ins=["kserve"]) as cluster:
+            kubectl("apply", "-k", str(OPERATOR / "default"))
+            kubectl("-n", SYSTEM, "rollout", "status", "deployment", "--timeout=60s")
+            yield Platform(kubectl, cluster)
+
+
+class Platform:
+    """What a platform engineer does, and sees."""
+
+    def __init__(self, kubectl: Kubectl, cluster: Cluster) -> None:
+        self.kubectl, self.cluster = kubectl, cluster
+
+    def read(self, *what: str) -> Any:
+        return json.loads(self.kubectl("-n", NAMESPACE, "get", *what, "-o", "json"))
+
+    def patch(self, name: str, spec: dict[str, Any]) -> None:
+        """``kubectl patch --type=merge`` of a SemanticRouter's spec."""
+        body = json.dumps({"spec": spec})
+        self.kubectl("-n", NAMESPACE, "patch", "sr", name, "--type=merge", "-p", body)
+
+    def wait(self, what: str, *holds: str, within_s: int = 30) -> None:
+        """``kubectl wait`` for conditions (``Available``, ``Degraded=False``) and for fields
+        (``.status.phase=Running``)."""
+        for one in holds:
+            path, _, value = one.partition("=")
+            asked = f"jsonpath={{{path}}}={value}" if one.startswith(".") else f"condition={one}"
+            done = self.kubectl.run(
+                *("-n", NAMESPACE, "wait", what, f"--for={asked}", f"--timeout={within_s}s"),
+                ok=False,
+            )
+            assert done.returncode == 0, f"{what}: {one}: {done.stderr}{self.told(what)}"
+
+    def told(self, what: str) -> str:
+        """The object's status, for people."""
+        return json.dumps(self.read(what).get("status"), indent=1)
+
+    def condition(self, what: str, kind: str) -> dict[str, Any]:
+        found: dict[str, dict[str, Any]] = {
+            c["type"]: c for c in self.read(what)["status"]["conditions"]
+        }
+        return found[kind]
+
+    def events(self) -> list[tuple[str, str, str]]:
+        """Type, reason and message of all that was said of SemanticRouters."""
+        return [
+            (e["type"], e["reason"], e["message"])
+            for e in self.read("events")["items"]
+            if e["involvedObject"]["kind"] == "SemanticRouter"
+        ]
+
+    def pods(self, router: str) -> set[str]:
+        label = f"app.kubernetes.io/instance={router}"
+        return {p["metadata"]["name"] for p in self.read("pods", "-l", label)["items"]}
+
+    def client(self, router: str) -> openai.OpenAI:
+        url = self.cluster.forward(NAMESPACE, router, 8080)
+        return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=10)
+
+
+class Asked:
+    """An answer through a router: what of it tells where it came from."""
+
+    def __init__(self, client: openai.OpenAI, text: str, model: str = "auto") -> None:
+        message: Any = {"role": "user", "content": text}
+        raw = client.chat.completions.with_raw_response.create(model=model, messages=[message])
+        self.headers = raw.headers
+        completion = raw.parse()
+        self.model, self.text = completion.model, completion.choices[0].message.content
+        client.close()
+
+
+def served(platform: Platform, router: str, text: str, model: str = "auto") -> Asked:
+    return Asked(platform.client(router), text, model)
+
+
+def until(what: Any, within_s: float = 20.0) -> Any:
+    """Ask until it holds; what it was."""
+    ends = time.monotonic() + within_s
+    while not (found := what()):
+        assert time.monotonic() < ends, f"{what} did not become so in {within_s} s"
+        time.sleep(0.1)
+    return found
