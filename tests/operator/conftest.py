@@ -12,7 +12,7 @@ import pytest
 
 from tests.kube.genuine import install
 from wayside.kube.client import Client, Object
-from wayside.kube.errors import NotFound
+from wayside.kube.errors import Conflict, NotFound
 from wayside.kube.pace import Pace
 from wayside.operator.program import Options, Program
 from wayside.resources import Kind
@@ -35,11 +35,14 @@ class Cluster:
 
     async def apply(self, name: str = "demo", **spec: Any) -> Object:
         """Make a toy, or replace its spec."""
-        try:
-            there = await self.admin.get(TOYS, name, self.namespace)
-        except NotFound:
-            return await self.admin.create(TOYS, toy(name, **spec), self.namespace)
-        return await self.admin.replace(TOYS, {**there, "spec": spec}, self.namespace)
+        while True:
+            try:
+                there = await self.admin.get(TOYS, name, self.namespace)
+                return await self.admin.replace(TOYS, {**there, "spec": spec}, self.namespace)
+            except NotFound:
+                return await self.admin.create(TOYS, toy(name, **spec), self.namespace)
+            except Conflict:  # its status was written meanwhile
+                continue
 
     async def get(self, resource: Resource, name: str = "demo") -> Object | None:
         try:
