@@ -108,7 +108,7 @@ def test_an_object_is_stored_with_its_defaults_only_where_that_is_asked_for() ->
 
 def test_an_object_whose_default_is_not_that_of_its_fields_is_refused() -> None:
     """The API server would put something else there than our own code."""
-    with pytest.raises(TypeError, match="Odd.inner"):
+    with pytest.raises(TypeError, match=r"Odd\.inner"):
         type("Odd", (Part,), {"__annotations__": {"inner": Inner}, "inner": Inner(port=9)})
 
 

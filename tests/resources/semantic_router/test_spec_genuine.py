@@ -146,6 +146,7 @@ def sampling(**sampling: Any) -> dict[str, Any]:
 SERVICE = {"name": "s", "port": 80}
 SECRET = {"name": "s", "key": "k"}
 PATHS = [{"path": "/"}]
+GATEWAY = {"name": "ingress", "namespace": "infra"}
 TLS = {"service": {"tls": {"enabled": True}}}
 
 RULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -239,7 +240,7 @@ RULES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "gateway.hostnames and gateway.timeouts are for a gateway.existingRef": (
         {"gateway": {"hostnames": ["a.example"]}},
-        {"gateway": {"existingRef": {"name": "g", "namespace": "infra"}, "hostnames": ["a.example"]}},
+        {"gateway": {"existingRef": GATEWAY, "hostnames": ["a.example"]}},
     ),
     "service.api, service.grpc and service.metrics need three different targetPorts": (
         {"service": {"api": {"targetPort": 50051}}}, {"service": {"api": {"targetPort": 50052}}},
@@ -290,7 +291,7 @@ VALUES = [
     (backend(type="service", service={"name": "s"}), "service.port: Required value"),
     (backend(type="service", service={**SERVICE, "port": 65536}), "less than or equal to 65535"),
     ({"gateway": {"existingRef": {"name": "g"}}}, "existingRef.namespace: Required value"),
-    ({"gateway": {"existingRef": {"name": "g", "namespace": "infra"}, "timeouts": {"request": "60"}}},
+    ({"gateway": {"existingRef": GATEWAY, "timeouts": {"request": "60"}}},
      "should match"),
     ({"livenessProbe": {"httpGet": {"path": "/health"}}}, "httpGet.port: Required value"),
 ]  # fmt: skip
