@@ -10,9 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
-from wayside.manifests.fields import Part, core
+from wayside.manifests.fields import Part, core, rules
 from wayside.manifests.production_stack import (
     OPEN,
     ModelName,
@@ -221,6 +228,16 @@ class PodPlace(Part):
     """A pod's `tolerations`."""
 
 
+GATEWAY_RULES = (
+    (
+        "has(self.spec) && ((has(self.spec.routes) && size(self.spec.routes) > 0)"
+        " || (has(self.spec.modelRoutes) && size(self.spec.modelRoutes) > 0))",
+        "spec.routes: name at least one model and its inferenceServiceRef",
+    ),
+)
+"""Of the object as a whole, since ``spec: {}`` is what the API server puts there."""
+
+
 class InferenceGatewaySpec(Part):
     """Example: ``{routes: [{model: llama3-70b, inferenceServiceRef: llama3}]}``"""
 
@@ -347,8 +364,37 @@ class DraftModelConfig(Part):
     """The longest context of the draft (`max_model_len`)."""
 
 
+SPECULATIVE_RULES = (
+    (
+        "has(self.spec) && ((has(self.spec.speculationType) && self.spec.speculationType =="
+        " 'ngram') || (has(self.spec.draftModel) && self.spec.draftModel != ''))",
+        "spec.draftModel: speculationType draft, mlp and eagle need one; name it, or write"
+        " speculationType: ngram",
+    ),
+)
+"""Of the object as a whole."""
+_DRAFTS = "has(self.draftModel) && self.draftModel != ''"
+
+
 class SpeculativeDecodingSpec(Part):
     """Example: ``{draftModel: llama3-1b, targetModel: llama3-70b}``"""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                f"self.speculationType != 'ngram' || !({_DRAFTS})",
+                "draftModel: ngram needs no draft model; leave it out",
+            ),
+            (
+                "self.speculationType == 'ngram' || !has(self.promptLookupMax)",
+                "promptLookupMax: is for speculationType ngram; leave it out",
+            ),
+            (
+                f"!({_DRAFTS}) || !has(self.targetModel) || self.draftModel != self.targetModel",
+                "draftModel: a model cannot draft for itself; name a smaller one",
+            ),
+        )
+    )
 
     speculation_type: Literal["draft", "ngram", "mlp", "eagle"] = "draft"
     """Who proposes tokens: a smaller model, the prompt itself, or heads trained for it."""
@@ -393,8 +439,26 @@ class TopologyHint(Part):
     to each other."""
 
 
+_COUNTS = "k in self.engineConfig && self.engineConfig[k].matches('^0*[1-9][0-9]{0,8}$')"
+
+
 class PrefillDecodingSpec(Part):
     """Example: ``{modelName: llama3-70b, topologyHint: {nodeSelector: {zone: rack1}}}``"""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.engineConfig) || size(self.engineConfig) == 0"
+                f" || ['max-num-batched-tokens', 'max-num-seqs'].all(k, {_COUNTS})",
+                "engineConfig: max-num-batched-tokens and max-num-seqs are needed, above 0",
+            ),
+            (
+                "!has(self.engineConfig) || size(self.engineConfig) == 0 || self.engine != 'vllm'"
+                f" || ['tensor-parallel-size'].all(k, {_COUNTS})",
+                "engineConfig: vllm needs tensor-parallel-size, above 0",
+            ),
+        )
+    )
 
     model_name: ModelName
     """The model: that of the InferenceService, or of its route."""

@@ -36,7 +36,7 @@ from wayside.manifests.production_stack_metrics import (
 from wayside.manifests.production_stack_pods import IMAGE, children
 from wayside.manifests.production_stack_servers import Trouble as Wrong
 from wayside.manifests.production_stack_settings import Routed, document
-from wayside.manifests.production_stack_specs import InferenceGatewaySpec
+from wayside.manifests.production_stack_specs import GATEWAY_RULES, InferenceGatewaySpec
 from wayside.resources import (
     AGE,
     NOW,
@@ -99,6 +99,7 @@ class InferenceGatewayStatus(PlainStatus):
         AGE,
     ),
     rules=(
+        *GATEWAY_RULES,
         (
             "size(self.metadata.name) <= 56"
             " && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",

@@ -21,7 +21,7 @@ from wayside.manifests.production_stack import (
 )
 from wayside.manifests.production_stack_chain import users
 from wayside.manifests.production_stack_engine import speculative_config
-from wayside.manifests.production_stack_specs import SpeculativeDecodingSpec
+from wayside.manifests.production_stack_specs import SPECULATIVE_RULES, SpeculativeDecodingSpec
 from wayside.resources import (
     AGE,
     NOW,
@@ -56,6 +56,7 @@ class SpeculativeDecodingStatus(PlainStatus):
         Column("Status", '.status.conditions[?(@.type=="Ready")].status'),
         AGE,
     ),
+    rules=SPECULATIVE_RULES,
     reads=(INFERENCE_SERVICES, INFERENCE_CACHES),
 )
 class SpeculativeDecodingKeeper:
