@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import yaml
+import msgspec
 
 from wayside.envoy.bootstrap import bounds
 from wayside.envoy.clusters import (
@@ -126,4 +126,5 @@ def _resources(kind: str, found: list[Node]) -> str:
 
 
 def _text(found: Node) -> str:
-    return yaml.safe_dump(found, sort_keys=False, width=99)
+    """As JSON, which is YAML, too, and written in a hundredth of the time."""
+    return msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n"

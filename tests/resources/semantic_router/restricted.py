@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _VOLUMES = frozenset(
-    [
+    (
         "configMap",
         "csi",
         "downwardAPI",
@@ -19,7 +19,7 @@ _VOLUMES = frozenset(
         "persistentVolumeClaim",
         "projected",
         "secret",
-    ]
+    )
 )
 
 

@@ -161,14 +161,15 @@ class _Glue:
 
     def desired(self) -> Desired:
         settings = None if self._problems else self._config.settings
-        pod = None if settings is None else self._pod(settings)
+        envoy = None if settings is None else self._envoy(settings)
+        pod = None if settings is None else self._pod(settings, envoy)
         told = status.tell(self._facts(pod))
         claim = self._storage.claim
         unowned = [claim] if claim is not None and self._storage.unowned else []
         if self._problems:  # a mistake changes nothing that works
             children: list[Object] = []
         else:
-            children = self._children(settings, pod)
+            children = self._children(pod, envoy)
         return Desired(
             children=children,
             unowned=[] if self._problems else unowned,
@@ -178,19 +179,18 @@ class _Glue:
             again_s=told.again_s,
         )
 
-    def _children(self, settings: RouterSettings | None, pod: Object | None) -> list[Object]:
+    def _children(self, pod: Object | None, envoy: dict[str, str] | None) -> list[Object]:
         """In the order in which pods need them. Without a configuration there are none of what a
         router runs on; what it has run on so far stays."""
         spec, (name, namespace) = self._spec, (self._who.name, self._who.namespace)
         claim = self._storage.claim
         made: list[Object | None] = [pod_of.service_account(spec, name, namespace)]
-        if pod is not None and settings is not None:
+        if pod is not None:
             own = labels("semantic-router", name, "semantic-router-operator")
             data = {"config.yaml": self._config.text, "tools_db.json": self._config.tools}
             made.append(workload.config_map(f"{name}-config", namespace, own, data))
-            files = self._envoy(settings)
-            if files is not None:
-                made.append(proxy.config_map(name, namespace, files))
+            if envoy is not None:
+                made.append(proxy.config_map(name, namespace, envoy))
         made.append(None if self._storage.unowned else claim)
         made.append(pod)
         made.append(service.service(spec, name, namespace, self._world))
@@ -201,7 +201,7 @@ class _Glue:
         made += self._exposure.children
         return [one for one in made if one is not None]
 
-    def _pod(self, settings: RouterSettings) -> Object:
+    def _pod(self, settings: RouterSettings, envoy: dict[str, str] | None) -> Object:
         spec, who = self._spec, self._who
         authorities = {b.ca for b in self._backends if b.ca is not None and b.url}
         return pod_of.deployment(
@@ -212,7 +212,7 @@ class _Glue:
             ports=service.ports(spec),
             files=pod_of.Files(
                 settings=settings,
-                envoy=self._envoy(settings),
+                envoy=envoy,
                 uses=self._config.secrets,
                 authorities=sorted(authorities),
             ),
