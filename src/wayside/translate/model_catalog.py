@@ -72,6 +72,11 @@ def read_embeddings(semantic: Reader, models: Models) -> None:
     if not url or not model:
         endpoint.leave_out("a remote embedder needs base_url and model", "refused")
         return
+    if "://" not in url or not _is_address(url):
+        endpoint.note(
+            f"{url[:200]!r} is no http:// or https:// address", "refused", key="base_url"
+        )
+        return
     made: dict[str, Any] = {"base_url": url, "model": model}
     if credential := read_credential(endpoint, ""):
         made["credential"] = credential

@@ -116,6 +116,8 @@ def read_config(config: Reader, out: RouterDraft) -> None:
 
 def _once(config: Reader, routing: Reader, key: str) -> Reader | None:
     """Which of the two places where ``key`` may stand has it; both is a contradiction."""
+    config.raw(key)
+    routing.raw(key)  # both know the word now, should somebody have misspelt it
     if key in config and key in routing:
         routing.note(f"config.{key} says it, too; write it in one place", "refused", key=key)
     return routing if key in routing else config if key in config else None
@@ -132,6 +134,9 @@ def _endpoint(endpoint: Reader, out: RouterDraft) -> None:
     family = family_of(endpoint, "reasoning_family", out.families, whole=True)
     if not model or len(model) > 256:
         endpoint.leave_out("an endpoint needs a model", "refused")
+        return
+    if model not in out.models and model in out.taken():
+        endpoint.leave_out(f"{model!r} already names an adapter", "refused")
         return
     made = out.models.setdefault(model, dict((out.placed or {}).get(model, {})))
     if family:

@@ -190,6 +190,8 @@ def place(
         )
     spoken = "https" if is_https(entry, scheme) else "http"
     url = f"{spoken}://{host_of(name, namespace, world)}:{number}{path}"
+    if usable(url) is None:
+        raise Unresolved("UnusableAddress", f"{url[:200]!r} is no address")
     found = Place(url, ready=True, service_ca=serving_cert(service))
     return with_readiness(found, service, world)
 
