@@ -51,6 +51,27 @@ class Part(BaseModel):
             if isinstance(field.default, Part) and field.default != type(field.default)():
                 raise TypeError(f"{cls.__name__}.{name}: its default is not that of its fields")
 
+    def stored(self) -> dict[str, Any]:
+        """As an API server keeps what this was read from: with the defaults of the fields of
+        every object that is there, and without what was left out and means nothing."""
+        made: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            value, extra = getattr(self, name), field.json_schema_extra
+            asked = isinstance(extra, dict) and extra.get(STORED)
+            if name not in self.model_fields_set and not asked:
+                if isinstance(value, Part) or value in (None, "", (), {}):
+                    continue
+            made[field.alias or name] = _plain(value)
+        return made
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Part):
+        return value.stored()
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+
 
 class SnakePart(Part):
     """A :class:`Part` whose fields are ``snake_case`` in YAML too, as vSR's configuration is."""

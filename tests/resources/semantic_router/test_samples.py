@@ -149,6 +149,20 @@ def test_a_volume_that_several_pods_share_can_be_shared() -> None:
             assert spec.persistence.access_mode == "ReadWriteMany", path.name
 
 
+def test_no_sample_says_null() -> None:
+    """A comma in a text that has no quotation marks makes one, where the API server looks away
+    (the parameters of a tool)."""
+
+    def nulls(found: Any, path: str) -> list[str]:
+        if isinstance(found, dict):
+            return [p for k, v in found.items() for p in nulls(v, f"{path}.{k}")]
+        if isinstance(found, list):
+            return [p for each in found for p in nulls(each, path)]
+        return [path] if found is None else []
+
+    assert [p for path in paths() for d in documents(path) for p in nulls(d, path.stem)] == []
+
+
 def test_no_sample_holds_a_secret_but_in_a_secret() -> None:
     """A1-97, D9"""
     for path in paths():
