@@ -164,8 +164,8 @@ def read(spec: type[P], found: Mapping[str, Any]) -> tuple[P | None, str]:
     try:
         return spec.model_validate(section(found, "spec")), ""
     except ValidationError as error:
-        problems = [f"spec.{p}" if p.where else str(p) for p in problems_from(error, spec)]
-        return None, "; ".join(problems)[:4000]
+        problems = problems_from(error, spec, "spec")
+        return None, "; ".join(str(p) for p in problems)[:4000]
 
 
 # --- what is made ------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from wayside.manifests.production_stack import (
     ref_to,
 )
 from wayside.settings.problems import suggest
+from wayside.vocab.errors import ConfigError
 from wayside.vocab.patterns import compile_pattern
 
 Resources = Annotated[dict[str, Any], core("v1.ResourceRequirements")]
@@ -104,7 +105,10 @@ class PromptGuard(Part):
     @classmethod
     def _compile(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in value:
-            compile_pattern(pattern)
+            try:
+                compile_pattern(pattern)
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
         return value
 
 
