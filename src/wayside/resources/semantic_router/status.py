@@ -231,7 +231,7 @@ def _backends(backends: Sequence[Backend]) -> Condition:
     if not lost:
         warned = [f"{one.name}: {one.message}" for one in backends if one.warning]
         unready = [_why(one) for one in backends if not one.ready]
-        said = f"All {found} backends are found."
+        said = f"{found} of {found} backends are found."
         if unready:
             said += f" Not ready: {_listed(unready)}"
         if warned:

@@ -106,7 +106,10 @@ def _new(spec: SemanticRouterSpec, name: str, namespace: str, world: World) -> S
     blind = world.state(STORAGE_CLASSES) == "forbidden"
     fault = _bad_size(wish) or (None if blind else _bad_class(wish, world))
     if fault is not None:
-        return StorageState({"emptyDir": {}}, _refused(fault.reason, fault.message))
+        told = _refused(fault.reason, fault.message)
+        if "StorageClass" in fault.reason:
+            told = replace(told, event_reason="StorageClassNotFound")
+        return StorageState({"emptyDir": {}}, told)
     return StorageState(
         _volume(name),
         _pending_or_shared(spec, name),
