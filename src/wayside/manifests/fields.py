@@ -58,10 +58,9 @@ class Part(BaseModel):
         for name, field in type(self).model_fields.items():
             value, extra = getattr(self, name), field.json_schema_extra
             asked = isinstance(extra, dict) and extra.get(STORED)
-            if name not in self.model_fields_set and not asked:
-                if isinstance(value, Part) or value in (None, "", (), {}):
-                    continue
-            made[field.alias or name] = _plain(value)
+            nothing = isinstance(value, Part) or value in (None, "", (), {})
+            if name in self.model_fields_set or asked or not nothing:
+                made[field.alias or name] = _plain(value)
         return made
 
 

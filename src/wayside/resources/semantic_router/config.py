@@ -100,7 +100,7 @@ def make(
     declared = [endpoint.model for endpoint in spec.vllm_endpoints]
     default, remark = default_model(spec.default_model, declared, models)
     draft = RouterDraft(placed=models, tools_file=TOOLS_FILE)
-    raw = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    raw = spec.stored()
     raw.pop("defaultModel", None)
     if default:
         raw["defaultModel"] = default
