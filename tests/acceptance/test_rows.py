@@ -1,0 +1,76 @@
+"""Every row of the acceptance tables that is ours by now has a test that names it, or a command.
+
+Rows are written in docstrings, comments and ids of tests as ``A1-20``, ``A1-20, 21`` or
+``A1-20..23``. What only a cluster can show is in ``docs/explanation/acceptance.md``, with the
+command that shows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "explanation" / "acceptance.md"
+ROWS = [
+    *(f"A1-{n:02d}" for n in range(1, 107)),
+    *(f"A3-{n:02d}" for n in range(1, 39)),
+    *(f"AX-{n:02d}" for n in range(1, 7)),
+]
+"""Seed 1 (the operator), seed 3 (the router controller), and what cuts across."""
+_CITED = re.compile(r"\b(A[0-9X])-(\d{2,3})((?:(?:, | and |\.\.| to )(?:A[0-9X]-)?\d{2,3}\b)*)")
+_MORE = re.compile(r"(, | and |\.\.| to )(?:A[0-9X]-)?(\d{2,3})")
+
+
+def cited(text: str) -> Iterator[str]:
+    """The rows that ``text`` names, ranges spelt out."""
+    for group, first, more in _CITED.findall(text):
+        last = int(first)
+        yield f"{group}-{last:02d}"
+        for joint, number in _MORE.findall(more):
+            for n in range(last + 1 if joint in ("..", " to ") else int(number), int(number) + 1):
+                yield f"{group}-{n:02d}"
+            last = int(number)
+
+
+def in_tests() -> set[str]:
+    files = [p for p in (ROOT / "tests").rglob("*.py") if p != Path(__file__)]
+    return {row for path in files for row in cited(path.read_text("utf-8"))}
+
+
+def on_the_page() -> dict[str, str]:
+    """Row -> the command that shows it on a cluster."""
+    found = {}
+    for line in PAGE.read_text("utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 3 and (rows := list(cited(cells[0]))):
+            found |= dict.fromkeys(rows, cells[2])
+    return found
+
+
+TESTED = in_tests()
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_it_is_shown(row: str) -> None:
+    commands = on_the_page()
+    assert row in TESTED or row in commands, (
+        f"no test under tests/ names {row}, and {PAGE.relative_to(ROOT)} has no command for it"
+    )
+
+
+def test_the_page_lists_commands_only_for_rows_that_are_there() -> None:
+    commands = on_the_page()
+    assert set(commands) <= set(ROWS)
+    assert all("`" in command for command in commands.values())
+
+
+def test_ranges_are_spelt_out() -> None:
+    said = "A1-18..20, 22 and 24; AX-01; A3-03 to 05, A3-09"
+    assert list(cited(said)) == [
+        *("A1-18", "A1-19", "A1-20", "A1-22", "A1-24", "AX-01"),
+        *("A3-03", "A3-04", "A3-05", "A3-09"),
+    ]
