@@ -84,6 +84,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if and $several $local .Values.safetyGuards.rejectMultiReplicaLocalLearningState -}}
 {{- fail "config.learning has no store, so each replica would learn for itself: name one in config.learning.store, or set replicaCount=1 and autoscaling.enabled=false, or safetyGuards.rejectMultiReplicaLocalLearningState=false" -}}
 {{- end -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
+{{- fail "ingress.enabled needs ingress.hosts" -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- fail "httpRoute.enabled needs httpRoute.parentRefs" -}}
+{{- end -}}
 {{- if and .Values.httpRoute.enabled (ne .Values.mode "serve") -}}
 {{- fail "httpRoute needs mode=serve: in mode extproc the router takes no requests itself" -}}
 {{- end -}}
