@@ -6,6 +6,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from wayside.operator.figures import Figures
 from wayside.operator.queue import Queue
 from wayside.resources import Object
 from wayside.telemetry.metrics import Metrics
@@ -117,6 +118,7 @@ class Gauges:
             read=self._hashes,
         )
         self.lease = ""
+        self.figures = Figures()
 
     def follow(self, controller: str, queue: Queue[tuple[str, str]], workers: int) -> None:
         """Show ``queue`` as that of ``controller``, with zeros for what has not happened yet."""
@@ -131,7 +133,7 @@ class Gauges:
             self._adds.values[name, name] = float(queue.adds)
             self._retries.values[name, name] = float(queue.retries)
         self._lost.values[()] = float(events_lost)
-        return self.metrics.text()
+        return self.metrics.text() + self.figures.text()
 
     def answered(self, method: str, status: int) -> None:
         self.requests.add((str(status) if status else "<error>", method))

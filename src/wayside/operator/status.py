@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from wayside.operator.fields import without_nulls
-from wayside.resources import Condition, Desired, Object
+from wayside.resources import NOW, Condition, Desired, Object
 from wayside.vocab.objects import section, sections
 
 
@@ -21,7 +19,7 @@ def wanted(found: Object, desired: Desired, now: str) -> tuple[Object, list[Cond
     before = section(found, "status")
     generation = section(found, "metadata").get("generation", 0)
     status: Object = {k: v for k, v in before.items() if k not in desired.status}
-    status |= msgspec.to_builtins(without_nulls(desired.status))
+    status |= without_nulls(desired.status)
     status["observedGeneration"] = generation
     was = {c.get("type"): c for c in sections(before.get("conditions"))}
     conditions, changed = [], []
@@ -42,6 +40,11 @@ def wanted(found: Object, desired: Desired, now: str) -> tuple[Object, list[Cond
         conditions.append(entry)
     if conditions or "conditions" in status:
         status["conditions"] = conditions
+    times = {name for name, value in desired.status.items() if value == NOW}
+    others = (before.keys() | status.keys()) - times
+    moves = any(before.get(name) != status.get(name) for name in others)
+    for name in times:
+        status[name] = now if moves or name not in before else before[name]
     return status, changed
 
 
@@ -50,7 +53,7 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:
     patch: Object = {name: None for name in old if name not in new}
     for name, value in new.items():
         before = old.get(name)
-        if isinstance(value, Mapping) and isinstance(before, Mapping):
+        if isinstance(value, dict) and isinstance(before, dict):
             if below := difference(before, value):
                 patch[name] = below
         elif value != before or type(value) is not type(before):
