@@ -144,7 +144,12 @@ def two(first: int, second: int, ports: dict[str, Any], *more: Any, **spec: Any)
     for listed, port in zip(endpoints, (first, second, *[first] * len(more)), strict=True):
         listed["backend"]["service"]["port"] = port
     seen = world("unused")
-    for name, port in (("one", first), ("two", second), ("vllm-large", first)):
+    for name, port in (
+        ("one", first),
+        ("two", second),
+        ("vllm-large", first),
+        ("vllm-slow", first),
+    ):
         seen.put(
             SERVICES,
             {
@@ -155,7 +160,7 @@ def two(first: int, second: int, ports: dict[str, Any], *more: Any, **spec: Any)
     return desired(router(*endpoints, service=spec_of(ports), **spec), seen)
 
 
-HOSTS = {**host("one"), **host("two"), **host("vllm-large")}
+HOSTS = {**host("one"), **host("two"), **host("vllm-large"), **host("vllm-slow")}
 
 
 async def test_weights_a_new_model_and_a_graceful_end(
@@ -163,13 +168,14 @@ async def test_weights_a_new_model_and_a_graceful_end(
 ) -> None:
     """A1-26, A1-84: two thirds of the requests go where the weight is 2; a model that is added
     answers without any process being started; what is under way when the pod goes is finished."""
-    models = {"small": SimModel("small"), "large": SimModel("large")}
-    both = SimServer(models=(models["small"], models["large"]))
+    small = SimModel("small")
+    three = SimServer(models=(small, SimModel("large"), SimModel("slow", itl_s=0.05)))
+    slow = endpoint("slow")
     url = f"http://127.0.0.1:{ports['api']['targetPort']}/v1/chat/completions"
     async with (
-        serve_sim([both, models["small"]]) as (one, other),
+        serve_sim([three, small]) as (one, other),
         aiohttp.ClientSession() as session,
-        running(two(one.port, other.port, ports), tmp_path, HOSTS) as pod,
+        running(two(one.port, other.port, ports, slow), tmp_path, HOSTS) as pod,
     ):
         for _ in range(60):
             async with session.post(url, json=chat(model="small")) as answer:
@@ -179,7 +185,7 @@ async def test_weights_a_new_model_and_a_graceful_end(
         async with session.post(url, json=chat(model="large")) as answer:
             assert answer.status >= 400
         before = {name: p.pid for name, p in pod.processes.items()}
-        pod.mount(two(one.port, other.port, ports, endpoint("large")))
+        pod.mount(two(one.port, other.port, ports, slow, endpoint("large")))
         until = time.monotonic() + 20
         while True:
             async with session.post(url, json=chat(model="large")) as answer:
@@ -201,13 +207,15 @@ async def ends_gracefully(pod: Pod, session: aiohttp.ClientSession, url: str) ->
         if "lifecycle" in c
     )
     hook = [part.replace("sleep 5", "sleep 0.2") for part in hook]
-    body = chat("Count slowly.", model="small", stream=True, max_tokens=40)
+    body = chat("Count slowly.", model="slow", stream=True, max_tokens=30)
     async with session.post(url, json=body) as answer:
         await answer.content.readline()
+        began = time.monotonic()
         leaving = await asyncio.create_subprocess_exec(*hook, stdout=asyncio.subprocess.DEVNULL)
         own.terminate()
         text = (await answer.content.read()).decode()
         assert text.rstrip().endswith("data: [DONE]")
+        assert time.monotonic() - began > 0.5, "it was under way when the pod was told to go"
     assert await asyncio.wait_for(leaving.wait(), 10) == 0
     assert own.returncode is None, "the router outlives its Envoy"
     envoy.terminate()
