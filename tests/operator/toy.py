@@ -56,7 +56,7 @@ def crd(resource: Resource = TOYS, kind: str = "Toy") -> Object:
 
 
 class ToyKeeper:
-    """A Deployment and a ConfigMap, and what ``spec`` asks for besides.
+    """A Deployment and a ConfigMap, ``more`` ConfigMaps, and what ``spec`` asks for besides.
 
     ``value`` is in the ConfigMap, ``ref`` names a ConfigMap that is looked at, ``probe`` a URL,
     ``keep`` an object that outlives the toy, ``selector`` the Deployment's (it cannot be changed),
@@ -71,6 +71,7 @@ class ToyKeeper:
         if spec.get("nothing"):
             return Desired(conditions=[Condition("Ready", "True", "Nothing")])
         children = [config(name, spec), deployment(name, spec)]
+        children += [config(f"{name}-{n}", spec) for n in range(spec.get("more", 0))]
         conditions, status = [], {"value": spec.get("value", "")}
         if spec.get("ref"):
             seen = world.get(CONFIG_MAPS, spec["ref"], namespace)

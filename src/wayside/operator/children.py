@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -30,6 +29,7 @@ from wayside.kube.errors import (
 from wayside.kube.watch import Key
 from wayside.operator.fields import DIGEST, all_ours, digest, ours, without_nulls
 from wayside.operator.looks import Look, state_of
+from wayside.operator.own import OwnWrites
 from wayside.resources import FOR, Desired, Kind, Object, Trouble
 from wayside.vocab.objects import section, text
 from wayside.vocab.resource import Resource, resource_of
@@ -45,7 +45,6 @@ MAX_MEMORY: Final = 20_000
 NEW: Final = "1"
 """A ``resourceVersion`` that no object has: who applies it wants to make a new one."""
 TRANSIENT: Final = (Unreachable, ServerError, TooManyRequests, Conflict)
-Quietly = Callable[[Object], AbstractContextManager[None]]
 Reason = Literal["NameTaken", "Refused", "Forbidden", "Absent", "Unreachable", "Invalid"]
 
 
@@ -117,15 +116,14 @@ class Children:
         owned: Owned,
         manager: str,
         *,
-        quietly: Quietly,
+        own: OwnWrites,
         lives: Callable[[str], bool],
         dice: Callable[[], float] = random.random,
     ) -> None:
-        """``lives``: whether there is an object of ours with this uid. ``quietly``: within it,
-        what is learnt is not told to the object that it is written for."""
+        """``lives``: whether there is an object of ours with this uid."""
         self._client, self._cache, self._owned = client, cache, owned
         self._manager, self._lives, self._dice = manager, lives, dice
-        self._quietly = quietly
+        self._own = own
         self._refusals: dict[Look, _Refusal] = {}
         self._odd: dict[Look, tuple[str, str]] = {}
 
@@ -153,7 +151,8 @@ class Children:
                     await self._one(look, body, found, outcome)
         for look in self._owned.of(found["metadata"]["uid"]):
             outcome.looks.add(look)
-            if look not in wanted and look[0] in kind.owns and outcome.failed is None:
+            kept = look in wanted or not desired.prune
+            if not kept and look[0] in kind.owns and outcome.failed is None:
                 await self.delete(look, found, outcome)
         return outcome
 
@@ -170,19 +169,20 @@ class Children:
             return
         where = namespace or None
         try:
-            await self._client.delete(
-                resource, name, where, uid=text(meta.get("uid")), propagation="Background"
-            )
+            with self._own.writing(look, found) as write:
+                await self._client.delete(
+                    resource, name, where, uid=text(meta.get("uid")), propagation="Background"
+                )
+                write.gave(None)
         except NotFound:
-            pass
+            self._cache.forget(*look)
+            return
         except Conflict:
             await self._look_again(look)
             return
         except KubeError as error:
             self._could_not(error, look, text(live.get("kind")), outcome)
             return
-        with self._quietly(found):
-            self._cache.forget(*look)
         outcome.did("Deleted", resource, live)
 
     # --- inner workings ------------------------------------------------------------------------
@@ -219,9 +219,11 @@ class Children:
                     return
             body["metadata"]["resourceVersion"] = version or NEW
             try:
-                now = await self._client.apply(
-                    resource, body, namespace or None, manager=self._manager, force=True
-                )
+                with self._own.writing(look, found) as write:
+                    now = await self._client.apply(
+                        resource, body, namespace or None, manager=self._manager, force=True
+                    )
+                    write.gave(now)
             except Conflict as error:
                 conflict = error
                 await self._look_again(look)
@@ -233,8 +235,6 @@ class Children:
             fields = ours(now, self._manager)
             if not all_ours(body, fields):
                 _remember(self._odd, look, (wanted, digest(fields)))
-            with self._quietly(found):
-                self._cache.learn(resource, now)
             if text(section(now, "metadata").get("resourceVersion")) != version:
                 outcome.did("Updated" if version else "Created", resource, body)
             return

@@ -28,11 +28,17 @@ def digest(desired: Mapping[str, Any]) -> str:
 
 
 def without_nulls(value: Any) -> Any:
-    """``value`` without fields that are ``None``, which mean nothing to an apply."""
-    if isinstance(value, Mapping):
-        return {k: without_nulls(v) for k, v in value.items() if v is not None}
-    if isinstance(value, list | tuple):
-        return [without_nulls(item) for item in value]
+    """A copy of ``value`` without fields that are ``None``, which mean nothing to an apply."""
+    text = _encode(value)
+    plain = msgspec.json.decode(text)
+    return _stripped(plain) if b"null" in text else plain
+
+
+def _stripped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _stripped(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_stripped(item) for item in value]
     return value
 
 
@@ -59,7 +65,7 @@ def all_ours(desired: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
 def _covered(value: Any, fields: Mapping[str, Any]) -> bool:
     if not fields:  # a value, or a list or a map that is owned as a whole
         return True
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         for name, part in value.items():
             below = fields.get(f"f:{name}")
             if below is None:
@@ -79,7 +85,7 @@ def _item(
 ) -> bool:
     """Of a list that is merged: by the items' keys (``k:``), or by their values (``v:``). A key
     that ``item`` leaves out (``protocol``) has its default there."""
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         return f"v:{_encode(item).decode()}" in fields
     for keys, below in keyed:
         if all(item.get(k, v) == v for k, v in keys.items()) and _covered(item, below):

@@ -14,10 +14,12 @@ from wayside.kube.cache import Cache
 from wayside.kube.client import Client
 from wayside.kube.errors import Conflict, KubeError, NotFound
 from wayside.kube.watch import Log
-from wayside.operator.children import Children, Outcome, Quietly
+from wayside.operator.children import Children, Outcome
 from wayside.operator.events import Tell, stamp
 from wayside.operator.fields import digest
+from wayside.operator.figures import Figures
 from wayside.operator.looks import Asker, Lookers, Seen
+from wayside.operator.own import OwnWrites
 from wayside.operator.prober import Prober
 from wayside.operator.status import difference, wanted
 from wayside.resources import Desired, Kind, Object, Trouble
@@ -44,8 +46,9 @@ class Tools:
     tell: Tell
     log: Log
     manager: str
-    quietly: Quietly
+    own: OwnWrites
     settings: Mapping[str, str] = field(default_factory=dict)
+    figures: Figures = field(default_factory=Figures)
 
 
 class Retry(Exception):
@@ -98,16 +101,22 @@ class Keeping:
         asker = (self.kind.kind, namespace, name)
         self._t.lookers.remember(asker, ())
         self._t.prober.want(asker, ())
+        self._t.figures.say(asker, ())
 
     # --- inner workings ------------------------------------------------------------------------
 
     async def _bring(self, asker: Asker, found: Object, failures: int) -> float | None:
         done: dict[str, list[str]] = {}
+        before: Desired | None = None
+        outcome = Outcome()
         for _ in range(ROUNDS):
             world = Seen(self._t.cache, self._t.prober, self._t.settings)
             desired = self.kind.keeper.desired(found, world)
             self._t.prober.want(asker, world.probes)
             # Before anything is waited for: what changes from here on is told.
+            if before is not None and _same_children(before, desired):
+                self._t.lookers.remember(asker, world.looks | outcome.looks)
+                break  # they have just been brought about
             self._t.lookers.remember(asker, world.looks)
             outcome = await self._t.children.bring(self.kind, found, desired)
             self._t.lookers.remember(asker, world.looks | outcome.looks)
@@ -115,8 +124,10 @@ class Keeping:
                 done.setdefault(what, []).extend(names)
             if not world.looks & outcome.wrote or outcome.failed:
                 break
+            before = desired
         else:
             outcome.soon(0.0)
+        self._t.figures.say(asker, desired.figures)
         self._say_done(found, done)
         troubles = list(outcome.troubles)
         if outcome.failed is not None:
@@ -139,7 +150,7 @@ class Keeping:
         if patch:
             after = await self._patch(found, {"status": patch}, "status")
             left = difference(section(after, "status"), status)
-            if left and _same(found, after):
+            if left:
                 self._cannot_say(found, left)
         for condition in changed:
             if condition.event:
@@ -190,19 +201,17 @@ class Keeping:
         """Change ``found`` in place of nobody else: only as it was seen."""
         meta = found["metadata"]
         patch.setdefault("metadata", {})["resourceVersion"] = meta["resourceVersion"]
-        after = await self._t.client.merge(
-            self.kind.resource,
-            meta["name"],
-            patch,
-            meta.get("namespace"),
-            manager=self._t.manager,
-            sub=sub,
-        )
-        if _same(found, after):
-            with self._t.quietly(found):
-                self._t.cache.learn(self.kind.resource, after)
-        else:
-            self._t.cache.learn(self.kind.resource, after)
+        look = (self.kind.resource, meta.get("namespace", ""), meta["name"])
+        with self._t.own.writing(look, found) as write:
+            after = await self._t.client.merge(
+                self.kind.resource,
+                meta["name"],
+                patch,
+                meta.get("namespace"),
+                manager=self._t.manager,
+                sub=sub,
+            )
+            write.gave(after)
         return after
 
     async def _look_again(self, namespace: str, name: str) -> None:
@@ -229,10 +238,8 @@ def _finalizers(found: Object) -> list[str]:
     return list(section(found, "metadata").get("finalizers") or ())
 
 
-def _same(a: Object, b: Object) -> bool:
-    """Whether nobody changed what was asked of us: all but our status and finalizer."""
-    x, y = section(a, "metadata"), section(b, "metadata")
-    return all(x.get(k) == y.get(k) for k in ("uid", "generation", "labels", "annotations"))
+def _same_children(a: Desired, b: Desired) -> bool:
+    return a.children == b.children and a.unowned == b.unowned
 
 
 def _retry(error: KubeError) -> Retry:

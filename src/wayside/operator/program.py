@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,6 +24,7 @@ from wayside.operator.events import Events
 from wayside.operator.gauges import Gauges
 from wayside.operator.keeping import Keeping, Retry, Tools
 from wayside.operator.looks import Asker, Lookers
+from wayside.operator.own import OwnWrites
 from wayside.operator.prober import Prober
 from wayside.operator.queue import Queue
 from wayside.resources import Kind, Object
@@ -116,7 +116,7 @@ class Program:
             )
         self._by_uid: dict[str, Asker] = {}
         self._working = False
-        self._writing: Asker | None = None
+        self._own = OwnWrites(self.cache, self._by_uid.get, self._enqueue)
         tools = Tools(
             client=self._writer,
             cache=self.cache,
@@ -125,15 +125,16 @@ class Program:
                 self.cache,
                 self._owned,
                 options.manager,
-                quietly=self._quietly,
+                own=self._own,
                 lives=self._by_uid.__contains__,
             ),
             lookers=self._lookers,
             prober=self._prober,
             tell=self._events.tell,
+            figures=self.gauges.figures,
             log=log,
             manager=options.manager,
-            quietly=self._quietly,
+            own=self._own,
             settings=options.settings,
         )
         self._kept = {k.kind: _Kept(k, self.gauges, options.workers, tools) for k in kinds}
@@ -286,8 +287,9 @@ class Program:
         for held in (old, new):
             if held is not None and held.owner in self._by_uid:
                 askers.add(self._by_uid[held.owner])
-        if self._writing is not None:
-            askers.discard(self._writing)
+        writer = self._own.told((resource, *key), new.version if new is not None else "")
+        if writer is not None:
+            askers.discard(writer)
         self._enqueue(askers)
 
     def _told(self, resource: Resource) -> None:
@@ -298,15 +300,6 @@ class Program:
         if self._working:
             for kind, namespace, name in askers:
                 self._kept[kind].queue.add((namespace, name))
-
-    @contextmanager
-    def _quietly(self, found: Object) -> Iterator[None]:
-        """What is learnt within is not told to ``found``: it is its own doing."""
-        self._writing = self._by_uid.get(found["metadata"]["uid"])
-        try:
-            yield
-        finally:
-            self._writing = None
 
     # --- how it is -----------------------------------------------------------------------------
 

@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_MAPS = (dict, Mapping)
+"""The first is found at a tenth of the time that the second takes."""
+
 
 def section(value: Any, *path: str) -> Mapping[str, Any]:
     """The mapping at ``path``; an empty one where there is none."""
     for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value if isinstance(value, Mapping) else {}
+        value = value.get(key) if isinstance(value, _MAPS) else None
+    return value if isinstance(value, _MAPS) else {}
 
 
 def sections(value: Any) -> list[Mapping[str, Any]]:
     """The mappings of a list."""
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, _MAPS)] if isinstance(value, list) else []
 
 
 def text(value: Any, default: str = "") -> str:
