@@ -96,6 +96,8 @@ class App:
         load_engines(self.engines, policy)
         self.log = log or log_of(self.settings)
         self.fleet = Fleet(self.settings.models, picking=self.settings.picking)
+        self._unreadable = ""
+        """What was last said against a rotated file of certificates."""
         self.fleet.urgency = Urgencies(self.settings.urgency, self.settings.identity)
         self.telemetry = Telemetry(self.log, _access(self.settings, self.log))
         self.fleet.told = Efficiency(self.telemetry.metrics)
@@ -277,8 +279,26 @@ class App:
                     last = now
                     for path in self.keys.refresh():
                         self.log("key rotated", file=path)
+                    self._certificates()
         finally:
             view.cancel()
+
+    def _certificates(self) -> None:
+        """Verify servers with what a rotated file of certificates says now; one that says nothing
+        that can be used changes nothing, and is looked at again."""
+        changed = self.fleet.rotated()
+        if not changed:
+            return
+        try:
+            self.fleet.replace(self.settings.models, picking=self.settings.picking)
+        except ConfigError as error:
+            if str(error) != self._unreadable:
+                self.log("certificates refused", level="warning", error=str(error))
+            self._unreadable = str(error)
+            return
+        self._unreadable = ""
+        for path in changed:
+            self.log("certificates rotated", file=path)
 
     def replicas(self) -> Replicas:
         """Who picks servers for Envoy."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -90,6 +91,18 @@ class Fleet:
             gone.retire()
         self.pools, self._contexts, self._found = pools, contexts, found
         self._settled()
+
+    def rotated(self) -> list[str]:
+        """Files of certificates whose content is another one than was read: :meth:`replace` with
+        the same settings reads them again. One that cannot be read just now has not changed."""
+        changed: list[str] = []
+        for key in self._contexts:
+            if isinstance(key, tuple):
+                path, known = key
+                with suppress(OSError):
+                    if hashlib.sha256(Path(path).read_bytes()).digest() != known:
+                        changed.append(path)
+        return changed
 
     def discovered(self, model: str, endpoints: Sequence[EndpointSettings]) -> None:
         """``endpoints`` are those of a model that its ``discover`` tells of; as :meth:`replace`

@@ -21,6 +21,8 @@ from pydantic import ValidationError
 
 import wayside.selection
 from wayside.catalog import catalog, discover
+from wayside.decisions import leaves, parse_ref
+from wayside.decisions.projection_order import compile_projections
 from wayside.resources.semantic_router import secrets
 from wayside.resources.semantic_router.backends import Backend
 from wayside.resources.semantic_router.config_models import default_model, placed, without
@@ -38,7 +40,7 @@ from wayside.translate import kubernetes
 from wayside.translate.notes import Note, grouped
 from wayside.translate.semantic_router import RouterDraft
 from wayside.translate.semantic_router_whole import REST
-from wayside.vocab.errors import ConfigError
+from wayside.vocab.errors import ConfigError, Problem
 
 discover(wayside.selection)
 
@@ -265,10 +267,15 @@ def _checked(
 
 
 def _kinds(settings: RouterSettings) -> list[str]:
-    """What signals, algorithms and plugins say against their own settings."""
+    """What algorithms and plugins say against their own settings, and projections against each
+    other; signals have been built already."""
     problems: list[str] = []
     for name, routing in {"": settings.routing, **settings.recipes}.items():
         where = f"recipes.{name}" if name else "routing"
+        wrong: list[Problem] = []
+        refs = [parse_ref(leaf.signal or "") for d in routing.decisions for leaf in leaves(d.when)]
+        compile_projections(routing.projections, refs, f"{where}.projections", wrong)
+        problems += map(str, wrong)
         for i, decision in enumerate(routing.decisions):
             at = f"{where}.decisions[{i}]"
             algorithm, rule = decision.selector
