@@ -95,6 +95,22 @@ class Platform:
         label = f"app.kubernetes.io/instance={router}"
         return {p["metadata"]["name"] for p in self.read("pods", "-l", label)["items"]}
 
+    @contextmanager
+    def explained(self, what: str) -> Iterator[None]:
+        """What fails within says how the object and all pods were, and what they wrote."""
+        try:
+            yield
+        except BaseException as error:
+            error.add_note(f"{what}: {self.told(what)}")
+            error.add_note(self.kubectl("get", "services,endpointslices", "-n", NAMESPACE))
+            for pod in self.read("pods")["items"] + self.read("pods", "-n", SYSTEM)["items"]:
+                meta, status = pod["metadata"], pod["status"]
+                about = {c["name"]: c["state"] for c in status.get("containerStatuses") or []}
+                wrote = self.cluster.logs(meta["namespace"], meta["name"])[-3000:]
+                error.add_note(f"{meta['name']}: {status['phase']} {about}\n{wrote}")
+            error.add_note(self.cluster.log.read_text()[-3000:])
+            raise
+
     def client(self, router: str) -> openai.OpenAI:
         url = self.cluster.forward(NAMESPACE, router, 8080)
         return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=10)
@@ -114,6 +130,14 @@ class Asked:
 
 def served(platform: Platform, router: str, text: str, model: str = "auto") -> Asked:
     return Asked(platform.client(router), text, model)
+
+
+def who(platform: Platform, router: str, text: str) -> str:
+    """The model that answers, or why none does."""
+    try:
+        return served(platform, router, text).model
+    except openai.OpenAIError as problem:
+        return str(problem)
 
 
 def until(what: Any, within_s: float = 20.0) -> Any:

@@ -46,8 +46,9 @@ class Cluster:
 
     ``namespaces`` are the ones it looks at (all, if there are none; :meth:`adopt` adds one).
     ``images`` are added to :func:`tests.kubelet.images.defaults`, by name without a tag.
-    Probes and back-offs are ``haste`` times as quick as their manifests say; ConfigMaps and
-    Secrets reach volumes ``delay_s`` after they changed. ``stand_ins`` names other people's
+    Probes are made ``haste`` times as often as their manifests say, and back-offs are as much
+    shorter; what is killed is killed no sooner. ConfigMaps and Secrets reach volumes ``delay_s``
+    after they changed. ``stand_ins`` names other people's
     controllers to play: see :mod:`tests.kubelet.stand_ins`.
     """
 

@@ -118,6 +118,10 @@ def _bound(kind: int, address: str, port: int) -> socket.socket:
     return made
 
 
+_carrying: set[asyncio.Task[None] | None] = set()
+"""The event loop itself would let go of tasks that only wait for each other."""
+
+
 async def splice(
     near: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     far: tuple[asyncio.StreamReader, asyncio.StreamWriter],
@@ -131,19 +135,19 @@ async def splice(
         if writer.can_write_eof():
             writer.write_eof()
 
-    both = [
-        asyncio.ensure_future(carry(near[0], far[1])),
-        asyncio.ensure_future(carry(far[0], near[1])),
-    ]
+    me = asyncio.current_task()
+    _carrying.add(me)
     try:
-        await asyncio.gather(*both)
-    except OSError:
-        pass  # one end is gone: the other shall see it
+        async with asyncio.TaskGroup() as group:
+            group.create_task(carry(near[0], far[1]))
+            group.create_task(carry(far[0], near[1]))
+    except* OSError:  # one end is gone: the other shall see it
+        near[1].transport.abort()
+        far[1].transport.abort()
     finally:
-        for task in both:
-            task.cancel()
-        for _, writer in (near, far):
-            writer.transport.abort() if any(t.cancelled() for t in both) else writer.close()
+        _carrying.discard(me)
+        near[1].close()
+        far[1].close()
 
 
 class Balancer:

@@ -46,7 +46,7 @@ def pod_spec(**more: Any) -> dict[str, Any]:
         "readinessProbe": {"httpGet": {"path": "/who", "port": "http"}, "periodSeconds": 1},
         **more.pop("container", {}),
     }
-    return {"containers": [container], "terminationGracePeriodSeconds": 5, **more}
+    return {"containers": [container], "terminationGracePeriodSeconds": 2, **more}
 
 
 def deployment(name: str, replicas: int = 1, **more: Any) -> dict[str, Any]:
@@ -384,7 +384,7 @@ def test_a_container_that_dies_or_hangs_is_started_again(
 ) -> None:
     """It is unready meanwhile; one that keeps dying is started later and later."""
     alive = {"tcpSocket": {"port": "http"}, "periodSeconds": 1, "failureThreshold": 200}
-    asked = {"httpGet": {"path": "/who", "port": 8000}, "periodSeconds": 1}
+    asked = {"httpGet": {"path": "/who", "port": 8000}, "periodSeconds": 1, "failureThreshold": 1}
     kubectl.apply(
         pod("web", container={"livenessProbe": asked, "startupProbe": alive}),
         pod("bad", container={"args": ["-c", "import sys; print('oh'); sys.exit(3)"]}),
