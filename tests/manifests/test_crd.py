@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import ConfigDict, Field
+from scripts import resource_fields
 
 from tests.crds import known
 from wayside.manifests.crd import NotStructural, core_schemas, crd, model_schema
@@ -227,3 +228,13 @@ def every_rule(schema: Any) -> list[dict[str, str]]:
     own = schema.get("x-kubernetes-validations", [])
     rest = [each for key, each in schema.items() if key != "x-kubernetes-validations"]
     return [*own, *every_rule(rest)]
+
+
+def test_reference_pages_tell_the_fields_that_there_are() -> None:
+    """``python scripts/resource_fields.py`` writes them."""
+    assert [path.name for path, _ in resource_fields.stale()] == []
+    page = (resource_fields.PAGES / "SemanticRouter.md").read_text("utf-8")
+    for name, part in resource_fields.parts(known()["SemanticRouter"]).items():
+        assert f"<!-- {name} -->\n{part}\n<!-- /{name} -->" in page
+    assert "| `vllmEndpoints[].backend.type` | `kserve`, `llamastack`," in page
+    assert "| `config.reasoning_families.NAME.parameter` | text |" in page

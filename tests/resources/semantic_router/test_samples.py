@@ -12,6 +12,7 @@ import yaml
 
 from tests.cluster import SHARED, Kubectl
 from tests.crds import install, semantic_router
+from tests.docs.pages import PAGES, blocks
 from tests.resources.worlds import FakeWorld
 from wayside.resources import Condition
 from wayside.resources.semantic_router import SemanticRouter
@@ -168,6 +169,21 @@ def test_no_sample_holds_a_secret_but_in_a_secret() -> None:
     for path in paths():
         (found,) = routers(path)
         assert not re.search(r"'(password|api_key)': ", str(found["spec"])), path.name
+
+
+def test_every_semantic_router_in_the_documentation_applies(cluster: Kubectl, place: str) -> None:
+    """A1-103: what people copy from our pages is not refused."""
+    found = [
+        each
+        for page in PAGES
+        for block in blocks(page, "yaml")
+        for each in yaml.safe_load_all(block.text)
+        if isinstance(each, dict) and each.get("kind") == "SemanticRouter"
+    ]
+    assert found
+    assert apply_all(cluster, found, place).count(" created") == len(found)
+    for each in found:
+        assert conditions(each)["ConfigValid"].status == "True"
 
 
 # --- what others have written ------------------------------------------------------------------

@@ -51,7 +51,7 @@ class ExternalBackend(Part):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "has(self.provider) || has(self.url)",
+                "has(self.provider) || (has(self.url) && size(self.url) > 0)",
                 "an external backend needs a provider, or the url of its API",
             )
         )
@@ -59,7 +59,7 @@ class ExternalBackend(Part):
 
     provider: Provider | None = None
     """Whose service it is: says the address and the header of the key."""
-    url: Annotated[str, Field(pattern=r"^https?://[^\s@/]+(/[^\s]*)?$", max_length=2048)] = ""
+    url: Annotated[str, Field(pattern=r"^(https?://[^\s@/]+(/[^\s]*)?)?$", max_length=2048)] = ""
     """Address of an OpenAI-compatible API, where the provider does not say it."""
     upstream_name: Annotated[str, Field(max_length=256)] = ""
     """What the model is called there, where that is another name."""
