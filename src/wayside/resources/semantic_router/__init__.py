@@ -175,7 +175,7 @@ class _Glue:
             unowned=[] if self._problems else unowned,
             conditions=told.conditions,
             status=told.status,
-            prune=pod is not None,
+            prune=pod is not None and not self._exposure.problems,
             again_s=told.again_s,
         )
 
