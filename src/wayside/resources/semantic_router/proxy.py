@@ -14,7 +14,8 @@ from wayside.resources.semantic_router.service import Ports
 from wayside.settings import RouterSettings
 from wayside.settings.calls import CallLimits
 
-IMAGE: Final = "docker.io/envoyproxy/envoy:v1.35.3"
+IMAGE: Final = "docker.io/envoyproxy/envoy:v1.36.4"
+"""The oldest Envoy that has run what is generated here (its tests run a newer one, too)."""
 IMAGE_SETTING: Final = "ENVOY_IMAGE"
 """The operator's setting that names another, such as one of a mirror, by digest."""
 CONTAINER: Final = "envoy-proxy"
