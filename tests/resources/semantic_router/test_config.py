@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.translate.cases import updating
 from wayside.resources.semantic_router import backends, config
 from wayside.resources.semantic_router.config import RouterConfig
+from wayside.resources.semantic_router.spec import SemanticRouterSpec
 from wayside.runtime import compile_policy
 from wayside.runtime.reload import digest
 from wayside.settings import CredentialSettings, RouterSettings
@@ -438,3 +441,35 @@ def test_remarks_are_bounded() -> None:
 
     assert len(made.notes) == config.MOST_NOTES + 1
     assert made.notes[-1] == "and 150 more"
+
+
+SAMPLES = Path(__file__).parents[3] / "deploy" / "operator" / "config" / "samples"
+_NOT_HERE = ("milvus", "qdrant", "hybrid")
+
+
+def _samples() -> list[Any]:
+    return [
+        pytest.param(document, id=path.stem)
+        for path in sorted(SAMPLES.glob("*.yaml"))
+        for document in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+        if document and document.get("kind") == "SemanticRouter"
+    ]
+
+
+@pytest.mark.parametrize("document", _samples())
+def test_every_sample_becomes_a_configuration(document: dict[str, Any], tmp_path: Path) -> None:
+    """A1-12..17: those of stores that are not here are refused, with what to write instead."""
+    spec = SemanticRouterSpec.model_validate(document["spec"])
+    there = [
+        backend if backend.url else dataclasses.replace(backend, url="http://found:8000")
+        for backend in backends.resolve(spec, NAMESPACE, world_of(spec))
+    ]
+
+    made = config.make(spec, "sr", NAMESPACE, there)
+
+    if any(store in document["metadata"]["name"] for store in _NOT_HERE):
+        assert made.reason == "Unsupported"
+        assert "write backend_type: redis" in made.problems[0]
+    else:
+        assert made.problems == ()
+        compiled(made, tmp_path)
