@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import random
 import ssl
 from collections.abc import Callable, Iterable
@@ -126,7 +127,9 @@ async def ask(probe: Probe) -> Probed:
     except ssl.SSLError as error:
         problem = f"does not speak TLS as expected: {error.reason}"
     except OSError as error:
-        problem = (error.strerror or str(error) or type(error).__name__).lower()
+        number = error.errno or 0  # below 0: a name that cannot be looked up
+        known = os.strerror(number) if number > 0 else error.strerror
+        problem = (known or str(error) or type(error).__name__).lower()
     except (httptools.HttpParserError, TooLarge):
         problem = "did not answer with HTTP"
     except (ValueError, UnicodeError) as error:
