@@ -115,6 +115,7 @@ class Recorder:
         self._client = await self._stack.enter_async_context(
             aiohttp.ClientSession(
                 auto_decompress=False,
+                skip_auto_headers=("Accept-Encoding", "Accept", "User-Agent", "Content-Type"),
                 timeout=aiohttp.ClientTimeout(total=None),
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._trust),
             )

@@ -25,6 +25,7 @@ def test_a1_104_a_kind_that_owns_nothing_is_only_read_and_told() -> None:
         ("toys.vllm.ai", "bells/status"): {"patch"},
         ("", "services"): {"list", "watch"},
         ("", "events"): {"get", "create", "patch"},
+        ("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"},
     }
 
 

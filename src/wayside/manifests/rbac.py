@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from wayside.manifests.install import Install, Object
 from wayside.manifests.meta import NAME
 from wayside.vocab.resource import (
+    CRDS,
     ENDPOINT_SLICES,
     EVENTS,
     KSERVE_LLMS,
@@ -66,6 +67,7 @@ def rights(install: Install, kinds: Iterable[Kind]) -> Rights:
         for read in kind.reads:
             need(read, FOLLOW)
     need(EVENTS, {"get", "create", "patch"})
+    need(CRDS, FOLLOW)  # a kind that is installed later is seen at once
     return found
 
 
