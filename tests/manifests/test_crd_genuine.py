@@ -25,7 +25,7 @@ def test_core_schemas_are_those_of_the_api_server(kubectl: Kubectl) -> None:
 async def test_a_crd_is_established_and_kept_as_it_was_written(
     kubectl: Kubectl, admin: Client, name: str
 ) -> None:
-    """A1-05, A1-06: its schema is structural, every CEL rule compiles and is cheap enough, and
+    """A1-05: its schema is structural, every CEL rule compiles and is cheap enough, and
     the server takes away nothing of it."""
     made = crd(known()[name])
     install(kubectl, name)

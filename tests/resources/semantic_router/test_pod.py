@@ -82,7 +82,7 @@ def test_custom_ports_go_all_the_way() -> None:
     assert "--metrics-address 0.0.0.0:9092" in command
     assert [p["containerPort"] for p in container(made, "envoy-proxy")["ports"]] == [9001, 8801]
     files = named(made.children, "ConfigMap", f"{NAME}-envoy-config")["data"]
-    assert '"port_value": 9001' in files["listeners.yaml"]
+    assert '"port_value":9001' in files["listeners.yaml"]
     assert '"port_value": 50062' in files["envoy.yaml"]
     behind = desired(router(service=service, gateway=GATEWAY))
     assert "--address 0.0.0.0 --port 9001" in " ".join(container(behind)["command"])

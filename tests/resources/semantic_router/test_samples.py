@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from tests.cluster import SHARED, Kubectl
 from tests.crds import install, semantic_router
 from tests.docs.pages import PAGES, blocks
 from tests.resources.worlds import FakeWorld
-from wayside.resources import Condition
-from wayside.resources.semantic_router import SemanticRouter
+from wayside.kube.client import Client
+from wayside.resources import Condition, Desired
+from wayside.resources.semantic_router import SEMANTIC_ROUTERS, SemanticRouter
 from wayside.resources.semantic_router.spec import SemanticRouterSpec
+from wayside.vocab.resource import SERVICES
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "deploy/operator/config/samples"
@@ -43,11 +46,24 @@ def paths() -> list[Path]:
     return sorted(SAMPLES.glob("*.yaml"))
 
 
+def desired(found: Object, world: FakeWorld) -> Desired:
+    meta = {"namespace": "default", "uid": "1", "generation": 1, **found["metadata"]}
+    return SemanticRouter().desired({**found, "metadata": meta}, world)
+
+
 def conditions(found: Object) -> dict[str, Condition]:
     """What the operator says of an object in a cluster that has nothing else."""
-    meta = {"namespace": "default", "uid": "1", "generation": 1, **found["metadata"]}
-    said = SemanticRouter().desired({**found, "metadata": meta}, FakeWorld())
-    return {each.type: each for each in said.conditions}
+    return {each.type: each for each in desired(found, FakeWorld()).conditions}
+
+
+def with_services(found: Object) -> FakeWorld:
+    """A cluster that has the Services which an object names."""
+    world = FakeWorld(settings={"ROUTER_IMAGE": "ours/router:1"})
+    for endpoint in found["spec"]["vllmEndpoints"]:
+        if named := endpoint["backend"].get("service"):
+            meta = {"name": named["name"], "namespace": named.get("namespace", "default")}
+            world.put(SERVICES, {"metadata": meta, "spec": {"ports": [{"port": named["port"]}]}})
+    return world
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +119,39 @@ def test_the_operator_understands_every_sample(path: Path) -> None:
         assert "ConfigValid is False" in path.read_text("utf-8")
     else:
         assert (valid.status, valid.reason) == ("True", "Valid"), valid.message
+
+
+async def test_what_is_stored_of_a_sample_means_what_was_written(
+    cluster: Kubectl, admin: Client, place: str
+) -> None:
+    """An API server fills in defaults: nobody may take them for a wish."""
+    deployments = 0
+    for path in paths():
+        (found,) = routers(path)
+        cluster.apply(found, namespace=place)
+        stored = await admin.get(SEMANTIC_ROUTERS, found["metadata"]["name"], place)
+        world = with_services(found)
+        one, other = (desired({**found, "spec": o["spec"]}, world) for o in (found, stored))
+        assert unordered(one.children) == unordered(other.children), path.name
+        assert [digestless(c.message) for c in one.conditions] == [
+            digestless(c.message) for c in other.conditions
+        ]
+        deployments += sum(each["kind"] == "Deployment" for each in one.children)
+    assert deployments >= 5
+
+
+def digestless(text: str) -> str:
+    return re.sub(r"\b[0-9a-f]{12,64}\b", "DIGEST", text)
+
+
+def unordered(children: Sequence[Object]) -> list[Object]:
+    """An API server sorts keys, and so the lines of a configuration and its digest follow."""
+    text = yaml.safe_dump(list(children))
+    made: list[Object] = yaml.safe_load(digestless(text))
+    for each in made:
+        for key, value in each.get("data", {}).items():
+            each["data"][key] = yaml.safe_load(value)
+    return made
 
 
 def sample(name: str) -> SemanticRouterSpec:

@@ -23,6 +23,7 @@ from wayside.resources.semantic_router import proxy, secrets
 from wayside.resources.semantic_router.secrets import SecretUse
 from wayside.resources.semantic_router.service import Ports, tls_secret
 from wayside.resources.semantic_router.spec import (
+    ImageSpec,
     ProbeSpec,
     SemanticRouterSpec,
     ServiceAccountSpec,
@@ -136,7 +137,8 @@ def image(spec: SemanticRouterSpec, world: World) -> str:
     """``[imageRegistry/]repository[:tag]``, or ``@sha256:...`` for a tag that is a digest."""
     wish = spec.image
     ours = world.setting(IMAGE_SETTING)
-    if ours and wish.model_fields_set.isdisjoint({"repository", "tag"}):
+    # An API server writes both defaults beside whatever else ``image`` says.
+    if ours and (wish.repository, wish.tag) == (ImageSpec().repository, ImageSpec().tag):
         return f"{wish.image_registry}/{ours}" if wish.image_registry else ours
     found = f"{wish.image_registry}/{wish.repository}" if wish.image_registry else wish.repository
     if not wish.tag:
