@@ -166,6 +166,22 @@ def test_the_mode_is_told() -> None:
     assert desired(router(gateway=GATEWAY)).status["gatewayMode"] == "gateway-integration"
 
 
+def test_what_no_config_map_holds_is_told() -> None:
+    """D14: the API server would refuse it, and only say that it is too large."""
+    many = [{"name": f"an-adapter-of-some-name-{i:04d}"} for i in range(50)]
+    names = [f"model-{i}" for i in range(60)]
+    listed = []
+    for name in names:
+        loras = [{"name": f"{name}-{one['name']}"} for one in many]
+        listed.append(endpoint(name, loras=loras))
+    made = desired(router(*listed), world(*(f"vllm-{name}" for name in names)))
+    status, _, message = condition(made, "ConfigValid")
+    assert status == "False"
+    assert "a ConfigMap holds" in message
+    assert not made.children
+    assert not made.prune
+
+
 # --- troubles ----------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +57,8 @@ from wayside.vocab.resource import (
     Resource,
 )
 
+MOST_BYTES: Final = 1_000_000
+"""Of all files of a ConfigMap: Kubernetes allows a mebibyte, with what else there is of it."""
 SEMANTIC_ROUTERS: Final = Resource("vllm.ai", "v1alpha1", "semanticrouters")
 
 
@@ -162,6 +164,8 @@ class _Glue:
     def desired(self) -> Desired:
         settings = None if self._problems else self._config.settings
         envoy = None if settings is None else self._envoy(settings)
+        if found := self._too_large(envoy or {}):
+            self._problems, settings = (*self._problems, *found), None
         pod = None if settings is None else self._pod(settings, envoy)
         told = status.tell(self._facts(pod))
         claim = self._storage.claim
@@ -226,6 +230,15 @@ class _Glue:
             return None
         tls = self._spec.service.tls.enabled
         return proxy.files(settings, service.ports(self._spec), tls=tls)
+
+    def _too_large(self, envoy: Mapping[str, str]) -> list[str]:
+        own = {"config.yaml": self._config.text, "tools_db.json": self._config.tools}
+        return [
+            f"{what} takes {size} bytes, and a ConfigMap holds {MOST_BYTES}: use fewer models, "
+            "LoRAs, decisions or tools, or several SemanticRouters"
+            for what, files in (("the configuration", own), ("that of Envoy", envoy))
+            if (size := sum(len(text.encode()) for text in files.values())) > MOST_BYTES
+        ]
 
     def _facts(self, pod: Object | None) -> status.Facts:
         spec, who, made = self._spec, self._who, self._config
