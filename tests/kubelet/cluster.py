@@ -74,10 +74,11 @@ class Cluster:
         self.process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
+        fenced = fence()
         self._folder = tempfile.TemporaryDirectory(prefix="kubelet-")
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [*fence(), sys.executable, "-m", "tests.kubelet"],
+                [*fenced, sys.executable, "-m", "tests.kubelet"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -110,6 +111,11 @@ class Cluster:
         if self.process.stdout is not None:
             self.process.stdout.close()
         self._folder.cleanup()
+
+    @property
+    def rootless(self) -> bool:
+        """Nobody here may become another user: ``runAsUser`` and ``fsGroup`` do nothing."""
+        return os.geteuid() != 0
 
     @property
     def log(self) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 from tests.kubelet.images import Image, name_of
 from tests.kubelet.net import NODE, Network
 from tests.kubelet.probes import ask
-from tests.kubelet.volumes import Given, NotYet, expand
+from tests.kubelet.volumes import Given, NotYet, expand, has_others
 from tests.kubelet.world import now
 from wayside.kube.client import Object
 
@@ -201,7 +201,7 @@ class Container:
         out = ["setpriv", f"--bounding-set={bounds}", "--inh-caps=-all"]
         if self._security("allowPrivilegeEscalation") is False:
             out.append("--no-new-privs")
-        if Path("/proc/self/ns/user").stat().st_ino == _FIRST_USERS:
+        if has_others():
             group = self._security("runAsGroup") or 0
             more = self._security("supplementalGroups") or []
             groups = [*more, *([self._given.group] if self._given.group is not None else [])]
@@ -327,7 +327,3 @@ class Container:
             elif not for_ever and (failed or (passed and not until_it_fails)):
                 return passed
             await asyncio.sleep(period / self._haste)
-
-
-_FIRST_USERS = 0xEFFFFFFD
-"""The number of the machine's first user namespace: in others there is nobody to become."""

@@ -315,6 +315,9 @@ def test_files_and_variables_come_from_objects(
 def test_a_container_may_do_what_its_security_context_says(
     cluster: Cluster, kubectl: Kubectl, ns: str
 ) -> None:
+    """User, groups, capabilities and a root that cannot be written; claims outlive pods."""
+    if cluster.rootless:
+        pytest.skip("needs root: nobody else may become another user")
     context = {
         "runAsNonRoot": True,
         "runAsUser": 1000,
@@ -409,6 +412,31 @@ def test_a_container_that_dies_or_hangs_is_started_again(
     status = read(kubectl, ns, "pod", "bad")["status"]["containerStatuses"][0]
     assert status["lastState"]["terminated"]["exitCode"] == 3
     assert "oh\noh\n" in cluster.logs(ns, "bad")
+
+
+def test_the_router_is_asked_over_grpc(cluster: Cluster, kubectl: Kubectl, ns: str) -> None:
+    """``grpc.health.v1``, of the image that our manifests name: as nobody, on a root that it
+    cannot write."""
+    config = "models: {small: {endpoints: ['http://127.0.0.1:1']}}"
+    container = {
+        "name": "router",
+        "image": "ghcr.io/vllm-project/semantic-router/extproc:latest",
+        "args": ["extproc", "--config", "/app/config/config.yaml", "--listen", "0.0.0.0:50051"],
+        "readinessProbe": {"grpc": {"port": 50051}, "timeoutSeconds": 5},
+        "volumeMounts": [{"name": "config", "mountPath": "/app/config"}],
+        "securityContext": {"readOnlyRootFilesystem": True},
+    }
+    volumes = [{"name": "config", "configMap": {"name": "settings"}}]
+    kubectl.apply(
+        made("ConfigMap", "settings", **{"config.yaml": config}),
+        pod("router", volumes=volumes, container=container),
+        pod("deaf", container={"readinessProbe": {"grpc": {"port": 8000}}}),
+        namespace=ns,
+    )
+    ready(kubectl, ns, "pod", "router")
+    found = read(kubectl, ns, "pod", "deaf")["status"]["containerStatuses"][0]
+    assert "running" in found["state"]
+    assert not found["ready"]
 
 
 def test_pods_end_in_order(cluster: Cluster, kubectl: Kubectl, ns: str) -> None:

@@ -21,7 +21,14 @@ from wayside.vocab.resource import CLAIMS, CONFIG_MAPS, SECRETS
 
 Files = dict[str, tuple[bytes, int]]
 """Content and mode, by path within the volume."""
+FIRST_USERS = 0xEFFFFFFD
+"""The number of a machine's first user namespace."""
 PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def has_others() -> bool:
+    """Whether there is anybody else to become: in a user namespace of ours there is not."""
+    return Path("/proc/self/ns/user").stat().st_ino == FIRST_USERS
 
 
 class NotYet(Exception):
@@ -43,7 +50,8 @@ class Given:
         """Token, authority and namespace of its service account."""
         self.ip = ""
         self._written: dict[str, Files] = {}
-        self.group: int | None = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+        group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+        self.group: int | None = group if has_others() else None
 
     def volume(self, name: str) -> Path:
         """The folder of a volume. Raises :class:`NotYet`."""
