@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.cluster import Kubectl, lacking, serving
+from tests.cluster import Kubectl, lacking
 from wayside.cli.files import read
 from wayside.manifests.install import OPERATOR
 from wayside.manifests.manager import container
@@ -270,14 +269,8 @@ def test_the_operators_chart_is_what_kubectl_installs() -> None:
 # --- on a server --------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
-    with serving(tmp_path_factory.mktemp("helm")) as server:
-        yield Kubectl(server.kubeconfig)
-
-
 @pytest.mark.parametrize("mode", ["extproc", "serve"])
-def test_every_object_is_valid_to_a_server(cluster: Kubectl, mode: str) -> None:
+def test_every_object_is_valid_to_a_server(kubectl: Kubectl, mode: str) -> None:
     values = {
         **EVERYTHING,
         "mode": mode,
@@ -286,7 +279,7 @@ def test_every_object_is_valid_to_a_server(cluster: Kubectl, mode: str) -> None:
     objects = rendered(ROUTER, values)
     known = [o for o in objects if o["kind"] not in ("Route", "ServiceMonitor")]
     text = yaml.safe_dump_all(known)
-    done = cluster("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
+    done = kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
     assert done.count("(server dry run)") == len(known) >= 10
 
 
@@ -301,20 +294,20 @@ def installable(chart: Path, folder: Path, version: str = "0.1.0") -> str:
     return str(made)
 
 
-def test_ax_05_install_upgrade_rollback_uninstall(cluster: Kubectl, tmp_path: Path) -> None:
+def test_ax_05_install_upgrade_rollback_uninstall(kubectl: Kubectl, tmp_path: Path) -> None:
     """AX-05: a release through its life, with a newer chart in between."""
     space = ("-n", "default")
 
     def checksum() -> str:
         path = r"jsonpath={.spec.template.metadata.annotations.checksum/config}"
-        return cluster(*space, "get", "deployment", "r-semantic-router", "-o", path)
+        return kubectl(*space, "get", "deployment", "r-semantic-router", "-o", path)
 
     def image() -> str:
         path = "jsonpath={.spec.template.spec.containers[0].image}"
-        return cluster(*space, "get", "deployment", "r-semantic-router", "-o", path)
+        return kubectl(*space, "get", "deployment", "r-semantic-router", "-o", path)
 
     chart, newer = installable(ROUTER, tmp_path), installable(ROUTER, tmp_path, "0.2.0")
-    with helm.Config(kubeconfig_path=cluster.kubeconfig, namespace="default") as config:
+    with helm.Config(kubeconfig_path=kubectl.kubeconfig, namespace="default") as config:
         made = config.install(chart, "r", {"configOverride": CONFIG})
         assert made["revision"] == 1
         first = checksum()
@@ -327,14 +320,14 @@ def test_ax_05_install_upgrade_rollback_uninstall(cluster: Kubectl, tmp_path: Pa
         with pytest.raises(helm.HelmError, match="/replicaCount"):
             config.upgrade(chart, "r", {"replicaCount": -1})
         config.uninstall("r")
-    left = cluster(*space, "get", "deploy,svc,cm,sa", "-l", "app.kubernetes.io/instance=r")
+    left = kubectl(*space, "get", "deploy,svc,cm,sa", "-l", "app.kubernetes.io/instance=r")
     assert not left
 
 
-def test_the_operators_chart_brings_its_crds(cluster: Kubectl, tmp_path: Path) -> None:
-    with helm.Config(kubeconfig_path=cluster.kubeconfig, namespace="default") as config:
+def test_the_operators_chart_brings_its_crds(kubectl: Kubectl, tmp_path: Path) -> None:
+    with helm.Config(kubeconfig_path=kubectl.kubeconfig, namespace="default") as config:
         config.install(installable(CONTROLLER, tmp_path), "semantic-router-operator")
-        assert cluster("get", "crd", "semanticrouters.vllm.ai")
-        assert cluster("-n", "default", "get", "deployment", OPERATOR.manager)
+        assert kubectl("get", "crd", "semanticrouters.vllm.ai")
+        assert kubectl("-n", "default", "get", "deployment", OPERATOR.manager)
         config.uninstall("semantic-router-operator")
-    assert cluster("get", "crd", "semanticrouters.vllm.ai")  # and no router goes with a release
+    assert kubectl("get", "crd", "semanticrouters.vllm.ai")  # and no router goes with a release

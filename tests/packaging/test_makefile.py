@@ -11,14 +11,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.cluster import Done, Kubectl, serving
+from tests.cluster import Done, Kubectl
 from tests.packaging.standins import loose
 
 ROOT = Path(__file__).parents[2]
@@ -80,24 +80,18 @@ def test_every_target_of_the_requirement_is_there(make: Make) -> None:
 # --- the cluster --------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
-    with serving(tmp_path_factory.mktemp("make")) as server:
-        yield Kubectl(server.kubeconfig)
-
-
-def test_a1_05_to_07_install_deploy_undeploy_uninstall(make: Make, cluster: Kubectl) -> None:
+def test_a1_05_to_07_install_deploy_undeploy_uninstall(make: Make, kubectl: Kubectl) -> None:
     """A1-05, A1-06, A1-07: from an empty cluster to an operator, and back, losing no router."""
-    env = {"KUBECONFIG": str(cluster.kubeconfig)}
+    env = {"KUBECONFIG": str(kubectl.kubeconfig)}
     image = "ghcr.io/vllm-project/semantic-router-operator:latest"
     crd, space = "crd/semanticrouters.vllm.ai", "semantic-router-operator-system"
     name = "deployment/semantic-router-operator-controller-manager"
 
     make("install", env=env)
-    assert "condition met" in cluster("wait", "--for=condition=Established", crd)
+    assert "condition met" in kubectl("wait", "--for=condition=Established", crd)
 
     make("deploy", f"IMG={image}", env=env)
-    found = json.loads(cluster("-n", space, "get", name, "-o", "json"))
+    found = json.loads(kubectl("-n", space, "get", name, "-o", "json"))
     (container,) = found["spec"]["template"]["spec"]["containers"]
     assert container["image"] == image
     assert container["command"] == ["wayside"] and container["args"][0] == "operator"
@@ -108,16 +102,16 @@ def test_a1_05_to_07_install_deploy_undeploy_uninstall(make: Make, cluster: Kube
         "metadata": {"name": "a"},
         "spec": {},
     }
-    cluster.apply(router, namespace="default")
+    kubectl.apply(router, namespace="default")
     make("undeploy", env=env)
-    assert cluster.run("-n", space, "get", name, ok=False).returncode
-    assert cluster("-n", "default", "get", "semanticrouter", "a")
+    assert kubectl.run("-n", space, "get", name, ok=False).returncode
+    assert kubectl("-n", "default", "get", "semanticrouter", "a")
 
     refused = make("uninstall", ok=False, env=env)
     assert refused.returncode and "there are 1 SemanticRouters" in refused.stderr
-    assert cluster("get", crd)
+    assert kubectl("get", crd)
     make("uninstall", "FORCE=1", env=env)
-    assert cluster.run("get", crd, ok=False).returncode
+    assert kubectl.run("get", crd, ok=False).returncode
     make("uninstall", env=env)  # nothing is left to do, and nothing is wrong
 
 
@@ -226,26 +220,26 @@ def test_a1_11_openshift_deploy_hands_over_what_subscribes(
     assert group["spec"]["targetNamespaces"] == ["semantic-router-operator-system"]
 
 
-def test_a1_11_openshift_deploy_and_undeploy_on_a_server(make: Make, cluster: Kubectl) -> None:
+def test_a1_11_openshift_deploy_and_undeploy_on_a_server(make: Make, kubectl: Kubectl) -> None:
     """A1-11: with kubectl in the place of oc, and stand-ins for OLM's kinds."""
     group = "operators.coreos.com"
     kinds = ["OperatorGroup", "CatalogSource", "Subscription", "ClusterServiceVersion"]
-    cluster.apply(
+    kubectl.apply(
         *(loose(group, "v1" if kind == "OperatorGroup" else "v1alpha1", kind) for kind in kinds),
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "openshift-marketplace"}},
     )
     names = [f"crd/{kind.lower()}s.{group}" for kind in kinds]
-    cluster("wait", "--for=condition=Established", "--timeout=20s", *names)
-    env = {"KUBECONFIG": str(cluster.kubeconfig)}
+    kubectl("wait", "--for=condition=Established", "--timeout=20s", *names)
+    env = {"KUBECONFIG": str(kubectl.kubeconfig)}
     done = make("openshift-deploy", "OC=kubectl", env=env)
     for kind in ("namespace", "operatorgroup", "catalogsource", "subscription"):
         assert f"{kind}" in done.stdout, done.stdout
     place = ("-n", "semantic-router-operator-system")
-    assert cluster(*place, "get", "subscription", "semantic-router-operator")
+    assert kubectl(*place, "get", "subscription", "semantic-router-operator")
     make("openshift-undeploy", "OC=kubectl", env=env)
-    gone = cluster.run(*place, "get", "subscription", "semantic-router-operator", ok=False)
+    gone = kubectl.run(*place, "get", "subscription", "semantic-router-operator", ok=False)
     assert gone.returncode
-    assert not cluster("-n", "openshift-marketplace", "get", "catalogsources", "-o", "name")
+    assert not kubectl("-n", "openshift-marketplace", "get", "catalogsources", "-o", "name")
 
 
 # --- development --------------------------------------------------------------------------------

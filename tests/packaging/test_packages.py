@@ -13,7 +13,7 @@ import pytest
 import yaml
 from scripts.packaging import dumped
 
-from tests.cluster import Kubectl, serving
+from tests.cluster import Kubectl
 from tests.packaging.toys import TOYS
 from wayside.manifests import olm, packages
 from wayside.manifests.install import INSTALLS, OPERATOR, ROUTER_CONTROLLER, Install
@@ -51,47 +51,42 @@ def config(install: Install, tmp_path: Path) -> Path:
     return written(packages.config(install, TOYS, RELEASE.image), tmp_path) / "config"
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
-    """A server of this module's own: what is installed here is taken away again."""
-    with serving(tmp_path_factory.mktemp("packages")) as server:
-        yield Kubectl(server.kubeconfig)
-
-
 def everything(kubectl: Kubectl, config: Path) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(kubectl("kustomize", str(config / "default"))))
 
 
 def test_a3_02_each_folder_can_be_applied_by_itself(
-    install: Install, config: Path, own: Kubectl
+    install: Install, config: Path, kubectl: Kubectl
 ) -> None:
     """A3-02: ``kubectl apply -f config/crd/bases/``, ``config/rbac/``, ``config/manager/``."""
     for folder in ("crd/bases", "rbac", "manager"):
-        own("apply", "-f", f"{config / folder}/")
-    own("wait", "--for=condition=Established", "--timeout=20s", "crd/lamps.toys.vllm.ai")
-    own("-n", install.namespace, "get", "deployment", install.manager)
-    own.apply(SAMPLE, namespace=install.namespace)
-    own("delete", "-f", f"{config / 'manager'}/")
-    again = own("apply", "-k", str(config / "default"))
+        kubectl("apply", "-f", f"{config / folder}/")
+    kubectl("wait", "--for=condition=Established", "--timeout=20s", "crd/lamps.toys.vllm.ai")
+    kubectl("-n", install.namespace, "get", "deployment", install.manager)
+    kubectl.apply(SAMPLE, namespace=install.namespace)
+    kubectl("delete", "-f", f"{config / 'manager'}/")
+    again = kubectl("apply", "-k", str(config / "default"))
     assert f"deployment.apps/{install.manager} created" in again
     assert f"namespace/{install.namespace} unchanged" in again
 
 
-def test_a_folder_and_its_kustomization_hold_the_same_objects(config: Path, own: Kubectl) -> None:
+def test_a_folder_and_its_kustomization_hold_the_same_objects(
+    config: Path, kubectl: Kubectl
+) -> None:
     def named(found: Iterator[Any]) -> list[tuple[str, str]]:
         return sorted((o["kind"], o["metadata"]["name"]) for o in found)
 
     for folder in ("crd", "rbac", "manager"):
         files = sorted((config / folder).rglob("*.yaml"))
         loose = (o for f in files for o in yaml.safe_load_all(f.read_text()))
-        built = yaml.safe_load_all(own("kustomize", str(config / folder)))
+        built = yaml.safe_load_all(kubectl("kustomize", str(config / folder)))
         assert named(iter(loose)) == named(iter(built))
 
 
-def test_d17_names_are_as_documented(own: Kubectl, tmp_path: Path) -> None:
+def test_d17_names_are_as_documented(kubectl: Kubectl, tmp_path: Path) -> None:
     """D17, A1-07, A1-76: as people are told to type them."""
     config = written(packages.config(OPERATOR, TOYS, RELEASE.image), tmp_path) / "config"
-    objects = everything(own, config)
+    objects = everything(kubectl, config)
     (manager,) = [o for o in objects if o["kind"] == "Deployment"]
     assert manager["metadata"]["name"] == "semantic-router-operator-controller-manager"
     assert manager["metadata"]["namespace"] == "semantic-router-operator-system"

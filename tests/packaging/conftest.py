@@ -1,0 +1,18 @@
+"""One API server for the tests of packaging, where things are installed and taken away again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import serving
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of a server that other tests do not see: they would miss the CRDs that `make uninstall`
+    takes away."""
+    with serving(tmp_path_factory.mktemp("packaging")) as server:
+        yield server.kubeconfig
