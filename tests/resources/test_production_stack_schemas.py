@@ -210,3 +210,16 @@ def test_the_samples_that_are_shipped_are_taken(crds: Kubectl, namespace: str) -
     assert {kind for path in files for kind in re.findall(r"(?m)^kind: (\w+)", path.read_text())
             } >= GO.keys()  # fmt: skip
     crds("-n", namespace, "apply", "-f", str(folder))
+
+
+def test_the_examples_of_the_pages_are_taken(crds: Kubectl, namespace: str) -> None:
+    """What people copy."""
+    docs = Path(__file__).parents[2] / "docs"
+    pages = [docs / "reference" / "resources" / f"{kind}.md" for kind in GO]
+    found = []
+    for page in [*pages, docs / "how-to" / "route-with-custom-resources.md"]:
+        blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+        several = [o for b in blocks for o in yaml.safe_load_all(b) if o["kind"] in GO]
+        assert several, page
+        found += several
+    crds.apply(*found, namespace=namespace)
