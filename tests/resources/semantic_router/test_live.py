@@ -90,9 +90,9 @@ class Cluster:
         return found.get("status", {}).get(field)
 
     async def until(self, what: Callable[[], Awaitable[Any]]) -> Any:
-        ends = asyncio.get_running_loop().time() + 20
+        ends = asyncio.get_running_loop().time() + 40
         while not (found := await what()):
-            assert asyncio.get_running_loop().time() < ends, "not within 20 s"
+            assert asyncio.get_running_loop().time() < ends, "not within 40 s"
             await asyncio.sleep(0.03)
         return found
 
@@ -163,7 +163,7 @@ async def test_storage_and_scaling(cluster: Cluster) -> None:
     """A1-65, A1-66, A1-69, A1-71, A1-72, A1-74, A1-78: a class that comes later, an autoscaler
     that comes and goes, a claim that is kept and taken up again."""
     # No default class: no claim, and a router all the same.
-    assert await cluster.said("StorageReady") == ("False", "NoDefaultStorageClass")
+    await cluster.until_said("StorageReady", "False", "NoDefaultStorageClass")
     deployment = await cluster.until_there(DEPLOYMENTS)
     assert {"emptyDir": {}, "name": "models-volume"} in _volumes(deployment)
     await cluster.until_said("Degraded", "True", "StorageNotReady")
@@ -245,6 +245,7 @@ async def test_the_ways_in_come_and_go(server: ApiServer, cluster: Cluster) -> N
     if not CRDS.exists():
         pytest.skip(f"{CRDS} is not here")
     kubectl = Kubectl(server.kubeconfig)
+    await cluster.until_said("GatewayReady", "True", "Standalone")
     assert await cluster.status("gatewayMode") == "standalone"
 
     # Behind a Gateway, in a cluster that has no such thing.
