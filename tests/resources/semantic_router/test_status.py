@@ -264,7 +264,7 @@ def test_the_way_in_is_the_route_that_there_is() -> None:
 
 
 def test_endpoints_are_those_that_there_are() -> None:
-    """A1-41, A1-43, A1-46."""
+    """A1-41, A1-43, A1-46, A1-50: behind a Gateway only ``api`` is needed."""
     spec = SemanticRouterSpec.model_validate(
         {
             "service": {"api": {"port": 9000}, "metrics": {"enabled": False}},
