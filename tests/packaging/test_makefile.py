@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -265,3 +266,18 @@ def test_a1_33_a1_34_a1_35_run_test_and_generate_start_what_they_say(stubs: Path
     assert packaging[0] == str(ROOT / "scripts/packaging.py")
     assert generate[0] == str(ROOT / "scripts/generate.py")
     assert "tests/packaging" in tests
+
+
+def test_the_pages_name_targets_and_folders_that_exist(make: Make) -> None:
+    listed = {line.split()[1] for line in make("help").stdout.splitlines()} | {"podman-build"}
+    pages = [
+        ROOT / "docs" / "how-to" / "install-the-operator.md",
+        ROOT / "docs/reference/packaging.md",
+    ]
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        for words in re.findall(r"\bmake ((?:[a-z]+(?:-[a-z]+)*\b ?)+)", text):
+            named = [w for w in words.split() if w in listed or "-" in w]
+            assert set(named) <= listed, f"{page.name}: make {words}"
+        for path in re.findall(r"\bdeploy/[\w./-]*[\w/]", text):
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
