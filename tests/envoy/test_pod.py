@@ -262,3 +262,40 @@ async def test_a_renewed_certificate_is_served_at_once(tmp_path: Path) -> None:
         assert not await pod.seen(first)
         with pytest.raises((OSError, asyncio.IncompleteReadError)):
             await pod.chat(b"small")  # not without TLS
+
+
+async def test_a_renewed_authority_of_a_backend_is_trusted_at_once(tmp_path: Path) -> None:
+    """A1-98: its certificate and the CA that verifies it change; Envoy goes on, and follows."""
+    first, second = trustme.CA(), trustme.CA()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+            await writer.drain()
+        writer.close()
+
+    async def serve(authority: trustme.CA, port: int = 0) -> asyncio.Server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(context)
+        return await asyncio.start_server(answer, "127.0.0.1", port, ssl=context)
+
+    server = await serve(first)
+    port = int(server.sockets[0].getsockname()[1])
+    trusted = tmp_path / "trusted"
+    mount(trusted, {"ca.crt": first.cert_pem.bytes().decode()})
+    url = f"https://localhost:{port}"
+    tls = {"ca_file": str(trusted / "ca.crt")}
+    one = RouterSettings.model_validate({"models": {"m": {"endpoints": [url], "tls": tls}}})
+    async with stage(tmp_path) as pod:
+        made = files(one, pod.ports, folder=str(pod.folder), followed=str(trusted))
+        mount(pod.folder, made)
+        await pod.until(lambda found: found.status == 200, b"m")
+        server.close()
+        await server.wait_closed()
+        server = await serve(second, port)  # with no TLS session that could be taken up again
+        assert (await pod.chat(b"m")).status == 503, "not trusted yet"
+        mount(trusted, {"ca.crt": second.cert_pem.bytes().decode()})
+        await pod.until(lambda found: found.status == 200, b"m")
+    server.close()
+    await server.wait_closed()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from wayside.envoy.clusters import CA_FILE, extproc_cluster, model_clusters, served
+from wayside.envoy.clusters import CA_FILE, Trusted, extproc_cluster, model_clusters, served
 from wayside.envoy.listener import DEFAULT_BODY_MODE, RUNTIME, BodyMode, listener
 from wayside.envoy.routes import routes
 from wayside.envoy.words import Node, tcp, typed
@@ -42,7 +42,7 @@ def bootstrap(
             ],
             "clusters": [
                 extproc_cluster([{"pipe": {"path": path}} for path in sockets]),
-                *model_clusters(settings, models, ca_file),
+                *model_clusters(settings, models, Trusted(ca_file)),
             ],
         },
         **bounds(settings),

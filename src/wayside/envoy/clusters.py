@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from wayside.envoy.resilience import (
@@ -13,7 +14,7 @@ from wayside.envoy.resilience import (
     outliers,
     with_names,
 )
-from wayside.envoy.words import Node, protocol, seconds, tcp, typed
+from wayside.envoy.words import TYPE, Node, protocol, seconds, tcp, typed
 from wayside.settings import EndpointSettings, ModelSettings, RouterSettings
 from wayside.vocab.headers import DESTINATION
 from wayside.vocab.roles import decodes
@@ -37,12 +38,43 @@ def served(settings: RouterSettings) -> dict[str, ModelSettings]:
     return {name: model for name, model in models.items() if _answering(model)}
 
 
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """How https servers are verified."""
+
+    ca_file: str = CA_FILE
+    """Where their model names no file."""
+    followed: str = ""
+    """A folder whose files are read again when it is replaced; empty where none is followed."""
+    source: Node | None = None
+    """Where Envoy finds :func:`authorities`."""
+
+    def follows(self, path: str | None) -> bool:
+        """Whether a file is one of those."""
+        return bool(self.followed and path and path.startswith(f"{self.followed}/"))
+
+
 def model_clusters(
-    settings: RouterSettings, models: Mapping[str, ModelSettings], ca_file: str = CA_FILE
+    settings: RouterSettings, models: Mapping[str, ModelSettings], trusted: Trusted = Trusted()
 ) -> list[Node]:
-    """A cluster for each of ``models``. ``ca_file``: what https servers are verified by where
-    their model names no file."""
-    return [_cluster(name, model, settings, ca_file) for name, model in models.items()]
+    """A cluster for each of ``models``."""
+    return [_cluster(name, model, settings, trusted) for name, model in models.items()]
+
+
+def authorities(models: Mapping[str, ModelSettings], trusted: Trusted) -> list[Node]:
+    """The files with certificates of authorities that are followed, as Envoy's secrets."""
+    files = {model.tls.ca_file for model in models.values()}
+    return [
+        {
+            "@type": TYPE + "extensions.transport_sockets.tls.v3.Secret",
+            "name": path,
+            "validation_context": {
+                "trusted_ca": {"filename": path},
+                "watched_directory": {"path": trusted.followed},
+            },
+        }
+        for path in sorted(path for path in files if path and trusted.follows(path))
+    ]
 
 
 def extproc_cluster(where: Iterable[Node]) -> Node:
@@ -84,7 +116,7 @@ def _answering(model: ModelSettings) -> list[EndpointSettings]:
     ]
 
 
-def _cluster(name: str, model: ModelSettings, settings: RouterSettings, ca_file: str) -> Node:
+def _cluster(name: str, model: ModelSettings, settings: RouterSettings, trusted: Trusted) -> Node:
     endpoints = _answering(model)
     heaviest = max(endpoint.weight for endpoint in endpoints)
     by_name = any(not endpoint.address.is_ip for endpoint in endpoints)
@@ -110,7 +142,7 @@ def _cluster(name: str, model: ModelSettings, settings: RouterSettings, ca_file:
     if several:
         found["outlier_detection"] = outliers(model, len(endpoints))
     found |= health_checks(model)
-    found |= _transport(endpoints, model, ca_file)
+    found |= _transport(endpoints, model, trusted)
     return found
 
 
@@ -151,20 +183,21 @@ def _transport_key(endpoint: EndpointSettings, model: ModelSettings) -> str:
     return f"tls:{model.tls.server_name or address.host}"
 
 
-def _transport(endpoints: Sequence[EndpointSettings], model: ModelSettings, ca_file: str) -> Node:
+def _transport(
+    endpoints: Sequence[EndpointSettings], model: ModelSettings, trusted: Trusted
+) -> Node:
     """TLS by the name each endpoint must prove; endpoints of one model may differ."""
     keys = dict.fromkeys(_transport_key(endpoint, model) for endpoint in endpoints)
     if list(keys) == ["plain"]:
         return {}
-    trusted = model.tls.ca_file or ca_file
     matches = [
-        {"name": key, "match": {"to": key}, "transport_socket": _socket(key, trusted)}
+        {"name": key, "match": {"to": key}, "transport_socket": _socket(key, model, trusted)}
         for key in keys
     ]
     return {"transport_socket_matches": matches}
 
 
-def _socket(key: str, trusted: str) -> Node:
+def _socket(key: str, model: ModelSettings, trusted: Trusted) -> Node:
     if key == "plain":
         return typed(
             "envoy.transport_sockets.raw_buffer",
@@ -177,10 +210,7 @@ def _socket(key: str, trusted: str) -> Node:
         "common_tls_context": {
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
             "alpn_protocols": ["http/1.1"],
-            "validation_context": {
-                "trusted_ca": {"filename": trusted},
-                "match_typed_subject_alt_names": [san],
-            },
+            **_verified(san, model.tls.ca_file, trusted),
         }
     }
     if not is_ip:  # RFC 6066 allows no addresses in SNI
@@ -190,6 +220,20 @@ def _socket(key: str, trusted: str) -> Node:
         "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         **context,
     )
+
+
+def _verified(san: Node, path: str | None, trusted: Trusted) -> Node:
+    named = {"match_typed_subject_alt_names": [san]}
+    if trusted.follows(path):
+        source = {"name": path, "sds_config": trusted.source}
+        return {
+            "combined_validation_context": {
+                "default_validation_context": named,
+                "validation_context_sds_secret_config": source,
+            }
+        }
+    file = {"filename": path or trusted.ca_file}
+    return {"validation_context": {"trusted_ca": file, **named}}
 
 
 def _is_ip(name: str) -> bool:

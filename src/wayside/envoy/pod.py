@@ -1,8 +1,9 @@
 """The Envoy in the router's own pod, which follows its files when they change.
 
-A ConfigMap is mounted as a folder. ``envoy.yaml`` is read once; it names three files that Envoy
+A ConfigMap is mounted as a folder. ``envoy.yaml`` is read once; it names files that Envoy
 reads again whenever the kubelet has put a new version of the folder in place (by renaming
-``..data``): ``clusters.yaml``, ``routes.yaml`` and ``listeners.yaml``. So a model that comes or
+``..data``): ``clusters.yaml``, ``routes.yaml``, ``listeners.yaml`` and
+``secrets.yaml``. So a model that comes or
 goes costs no connection, and no pod. Only what ``envoy.yaml`` says itself needs another process:
 :func:`lasting` is that part.
 """
@@ -17,6 +18,8 @@ import msgspec
 from wayside.envoy.bootstrap import bounds
 from wayside.envoy.clusters import (
     CA_FILE,
+    Trusted,
+    authorities,
     extproc_cluster,
     model_clusters,
     router_api_cluster,
@@ -56,9 +59,11 @@ def files(
     body_mode: BodyMode = DEFAULT_BODY_MODE,
     ca_file: str = CA_FILE,
     certificate: Certificate | None = None,
+    followed: str = "",
 ) -> dict[str, str]:
     """Names and contents of the files, for ``envoy -c <folder>/envoy.yaml``. With a
-    ``certificate``, clients connect by TLS."""
+    ``certificate``, clients connect by TLS. ``followed``: a mounted folder with certificates of
+    backends' authorities, which are read again when it is replaced."""
     models = served(settings)
     by_name: Node = {
         "rds": {"route_config_name": "wayside", "config_source": _watched(folder, "routes.yaml")}
@@ -76,9 +81,8 @@ def files(
         )
         for i, port in enumerate(ports.clients)
     ]
-    secrets: dict[str, str] = {}
-    if certificate is not None:
-        secrets["secrets.yaml"] = _text({"resources": [secret(certificate)]})
+    trusted = Trusted(ca_file, followed, _watched(folder, "secrets.yaml"))
+    secrets = [*([secret(certificate)] if certificate else []), *authorities(models, trusted)]
     return {
         BOOTSTRAP: _text(lasting(settings, ports, folder=folder)),
         "listeners.yaml": _resources("config.listener.v3.Listener", listeners),
@@ -86,9 +90,9 @@ def files(
             "config.route.v3.RouteConfiguration", [routes(settings, models, with_api=True)]
         ),
         "clusters.yaml": _resources(
-            "config.cluster.v3.Cluster", model_clusters(settings, models, ca_file)
+            "config.cluster.v3.Cluster", model_clusters(settings, models, trusted)
         ),
-        **secrets,
+        "secrets.yaml": _lines(secrets),
     }
 
 
@@ -122,8 +126,12 @@ def _watched(folder: str, name: str) -> Node:
 
 
 def _resources(kind: str, found: list[Node]) -> str:
+    return _lines([{"@type": TYPE + kind, **one} for one in found])
+
+
+def _lines(found: list[Node]) -> str:
     """A line for each: a ConfigMap holds a megabyte, and a difference of two is read by people."""
-    lines = [msgspec.json.encode({"@type": TYPE + kind, **one}).decode() for one in found]
+    lines = [msgspec.json.encode(one).decode() for one in found]
     return '{"resources": [\n' + ",\n".join(lines) + "\n]}\n"
 
 

@@ -13,6 +13,7 @@ from wayside.resources import Object, World
 from wayside.resources.semantic_router.service import Ports
 from wayside.settings import RouterSettings
 from wayside.settings.calls import CallLimits
+from wayside.translate.semantic_router_cache import SECRETS_DIR
 
 IMAGE: Final = "docker.io/envoyproxy/envoy:v1.36.4"
 """The oldest Envoy that has run what is generated here (its tests run a newer one, too)."""
@@ -39,7 +40,12 @@ def where(ports: Ports) -> envoy.Ports:
 def files(settings: RouterSettings, ports: Ports, *, tls: bool) -> dict[str, str]:
     """Envoy's files, as its ConfigMap has them."""
     certificate = Certificate(TLS_FOLDER) if tls else None
-    return envoy.files(patient(settings), where(ports), certificate=certificate)
+    return envoy.files(
+        patient(settings),
+        where(ports),
+        certificate=certificate,
+        followed=SECRETS_DIR,
+    )
 
 
 def patient(settings: RouterSettings) -> RouterSettings:
