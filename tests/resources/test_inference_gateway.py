@@ -353,6 +353,17 @@ def test_what_is_for_another_model_is_not_used(
     assert ("speculative" in its) == (kind == "PrefillDecodingDisaggregation")
 
 
+def test_a_route_may_have_any_name_and_a_draft_is_another_one() -> None:
+    """A3-11: one odd name does not cost a gateway its whole configuration, which ``asked`` has a
+    real router compile."""
+    odd = [{"model": m, "inferenceServiceRef": "chatbot"} for m in ("auto", "MoM", "${A}", "a b")]
+    assert set(asked(world(), routes=odd)["models"]) == {"auto", "MoM", "${A}", "a b"}
+    found = put(apart(world()), made("SpeculativeDecoding", "sd", draftModel="llama3-70b"))
+    desired = KEEPER.desired(gateway(), found)
+    assert "'llama3-70b' cannot draft for itself" in message(desired, "ResolvedRefs")
+    assert "speculative" not in config(desired)["models"]["llama3-70b"]
+
+
 # --- filters -----------------------------------------------------------------------------------
 
 CACHED = {"semanticCache": {"storeRef": "redis", "threshold": 0.7, "ttlSeconds": 60}}
@@ -366,13 +377,15 @@ def test_a_semantic_cache_is_a_response_cache_in_redis() -> None:
     assert "guard_recipe" not in config(waiting)
     found.put(SERVICES, service("redis", ("tcp-redis", 6380)))
     settings = asked(found)
-    assert settings["stores"] == {"redis": {"redis": {"url": "redis://redis.models.svc:6380/0"}}}
+    assert settings["stores"] == {
+        "redis-chatbot": {"redis": {"url": "redis://redis.models.svc:6380/0"}}
+    }
     recipe = settings["recipes"][settings["guard_recipe"]]
     (decision,) = recipe["decisions"]
     assert recipe["signals"] == {"requested_model": {"route-0": {"models": ["llama3-70b"]}}}
     assert decision["plugins"]["response_cache"] == {
         "mode": "exact_then_semantic", "threshold": 0.7, "ttl_s": 60, "anonymous": "shared",
-        "store": "redis",
+        "store": "redis-chatbot",
     }  # fmt: skip
 
 
@@ -382,11 +395,11 @@ def test_a_password_goes_from_its_secret_to_the_pod_and_through_nobody() -> None
     found = world(nlpFilters={"semanticCache": {"storeRef": ref}})
     found.put(SERVICES, service("redis", ("redis", 6379)))
     desired = KEEPER.desired(gateway(), found)
-    at = "/etc/wayside/secrets/redis/pw"
-    assert config(desired)["stores"]["redis"]["redis"]["password"] == {"file": at}
+    at = "/etc/wayside/secrets/redis-chatbot/pw"
+    assert config(desired)["stores"]["redis-chatbot"]["redis"]["password"] == {"file": at}
     pods = desired.children[-1]["spec"]["template"]["spec"]
     (volume,) = (v for v in pods["volumes"] if v["name"] == "secrets")
-    item = {"key": "pw", "path": "redis/pw"}
+    item = {"key": "pw", "path": "redis-chatbot/pw"}
     assert volume["projected"]["sources"] == [{"secret": {"name": "redis-auth", "items": [item]}}]
     assert not any("secrets" in str(look) for look in found.looks)
 

@@ -215,8 +215,14 @@ async def test_a_chain_heals_from_its_ends(running: Running) -> None:
     bad = {"modelName": "llama", "kvCacheTransferPolicy": {"thresholdHitRate": "most"}}
     await running.apply("InferenceCache", "cache", **bad)
     await running.becomes("InferenceCache", "cache", "Accepted", "False", "InvalidSpec")
-    await running.apply("InferenceGateway", "door", routes=[{**routes[0], "model": "auto"}])
     await running.becomes("InferenceGateway", "door", "ResolvedRefs", "False", "RefInvalid")
+    before = await running.config("door-config")
+    await running.apply(
+        "InferenceGateway", "door", routes=[{**routes[0], "inferenceServiceRef": 7}]
+    )
+    await running.becomes("InferenceGateway", "door", "Accepted", "False", "InvalidSpec")
+    assert await running.config("door-config") == before
+    assert await running.get(DEPLOYMENTS, "door") and await running.get(SERVICES, "door")
     await running.admin.delete(SERVICES, "llama", running.namespace)
     await running.becomes("InferenceService", "chatbot", "BackendReady", "False",
                           "BackendNotFound")  # fmt: skip

@@ -89,10 +89,16 @@ def chain(found: Object, spec: InferenceServiceSpec, cluster: Cluster) -> Chain:
     if sd is not None and sd.target_model and sd.target_model not in its.models:
         its.mismatch("SpeculativeDecoding", sd_ref, "targetModel", sd.target_model)
         sd = None
+    if sd is not None and sd.draft_model in its.models:
+        said = f"SpeculativeDecoding {namespace}/{sd_ref.name if sd_ref else ''}"
+        why = f"{said}: {sd.draft_model!r} cannot draft for itself; set its draftModel"
+        troubles.append(Trouble("ModelMismatch", why))
+        sd = None
     kept: Store | None = None
     filters = spec.nlp_filters
     if filters and filters.semantic_cache and filters.semantic_cache.store_ref:
-        kept = _or_trouble(store(filters.semantic_cache.store_ref, namespace, cluster), troubles)
+        ref = filters.semantic_cache.store_ref
+        kept = _or_trouble(store(ref, name, namespace, cluster), troubles)
     taking: tuple[Server, ...] = ()
     left = 0
     if pdd is not None and behind is not None:

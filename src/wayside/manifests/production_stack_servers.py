@@ -219,7 +219,8 @@ def _any_ready(found: Object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A Redis or Valkey server, and the Secret with its password where it has one."""
+    """A Redis or Valkey server, and the Secret with its password where it has one. ``name`` is
+    that of the store in the router's settings: one for each InferenceService."""
 
     name: str
     settings: Mapping[str, Any]
@@ -231,8 +232,9 @@ SECRETS_AT = "/etc/wayside/secrets"
 """Where a gateway's pod finds the passwords of its stores."""
 
 
-def store(ref: StoreRef, namespace: str, cluster: Cluster) -> Store | Trouble:
-    """What ``semanticCache.storeRef`` names."""
+def store(ref: StoreRef, service: str, namespace: str, cluster: Cluster) -> Store | Trouble:
+    """What ``semanticCache.storeRef`` of an InferenceService names."""
+    name = f"redis-{service}"
     where = f"spec.nlpFilters.semanticCache.storeRef: Service {namespace}/{ref.name}"
     found = cluster.get(SERVICES, ref.name, namespace)
     if found is None:
@@ -250,9 +252,9 @@ def store(ref: StoreRef, namespace: str, cluster: Cluster) -> Store | Trouble:
     settings: dict[str, Any] = {"url": url}
     secret = ref.password_secret_ref
     if secret is None:
-        return Store(ref.name, settings)
-    settings["password"] = {"file": f"{SECRETS_AT}/{ref.name}/{secret.key}"}
-    return Store(ref.name, settings, (secret.name, secret.key))
+        return Store(name, settings)
+    settings["password"] = {"file": f"{SECRETS_AT}/{name}/{secret.key}"}
+    return Store(name, settings, (secret.name, secret.key))
 
 
 def is_address(url: str) -> str:

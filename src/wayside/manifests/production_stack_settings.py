@@ -40,6 +40,7 @@ def document(spec: InferenceGatewaySpec, routes: Sequence[Routed], gpus: str = "
         "listen": {"address": "0.0.0.0", "port": PORT},
         "management": {"enabled": False},
         "production_stack": {"enabled": True},
+        "auto_names": [],
         "models": {},
     }
     if gpus and spec.scheduling_policy == "gpu-load-aware":
