@@ -434,7 +434,7 @@ def test_the_other_filters_in_both_forms() -> None:
 
 def test_everything_that_is_made_fits_together() -> None:
     found = world()
-    found.settings["IMAGE"] = "registry/ours:1"
+    found.settings["ROUTER_IMAGE"] = "registry/ours:1"
     hint = {"nodeSelector": {"zone": "a"}, "tolerations": [{"operator": "Exists"}]}
     desired = KEEPER.desired(gateway(topologyHint=hint, replicas=2), found)
     by_kind = {c["kind"]: c for c in desired.children}
@@ -452,7 +452,7 @@ def test_everything_that_is_made_fits_together() -> None:
     pods = spec["template"]["spec"]
     (router,) = pods["containers"]
     assert port["port"] == 8001 == config(desired)["listen"]["port"]
-    assert router["ports"][0]["name"] == port["targetPort"]
+    assert router["ports"][0]["containerPort"] == port["targetPort"]
     assert router["image"] == "registry/ours:1" and pods["nodeSelector"] == {"zone": "a"}
     assert pods["tolerations"] == [{"operator": "Exists"}]
     assert pods["securityContext"]["runAsNonRoot"]

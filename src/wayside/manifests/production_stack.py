@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
-from wayside.manifests.fields import DnsName, Part, keyed
-from wayside.manifests.meta import child
+from wayside.manifests.conditions import Conditions
+from wayside.manifests.fields import DnsName, Part
 from wayside.manifests.meta import labels as common_labels
 from wayside.settings.problems import problems_from
 from wayside.vocab.objects import section, text
@@ -122,29 +122,6 @@ Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Generation = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
 
 
-class ConditionStatus(Part):
-    """One thing that is known of an object."""
-
-    type: Annotated[str, Field(max_length=316)]
-    """What it is about; each type is there once."""
-    status: Literal["True", "False", "Unknown"]
-    """Whether it holds."""
-    reason: Annotated[str, Field(max_length=1024)]
-    """Why, in one word for programs."""
-    message: Annotated[str, Field(max_length=32768)] = ""
-    """Why, for people."""
-    last_transition_time: Time | None = None
-    """When `status` last became another one."""
-    observed_generation: Generation | None = None
-    """The generation of the spec that this was said of."""
-
-
-Conditions = Annotated[
-    tuple[ConditionStatus, ...],
-    Field(max_length=32, json_schema_extra=keyed("type")),
-]
-
-
 class PlainStatus(Part):
     """What every one of these kinds tells of itself."""
 
@@ -180,13 +157,6 @@ def place(found: Mapping[str, Any]) -> tuple[str, str]:
 def labels(app: str, name: str, component: str = "") -> dict[str, str]:
     """Of every child of ``name``."""
     return common_labels(app, name, MANAGER, component=component)
-
-
-def config_map(
-    name: str, namespace: str, its: Mapping[str, str], data: Mapping[str, str]
-) -> Object:
-    """A ConfigMap."""
-    return child("v1", "ConfigMap", name, namespace, its, data=dict(data))
 
 
 def some(names: Sequence[str], most: int = 5) -> str:

@@ -5,15 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wayside.manifests.meta import child, selector
-from wayside.manifests.production_stack import config_map, labels
+from wayside.manifests.meta import child
+from wayside.manifests.production_stack import labels
 from wayside.manifests.production_stack_servers import SECRETS_AT, Store
 from wayside.manifests.production_stack_settings import PORT
 from wayside.manifests.production_stack_specs import InferenceGatewaySpec
+from wayside.manifests.workload import (
+    config_map,
+    container_security,
+    deployment,
+    http_probe,
+    pod_security,
+    ports,
+    probe,
+    service,
+    service_account,
+    spread,
+)
 
 APP = "inference-gateway"
 IMAGE = "ghcr.io/vllm-project/semantic-router/extproc:latest"
-"""The gateway's image where neither the spec nor the controller's `IMAGE` says another one."""
+"""The gateway's image where neither the spec nor the controller's environment names another."""
+ROUTER_IMAGE = "ROUTER_IMAGE"
+"""The variable of the controller's environment that does."""
 CONFIG = "config.yaml"
 _CONFIG_AT = "/etc/wayside/config"
 _READS = (("", "services"), ("discovery.k8s.io", "endpointslices"))
@@ -39,41 +53,27 @@ def children(
     ]
     rbac = "rbac.authorization.k8s.io/v1"
     return [
-        child("v1", "ServiceAccount", name, namespace, its),
+        service_account(name, namespace, its),
         child(rbac, "Role", name, namespace, its, rules=rules),
         child(rbac, "RoleBinding", name, namespace, its, roleRef=role, subjects=[subject]),
         config_map(f"{name}-config", namespace, its, {CONFIG: text}),
-        child("v1", "Service", name, namespace, its, spec=_service(its)),
-        child(
-            "apps/v1", "Deployment", name, namespace, its,
-            spec=_deployment(name, its, spec, image, stores),
+        service(name, namespace, its, [("http", PORT, PORT, "http")]),
+        deployment(
+            name,
+            namespace,
+            its,
+            _pod(name, its, spec, image, stores),
+            replicas=spec.replicas,
         ),
-    ]  # fmt: skip
+    ]
 
 
-def _service(its: Mapping[str, str]) -> dict[str, Any]:
-    port = {"name": "http", "port": PORT, "protocol": "TCP", "targetPort": "http"}
-    return {"type": "ClusterIP", "selector": selector(its), "ports": [port]}
-
-
-def _deployment(
+def _pod(
     name: str,
     its: Mapping[str, str],
     spec: InferenceGatewaySpec,
     image: str,
     stores: Sequence[Store],
-) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "selector": {"matchLabels": selector(its)},
-        "template": {"metadata": {"labels": dict(its)}, "spec": _pod(name, spec, image, stores)},
-    }
-    if spec.replicas is not None:
-        found["replicas"] = spec.replicas
-    return found
-
-
-def _pod(
-    name: str, spec: InferenceGatewaySpec, image: str, stores: Sequence[Store]
 ) -> dict[str, Any]:
     volumes: list[dict[str, Any]] = [
         {"name": "config", "configMap": {"name": f"{name}-config"}},
@@ -88,9 +88,12 @@ def _pod(
         mounts.append({"name": "secrets", "mountPath": SECRETS_AT, "readOnly": True})
     pod: dict[str, Any] = {
         "serviceAccountName": name,
+        "automountServiceAccountToken": True,  # it follows Services by itself
         # Longer than limits.drain_s, so that requests under way end.
         "terminationGracePeriodSeconds": 45,
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        # The image's user is a number, so none is said: OpenShift gives each namespace its own.
+        "securityContext": pod_security(openshift=True),
+        "topologySpreadConstraints": spread(its),
         "containers": [_container(image, mounts)],
         "volumes": volumes,
     }
@@ -112,7 +115,7 @@ def _container(image: str, mounts: list[dict[str, Any]]) -> dict[str, Any]:
         "command": ["wayside"],
         "args": ["serve", "--config", f"{_CONFIG_AT}/{CONFIG}"],
         "env": [{"name": "HOME", "value": "/tmp"}],
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "ports": ports({"http": PORT}),
         "startupProbe": _probe("/health", 2, 60),
         "livenessProbe": _probe("/health", 20, 3),
         "readinessProbe": _probe("/ready", 5, 3),
@@ -120,22 +123,13 @@ def _container(image: str, mounts: list[dict[str, Any]]) -> dict[str, Any]:
             "requests": {"cpu": "250m", "memory": "512Mi"},
             "limits": {"memory": "2Gi"},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": container_security(openshift=True),
         "volumeMounts": mounts,
     }
 
 
 def _probe(path: str, period: int, failures: int) -> dict[str, Any]:
-    return {
-        "httpGet": {"path": path, "port": "http"},
-        "periodSeconds": period,
-        "timeoutSeconds": 5,
-        "failureThreshold": failures,
-    }
+    return probe(http_probe(path, PORT), period=period, timeout=5, failures=failures)
 
 
 def _secrets(stores: Sequence[Store]) -> list[dict[str, Any]]:

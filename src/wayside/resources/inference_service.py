@@ -18,7 +18,6 @@ from wayside.manifests.production_stack import (
     Finding,
     PlainStatus,
     accepted,
-    config_map,
     in_use,
     labels,
     place,
@@ -29,6 +28,7 @@ from wayside.manifests.production_stack import (
 from wayside.manifests.production_stack_chain import Chain, chain, routes
 from wayside.manifests.production_stack_engine import files
 from wayside.manifests.production_stack_specs import InferenceServiceSpec
+from wayside.manifests.workload import config_map
 from wayside.resources import (
     AGE,
     NOW,

@@ -16,7 +16,6 @@ from wayside.manifests.production_stack import (
     PlainStatus,
     Time,
     accepted,
-    config_map,
     labels,
     place,
     read,
@@ -24,6 +23,7 @@ from wayside.manifests.production_stack import (
     some,
 )
 from wayside.manifests.production_stack_servers import is_address
+from wayside.manifests.workload import config_map
 from wayside.resources import (
     AGE,
     NOW,
