@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 import uvloop
@@ -13,6 +13,7 @@ from wayside.cli.app import App, until
 from wayside.cli.beside import HOST_PORT, Beside, api_option, beside, leave, metrics_option
 from wayside.cli.config import notes
 from wayside.cli.files import Loaded, config_option, load
+from wayside.cli.registry import app_of
 from wayside.cli.serve import managed, management, taken
 from wayside.envoy.resilience import not_done
 from wayside.extproc import serve_extproc
@@ -88,7 +89,18 @@ async def serve(
     outlive: Address | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, and a little longer where ``outlive`` says so."""
-    app = App(loaded, update=update, needs_endpoints=False)
+
+    def make(loaded: Loaded, **more: Any) -> App:
+        return App(loaded, update=update, needs_endpoints=False, **more)
+
+    async with app_of(loaded, make) as (app, followed):
+        await serve_app(app, also, outlive, watches=not followed)
+
+
+async def serve_app(
+    app: App, also: Beside, outlive: Address | None, *, watches: bool = True
+) -> None:
+    """The same; ``watches``: there is a file to follow."""
     for what in not_done(app.settings):
         app.log("not done by Envoy", level="warning", what=what)
     where = app.settings.extproc
@@ -97,9 +109,10 @@ async def serve(
     replicas = app.replicas()
     chores = [
         asyncio.create_task(app.housekeeping()),
-        asyncio.create_task(app.watcher().run()),
         asyncio.create_task(replicas.look_up()),
     ]
+    if watches:
+        chores.append(asyncio.create_task(app.watcher().run()))
     try:
         async with management(app), beside(app, also):
             try:
