@@ -20,9 +20,10 @@ from tests.production_stack.test_routing import MODEL, servers
 from tests.resources.production_stack import conditions, endpoints, made, pod, put, service
 from tests.resources.worlds import FakeWorld
 from wayside.kube.client import Client
+from wayside.manifests.production_stack_static import FILES
 from wayside.resources import Object
 from wayside.resources.inference_gateway import InferenceGatewayKeeper
-from wayside.resources.static_route import FILES, StaticRouteKeeper
+from wayside.resources.static_route import StaticRouteKeeper
 from wayside.sim import SimModel, SimServer, serve_sim
 from wayside.vocab.resource import ENDPOINT_SLICES, PODS, SERVICES
 

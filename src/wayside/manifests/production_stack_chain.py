@@ -33,9 +33,9 @@ from wayside.manifests.production_stack_servers import (
     servers,
     store,
 )
+from wayside.manifests.production_stack_services import InferenceServiceSpec
 from wayside.manifests.production_stack_specs import (
     InferenceCacheSpec,
-    InferenceServiceSpec,
     PrefillDecodingSpec,
     SpeculativeDecodingSpec,
 )

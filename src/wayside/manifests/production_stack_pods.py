@@ -8,8 +8,8 @@ from typing import Any
 from wayside.manifests.meta import child
 from wayside.manifests.production_stack import labels
 from wayside.manifests.production_stack_servers import SECRETS_AT, Store
+from wayside.manifests.production_stack_services import InferenceGatewaySpec
 from wayside.manifests.production_stack_settings import PORT
-from wayside.manifests.production_stack_specs import InferenceGatewaySpec
 from wayside.manifests.workload import (
     config_map,
     container_security,

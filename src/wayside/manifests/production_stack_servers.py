@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from wayside.manifests.production_stack import ENVOY_BACKENDS, NODES, Cluster, Object
-from wayside.manifests.production_stack_specs import BackendRef, StoreRef
+from wayside.manifests.production_stack_services import BackendRef, StoreRef
 from wayside.settings.address import parse_address
 from wayside.vocab.objects import port as port_of
 from wayside.vocab.objects import section, sections, text, texts

@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 
 from wayside.manifests.production_stack_chain import Chain
 from wayside.manifests.production_stack_servers import Backend, Server
-from wayside.manifests.production_stack_specs import (
+from wayside.manifests.production_stack_services import (
     STRATEGIES,
-    InferenceCacheSpec,
     InferenceGatewaySpec,
     NlpFilters,
-    SpeculativeDecodingSpec,
 )
+from wayside.manifests.production_stack_specs import InferenceCacheSpec, SpeculativeDecodingSpec
 from wayside.vocab.roles import ROLE_LABEL
 
 PORT = 8001

@@ -35,8 +35,8 @@ from wayside.manifests.production_stack_metrics import (
 )
 from wayside.manifests.production_stack_pods import IMAGE, ROUTER_IMAGE, children
 from wayside.manifests.production_stack_servers import Trouble as Wrong
+from wayside.manifests.production_stack_services import GATEWAY_RULES, InferenceGatewaySpec
 from wayside.manifests.production_stack_settings import Routed, document
-from wayside.manifests.production_stack_specs import GATEWAY_RULES, InferenceGatewaySpec
 from wayside.resources import (
     AGE,
     NOW,

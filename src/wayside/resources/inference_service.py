@@ -27,7 +27,7 @@ from wayside.manifests.production_stack import (
 )
 from wayside.manifests.production_stack_chain import Chain, chain, routes
 from wayside.manifests.production_stack_engine import files
-from wayside.manifests.production_stack_specs import InferenceServiceSpec
+from wayside.manifests.production_stack_services import InferenceServiceSpec
 from wayside.manifests.workload import config_map
 from wayside.resources import (
     AGE,
