@@ -7,51 +7,42 @@ never somebody else's object.
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from wayside.kube.cache import Cache, Held, owner_of
+from wayside.kube.cache import Cache, owner_of
 from wayside.kube.client import Client
 from wayside.kube.errors import (
     Conflict,
-    Forbidden,
-    Invalid,
     KubeError,
     NotFound,
-    Refused,
     ServerError,
     TooManyRequests,
     Unreachable,
 )
-from wayside.kube.watch import Key
-from wayside.operator.fields import DIGEST, all_ours, digest, ours, without_nulls
+from wayside.operator.body import Owned, made, taken
+from wayside.operator.fields import DIGEST, all_ours, digest, ours
 from wayside.operator.looks import Look, state_of
 from wayside.operator.own import OwnWrites
-from wayside.resources import FOR, Desired, Kind, Object, Trouble
+from wayside.operator.refusals import Reason, Refusals, remember
+from wayside.resources import Desired, Kind, Object, Trouble
 from wayside.vocab.objects import section, text
 from wayside.vocab.resource import Resource, resource_of
 
 TRIES: Final = 4
 """Of a write that somebody else's came in between of, one right after another."""
-FIRST_S: Final = 5.0
-LONGEST_S: Final = 300.0
-"""What the server refused is tried again after so long, twice as long each time, unless it or we
-changed: it says no to the same thing again."""
-MAX_MEMORY: Final = 20_000
-"""Refusals and oddities that are remembered; the oldest are forgotten."""
 NEW: Final = "1"
 """A ``resourceVersion`` that no object has: who applies it wants to make a new one."""
 TRANSIENT: Final = (Unreachable, ServerError, TooManyRequests, Conflict)
-Reason = Literal["NameTaken", "Refused", "Forbidden", "Absent", "Unreachable", "Invalid"]
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of it."""
+    """What was to be done, and what came of it."""
 
+    planned: dict[Look, Object] = field(default_factory=dict)
     looks: set[Look] = field(default_factory=set)
     """What it depended on."""
     wrote: set[Look] = field(default_factory=set)
@@ -70,40 +61,12 @@ class Outcome:
         self.wrote |= {(resource, namespace, name), (resource, namespace, "*")}
         self.wrote.add((resource, "*", "*"))
 
+    def refused(self, trouble: Trouble, again_s: float) -> None:
+        self.troubles.append(trouble)
+        self.soon(again_s)
+
     def soon(self, seconds: float) -> None:
         self.again_s = seconds if self.again_s is None else min(self.again_s, seconds)
-
-
-@dataclass(slots=True)
-class _Refusal:
-    digest: str
-    version: str
-    pause_s: float
-    until: float
-    trouble: Trouble
-
-
-class Owned:
-    """The children of each object, by its uid: kept from what the cache tells."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, set[Look]] = {}
-
-    def changed(self, resource: Resource, key: Key, old: Held | None, new: Held | None) -> None:
-        before = old.owner if old is not None else ""
-        after = new.owner if new is not None else ""
-        if before == after:
-            return
-        child = (resource, *key)
-        if before and before in self._of:
-            self._of[before].discard(child)
-            if not self._of[before]:
-                del self._of[before]
-        if after:
-            self._of.setdefault(after, set()).add(child)
-
-    def of(self, uid: str) -> Iterable[Look]:
-        return sorted(self._of.get(uid, ()), key=lambda look: (str(look[0]), look[1:]))
 
 
 class Children:
@@ -122,16 +85,14 @@ class Children:
     ) -> None:
         """``lives``: whether there is an object of ours with this uid."""
         self._client, self._cache, self._owned = client, cache, owned
-        self._manager, self._lives, self._dice = manager, lives, dice
+        self._manager, self._lives = manager, lives
         self._own = own
-        self._refusals: dict[Look, _Refusal] = {}
+        self._refusals = Refusals(dice)
         self._odd: dict[Look, tuple[str, str]] = {}
 
-    async def bring(self, kind: Kind, found: Object, desired: Desired) -> Outcome:
-        """Write what differs, in the order of ``desired``, and delete what is no longer wanted.
-        Raises nothing of the API's: what could not be done is in the outcome."""
+    def plan(self, found: Object, desired: Desired) -> Outcome:
+        """What is to be written, and what it depends on; nothing has been done."""
         outcome = Outcome()
-        wanted: set[Look] = set()
         for owned, children in ((True, desired.children), (False, desired.unowned)):
             for child in children:
                 name = str(section(child, "metadata").get("name", ""))
@@ -145,16 +106,21 @@ class Children:
                     outcome.troubles.append(said)
                     continue
                 look = (resource, body["metadata"]["namespace"], name)
-                wanted.add(look)
+                outcome.planned[look] = body
                 outcome.looks |= {look, state_of(resource)}
-                if not isinstance(outcome.failed, Unreachable):
-                    await self._one(look, body, found, outcome)
+        return outcome
+
+    async def bring(self, kind: Kind, found: Object, desired: Desired, outcome: Outcome) -> None:
+        """Write what differs, in the order of the plan, and delete what is no longer wanted.
+        Raises nothing of the API's: what could not be done is in the outcome."""
+        for look, body in outcome.planned.items():
+            if not isinstance(outcome.failed, Unreachable):
+                await self._one(look, body, found, outcome)
         for look in self._owned.of(found["metadata"]["uid"]):
             outcome.looks.add(look)
-            kept = look in wanted or not desired.prune
+            kept = look in outcome.planned or not desired.prune
             if not kept and look[0] in kind.owns and outcome.failed is None:
                 await self.delete(look, found, outcome)
-        return outcome
 
     async def delete(self, look: Look, found: Object, outcome: Outcome, uid: str = "") -> None:
         """Delete one object if ``found`` still owns it, or if it is the one with this ``uid``."""
@@ -204,19 +170,16 @@ class Children:
             if live is not None:
                 if section(live, "metadata").get("deletionTimestamp"):
                     return  # its end is told
-                if why := self._taken(live, found):
+                if why := taken(live, found, self._lives):
                     outcome.troubles.append(Trouble(kind, name, "NameTaken", why))
                     return
                 if self._as_applied(look, live, wanted, body):
-                    self._refusals.pop(look, None)
+                    self._refusals.forget(look)
                     return
-            refused = self._refusals.get(look)
-            if refused is not None and (refused.digest, refused.version) == (wanted, version):
-                left = refused.until - _now()
-                if left > 0:
-                    outcome.troubles.append(refused.trouble)
-                    outcome.soon(left)
-                    return
+            refused = self._refusals.of(look, wanted, version)
+            if refused is not None:
+                outcome.refused(*refused)
+                return
             body["metadata"]["resourceVersion"] = version or NEW
             try:
                 with self._own.writing(look, found) as write:
@@ -231,10 +194,10 @@ class Children:
             except KubeError as error:
                 self._could_not(error, look, kind, outcome, wanted, version)
                 return
-            self._refusals.pop(look, None)
+            self._refusals.forget(look)
             fields = ours(now, self._manager)
             if not all_ours(body, fields):
-                _remember(self._odd, look, (wanted, digest(fields)))
+                remember(self._odd, look, (wanted, digest(fields)))
             if text(section(now, "metadata").get("resourceVersion")) != version:
                 outcome.did("Updated" if version else "Created", resource, body)
             return
@@ -247,21 +210,6 @@ class Children:
             return False
         fields = ours(live, self._manager)
         return all_ours(body, fields) or self._odd.get(look) == (wanted, digest(fields))
-
-    def _taken(self, live: Object, found: Object) -> str:
-        """Why ``live`` is not for ``found``; empty where it is. One that we made for an object
-        that is gone, and that was to outlive it, is for its namesake."""
-        uid, owner = found["metadata"]["uid"], owner_of(live)
-        if owner == uid:
-            return ""
-        made_for = text(section(live, "metadata", "annotations").get(FOR))
-        if not owner and made_for and (made_for == uid or not self._lives(made_for)):
-            return ""
-        return (
-            f"an object of that name belongs to another ({owner or made_for})"
-            if owner or made_for
-            else "an object of that name is there, and nobody owns it"
-        ) + ": it was left alone; rename or delete it"
 
     async def _look_again(self, look: Look) -> None:
         resource, namespace, name = look
@@ -284,63 +232,4 @@ class Children:
         if isinstance(error, TRANSIENT):
             outcome.failed = error
             return
-        reason: Reason = "Refused"
-        if isinstance(error, Forbidden):
-            reason = "Forbidden"
-        elif isinstance(error, NotFound):
-            reason = "Absent"
-        elif isinstance(error, Invalid):
-            reason = "Invalid"
-        said = error.message if isinstance(error, Refused) and error.message else str(error)
-        before = self._refusals.get(look)
-        pause = FIRST_S
-        if before is not None and (before.digest, before.version) == (wanted, version):
-            pause = min(LONGEST_S, 2 * before.pause_s)
-        due = pause * (1 - self._dice() / 4)
-        trouble = Trouble(kind, look[2], reason, said)
-        kept = _Refusal(wanted, version, pause, _now() + due, trouble)
-        _remember(self._refusals, look, kept)
-        outcome.troubles.append(trouble)
-        outcome.soon(due)
-
-
-def made(child: Object, found: Object, *, owned: bool) -> tuple[Object, str]:
-    """What is applied for ``child``, with the mark of whom it is for and its digest; and what is
-    wrong with it."""
-    body: Object = without_nulls(child)
-    meta = body.setdefault("metadata", {})
-    ours = found["metadata"]
-    meta.setdefault("namespace", ours.get("namespace", ""))
-    notes = dict(meta.get("annotations", {}))
-    if owned:
-        if meta["namespace"] != ours.get("namespace", ""):
-            return body, "an owned object has to be in its owner's namespace"
-        meta["ownerReferences"] = [owner(found)]
-    else:
-        notes[FOR] = ours["uid"]
-    meta["annotations"] = notes
-    notes[DIGEST] = digest(body)
-    return body, ""
-
-
-def owner(found: Object) -> Object:
-    """The reference of an object that controls another one."""
-    return {
-        "apiVersion": found["apiVersion"],
-        "kind": found["kind"],
-        "name": found["metadata"]["name"],
-        "uid": found["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-
-
-def _remember(memory: dict[Look, Any], look: Look, what: Any) -> None:
-    memory.pop(look, None)
-    memory[look] = what
-    if len(memory) > MAX_MEMORY:
-        del memory[next(iter(memory))]
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+        outcome.refused(*self._refusals.add(look, kind, error, wanted, version))

@@ -113,12 +113,13 @@ class Keeping:
             world = Seen(self._t.cache, self._t.prober, self._t.settings)
             desired = self.kind.keeper.desired(found, world)
             self._t.prober.want(asker, world.probes)
-            # Before anything is waited for: what changes from here on is told.
             if before is not None and _same_children(before, desired):
                 self._t.lookers.remember(asker, world.looks | outcome.looks)
                 break  # they have just been brought about
-            self._t.lookers.remember(asker, world.looks)
-            outcome = await self._t.children.bring(self.kind, found, desired)
+            outcome = self._t.children.plan(found, desired)
+            # Before anything is waited for: what changes from here on is told.
+            self._t.lookers.remember(asker, world.looks | outcome.looks)
+            await self._t.children.bring(self.kind, found, desired, outcome)
             self._t.lookers.remember(asker, world.looks | outcome.looks)
             for what, names in outcome.done.items():
                 done.setdefault(what, []).extend(names)

@@ -7,7 +7,6 @@ before it is sent, against the Lease.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,22 +18,21 @@ from wayside.kube.lease import Elector, Terms, somebody
 from wayside.kube.pace import Pace
 from wayside.kube.watch import Key, Log
 from wayside.net.pages import METRICS_TYPE, PageServer
-from wayside.operator.children import Children, Owned
+from wayside.operator.body import Owned
+from wayside.operator.children import Children
+from wayside.operator.controller import Controller
 from wayside.operator.events import Events
 from wayside.operator.gauges import Gauges
-from wayside.operator.keeping import Keeping, Retry, Tools
+from wayside.operator.keeping import Tools
 from wayside.operator.looks import Asker, Lookers
 from wayside.operator.own import OwnWrites
 from wayside.operator.prober import Prober
-from wayside.operator.queue import Queue
 from wayside.resources import Kind, Object
 from wayside.vocab.errors import ConfigError
 from wayside.vocab.resource import Resource
 
 FOREIGN_S: Final = 10.0
 """Kinds that are only read are waited for so long: one whose server is ill holds nobody up."""
-AT_ONCE: Final = 5
-"""Passes that somebody else's write came in between of, before the next one waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,21 +58,6 @@ class Options:
     install: str = ""
     """The command that installs our CRDs."""
     pace: Pace | None = None
-
-
-class _Kept:
-    """One kind at work."""
-
-    def __init__(self, kind: Kind, gauges: Gauges, workers: int, tools: Tools) -> None:
-        self.kind, self.name = kind, kind.kind.lower()
-        both = (self.name, self.name)
-        self.queue: Queue[Key] = Queue(
-            waited=lambda s: gauges.wait_s.observe(both, s),
-            worked=lambda s: gauges.work_s.observe(both, s),
-        )
-        self.keeping = Keeping(kind, tools)
-        self.conflicts: dict[Key, int] = {}
-        gauges.follow(self.name, self.queue, workers)
 
 
 class Program:
@@ -137,7 +120,9 @@ class Program:
             own=self._own,
             settings=options.settings,
         )
-        self._kept = {k.kind: _Kept(k, self.gauges, options.workers, tools) for k in kinds}
+        self._kept = {
+            k.kind: Controller(k, self.gauges, tools, log, options.workers) for k in kinds
+        }
         self._primary = {kept.kind.resource: kept for kept in self._kept.values()}
         self._needed = {r for k in self._kept.values() for r in (k.kind.resource, *k.kind.owns)}
         reads = {r for k in self._kept.values() for r in k.kind.reads}
@@ -190,7 +175,7 @@ class Program:
                 tasks.create_task(self._events.run())
                 for kept in self._kept.values():
                     for _ in range(self.options.workers):
-                        tasks.create_task(self._passes(kept))
+                        tasks.create_task(kept.work())
         finally:
             self._working = False
             for kept in self._kept.values():
@@ -198,53 +183,6 @@ class Program:
                 for _, namespace, name in self._of(kept.kind.kind):
                     kept.keeping.forget(namespace, name)
             await self._prober.stop()
-
-    async def _passes(self, kept: _Kept) -> None:
-        while True:
-            key = await kept.queue.get()
-            began, result = _now(), "error"
-            try:
-                result = await self._one(kept, key)
-            finally:
-                kept.queue.done(key)
-                self.gauges.passes.add((kept.name, result))
-                self.gauges.pass_s.observe((kept.name,), _now() - began)
-            await asyncio.sleep(0)  # the Lease is renewed between two passes that write nothing
-
-    async def _one(self, kept: _Kept, key: Key) -> str:
-        """One pass, and when the next one is; how it went."""
-        queue = kept.queue
-        try:
-            again_s = await kept.keeping.look_after(*key, queue.failures(key))
-        except Retry as retry:
-            tries = kept.conflicts.get(key, 0)
-            if retry.at_once and tries < AT_ONCE:
-                kept.conflicts[key] = tries + 1
-                queue.add(key)
-                return "requeue"
-            self._failed(kept, key, str(retry), retry.after_s)
-            return "error"
-        except Exception as bug:  # noqa: BLE001 - one object must not end the work on all
-            self._failed(kept, key, f"{type(bug).__name__}: {bug}", 0.0)
-            return "error"
-        queue.succeeded(key)
-        kept.conflicts.pop(key, None)
-        if again_s is None:
-            return "success"
-        queue.after(key, again_s * (0.9 + 0.2 * random.random()))
-        return "requeue_after"
-
-    def _failed(self, kept: _Kept, key: Key, why: str, after_s: float) -> None:
-        failures = kept.queue.retry(key, after_s)
-        self.gauges.errors.add((kept.name,))
-        self.log(
-            "pass failed",
-            level="warning" if failures > 1 else "info",
-            kind=kept.kind.kind,
-            object="/".join(key),
-            failures=failures,
-            why=why,
-        )
 
     async def _settle(self) -> None:
         foreign_ends = _now() + FOREIGN_S
