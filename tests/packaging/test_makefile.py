@@ -96,6 +96,7 @@ def test_a1_05_to_07_install_deploy_undeploy_uninstall(make: Make, kubectl: Kube
     (container,) = found["spec"]["template"]["spec"]["containers"]
     assert container["image"] == image
     assert container["command"] == ["wayside"] and container["args"][0] == "operator"
+    assert container["env"] == [{"name": "ROUTER_IMAGE", "value": image}]  # one image has all
 
     router = {
         "apiVersion": "vllm.ai/v1alpha1",

@@ -117,6 +117,7 @@ def test_a3_17_to_20_the_router_controller_is_told_by_its_environment(tmp_path: 
     (container,) = manager["spec"]["template"]["spec"]["containers"]
     env = {e["name"]: e["value"] for e in container["env"]}
     assert env == {
+        "IMAGE": RELEASE.image,  # of the routers that it starts
         "KUBERNETES_NAMESPACE": "",
         "METRICS_ADDR": ":8080",
         "HEALTH_PROBE_ADDR": ":8081",
@@ -211,7 +212,7 @@ def test_a1_09_olm_grants_what_kubectl_would(version: dict[str, Any]) -> None:
     ]
     (deployment,) = install["deployments"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    (watched,) = container.pop("env")  # what OLM's OperatorGroup says
+    watched = container["env"].pop()  # what OLM's OperatorGroup says
     assert watched["name"] == "WATCH_NAMESPACE"
     path = watched["valueFrom"]["fieldRef"]["fieldPath"]
     assert path == "metadata.annotations['olm.targetNamespaces']"

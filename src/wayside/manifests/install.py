@@ -32,6 +32,9 @@ class Install:
     """The Lease that its replicas elect their leader by."""
     args: tuple[str, ...]
     """After ``wayside``."""
+    image_setting: str
+    """Variable of its environment that names the image of the routers it starts: its own. One
+    image has all programs, and so a router is never of another version than its controller."""
     env: tuple[tuple[str, str], ...] = field(default=())
 
     @property
@@ -64,6 +67,7 @@ OPERATOR = Install(
     namespace="semantic-router-operator-system",
     image="ghcr.io/vllm-project/semantic-router-operator",
     lease="semantic-router-operator.vllm.ai",
+    image_setting="ROUTER_IMAGE",
     args=(
         "operator",
         "--leader-elect",
@@ -78,6 +82,7 @@ ROUTER_CONTROLLER = Install(
     namespace="router-controller-system",
     image="ghcr.io/vllm-project/semantic-router-operator",
     lease="27bc728d.vllm.ai",
+    image_setting="IMAGE",
     args=("router-controller",),
     env=(
         ("KUBERNETES_NAMESPACE", ""),  # empty: it looks after all namespaces

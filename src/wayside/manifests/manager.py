@@ -54,14 +54,15 @@ def deployment(install: Install, image: str) -> Object:
 
 
 def container(install: Install, image: str) -> Object:
-    env = [{"name": name, "value": value} for name, value in install.env]
+    said = ((install.image_setting, image), *install.env)
+    env = [{"name": name, "value": value} for name, value in said]
     return {
         "name": "manager",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["wayside"],
         "args": list(install.args),
-        **({"env": env} if env else {}),
+        "env": env,
         "ports": [
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
             {"name": "health", "containerPort": PROBE_PORT, "protocol": "TCP"},

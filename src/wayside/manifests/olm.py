@@ -72,7 +72,7 @@ def service_version(
 ) -> Object:
     """The ClusterServiceVersion: what the console shows, and what OLM installs."""
     pods = deployment(OPERATOR, release.image)["spec"]
-    pods["template"]["spec"]["containers"][0]["env"] = [_WATCHED]
+    pods["template"]["spec"]["containers"][0]["env"].append(_WATCHED)
     deployments = [{"name": OPERATOR.manager, "label": OPERATOR.labels, "spec": pods}]
     may = {"serviceAccountName": OPERATOR.manager, "rules": rules(rights(OPERATOR, kinds))}
     lead = {"serviceAccountName": OPERATOR.manager, "rules": leader_rules(OPERATOR.lease)}

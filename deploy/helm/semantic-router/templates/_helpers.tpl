@@ -55,11 +55,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{/* Where requests come in. */}}
-{{- define "router.door" -}}
-{{- if eq .Values.mode "serve" }}http{{ else }}api{{ end -}}
-{{- end -}}
-
 {{- define "router.claim" -}}
 {{- default (printf "%s-models" (include "router.fullname" .)) .Values.persistence.existingClaim -}}
 {{- end -}}
