@@ -35,7 +35,7 @@ def test_the_less_loaded_wins_where_scores_are_equal_or_absent() -> None:
 
 def test_two_are_drawn_by_weight() -> None:
     counts = taken(busy(0, 0, 0, weights=[8.0, 1.0, 1.0]))
-    assert counts[0] > 2800  # drawn in most pairs, and the most capable then
+    assert 2300 < counts[0] < 2500, "idle servers share by weight: eight of ten"
     assert set(taken(busy(9, 9, 0, weights=[1.0, 1.0, 0.0]))) == {0, 1}
 
 

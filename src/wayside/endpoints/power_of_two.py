@@ -41,6 +41,8 @@ class PowerOfTwoPicker:
         if totals and totals[i] != totals[j]:
             return (i,) if totals[i] > totals[j] else (j,)
         first, second = roster.endpoints[i], roster.endpoints[j]
+        if not (first.in_flight or second.in_flight):
+            return (i,)  # both idle: the weights have spoken, and must not count twice
         if (second.in_flight + 1) * (first.weight or 1.0) < (first.in_flight + 1) * (
             second.weight or 1.0
         ):

@@ -502,6 +502,8 @@ def _better_of_two(replicas: Sequence[Replica], bounds: list[float], dice: Dice)
     """Draw two distinct replicas by weight; the less loaded one, the first drawn on a tie."""
     i, j = two_by_weight(bounds, dice)
     first, second = replicas[i], replicas[j]
+    if not (first.in_flight or second.in_flight):
+        return first  # both idle: the weights have spoken, and must not count twice
     if (second.in_flight + 1) * (first.weight or 1.0) < (first.in_flight + 1) * (
         second.weight or 1.0
     ):
