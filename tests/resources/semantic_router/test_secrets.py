@@ -6,22 +6,20 @@ import asyncio
 import contextlib
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
-from aiohttp import web
 
-from tests.running import Running, chat, running
+from tests.running import Running, chat
 from tests.stores.redis_rig import RedisServer, plain
 from wayside.resources.semantic_router import backends, config, secrets
-from wayside.resources.semantic_router.config import RouterConfig
 from wayside.resources.semantic_router.secrets import SecretUse
-from wayside.settings.load import parse
 
-from .goldens import CASES, ONE, load, make
+from .goldens import CASES, load, make
+from .live import external, model_server, served
 
 SECRET = "hunter2-and-more"
 
@@ -175,52 +173,6 @@ def test_what_is_told_of_a_backend_has_no_secret_in_it() -> None:
 
 
 # --- rotation, live ------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def model_server(
-    seen: list[str], context: ssl.SSLContext | None = None, port: int = 0
-) -> AsyncIterator[int]:
-    """A model that answers, and notes who asked."""
-
-    async def answer(request: web.Request) -> web.Response:
-        seen.append(request.headers.get("authorization", ""))
-        message = {"role": "assistant", "content": "Hello."}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        return web.json_response(
-            {"id": "1", "object": "chat.completion", "created": 1, "model": "m",
-             "choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
-        )  # fmt: skip
-
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=context)
-    await site.start()
-    try:
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
-
-
-def external(port: int, scheme: str = "http", **backend: Any) -> dict[str, Any]:
-    url = f"{scheme}://127.0.0.1:{port}"
-    return {**ONE, "backend": {"type": "external", "external": {"url": url}, **backend}}
-
-
-@contextlib.asynccontextmanager
-async def served(made: RouterConfig, folder: Path) -> AsyncIterator[Running]:
-    """The router, with the Secrets where this test has them, and everything that ``serve`` does
-    beside requests."""
-    assert made.settings is not None, made.problems
-    document = parse(made.text.replace(secrets.SECRETS_DIR, str(folder)), {})
-    async with running("gateway", document) as router:
-        chores = asyncio.create_task(router.app.housekeeping())
-        try:
-            yield router
-        finally:
-            chores.cancel()
 
 
 async def until(holds: Callable[[], Any], seconds: float = 15.0) -> None:
