@@ -26,8 +26,9 @@ from wayside.manifests.workload import (
 APP = "inference-gateway"
 IMAGE = "ghcr.io/vllm-project/semantic-router/extproc:latest"
 """The gateway's image where neither the spec nor the controller's environment names another."""
-ROUTER_IMAGE = "ROUTER_IMAGE"
-"""The variable of the controller's environment that does."""
+IMAGES = ("ROUTER_IMAGE", "IMAGE")
+"""The variables of the controller's environment that do; ``IMAGE`` is the controller's own, which
+has all of our programs."""
 CONFIG = "config.yaml"
 _CONFIG_AT = "/etc/wayside/config"
 _READS = (("", "services"), ("discovery.k8s.io", "endpointslices"))

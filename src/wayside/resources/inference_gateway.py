@@ -33,7 +33,7 @@ from wayside.manifests.production_stack_metrics import (
     page_of,
     tells_of_gpus,
 )
-from wayside.manifests.production_stack_pods import IMAGE, ROUTER_IMAGE, children
+from wayside.manifests.production_stack_pods import IMAGE, IMAGES, children
 from wayside.manifests.production_stack_servers import Trouble as Wrong
 from wayside.manifests.production_stack_services import GATEWAY_RULES, InferenceGatewaySpec
 from wayside.manifests.production_stack_settings import Routed, document
@@ -131,7 +131,7 @@ class InferenceGatewayKeeper:
             return _refused(found, f"its routes make no configuration: {several}"[:4000])
         content = str(yaml.safe_dump(made, sort_keys=False, allow_unicode=True))
         stores = {c.store.name: c.store for r in routes for c in r.chains if c.store}
-        image = spec.image or world.setting(ROUTER_IMAGE) or IMAGE
+        image = spec.image or next(filter(None, map(world.setting, IMAGES)), IMAGE)
         refs, runs = resolved(troubles), _running(name, namespace, world)
         findings = [accepted(""), refs, *runs]
         figures: list[Figure] = []
