@@ -7,11 +7,14 @@ Role. Everything after that is kubectl's and an OpenAI client's.
 from __future__ import annotations
 
 import json
+import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import openai
 
@@ -36,15 +39,44 @@ STORAGE_CLASS = {
 
 @contextmanager
 def platform(folder: Path, *namespaces: str) -> Iterator[Platform]:
-    """KServe (a stand-in), a StorageClass, and our operator; nothing else."""
+    """KServe and a Gateway's controller (stand-ins), a StorageClass, and our operator."""
     with serving(folder) as server:
         kubectl = Kubectl(server.kubeconfig)
-        kubectl.apply(STORAGE_CLASS, *definitions("kserve"))
+        kubectl.apply(STORAGE_CLASS, *definitions("kserve"), *definitions("gateway"))
         looked_at = [SYSTEM, NAMESPACE, *namespaces]
-        with Cluster(server.kubeconfig, namespaces=looked_at, stand_ins=["kserve"]) as cluster:
+        plays = ("kserve", "gateway")
+        with Cluster(server.kubeconfig, namespaces=looked_at, stand_ins=plays) as cluster:
             kubectl("apply", "-k", str(OPERATOR / "default"))
             kubectl("-n", SYSTEM, "rollout", "status", "deployment", "--timeout=60s")
             yield Platform(kubectl, cluster)
+
+
+def model_server(name: str, model: str) -> list[dict[str, Any]]:
+    """A Deployment that somebody runs by himself, and its Service on port 8000."""
+    labels = {"app": name}
+    container = {
+        "name": "vllm",
+        "image": "ghcr.io/llm-d/llm-d-inference-sim:v0.6.1",
+        "args": ["--model", model, "--host", "0.0.0.0", "--port", "8000", "--itl", "0.001"],
+        "ports": [{"name": "http", "containerPort": 8000}],
+        "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}},
+    }
+    pod = {"containers": [container], "terminationGracePeriodSeconds": 1}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    return [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"selector": {"matchLabels": labels}, "template": template},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"selector": labels, "ports": [{"port": 8000, "targetPort": "http"}]},
+        },
+    ]
 
 
 class Platform:
@@ -114,6 +146,42 @@ class Platform:
     def client(self, router: str) -> openai.OpenAI:
         url = self.cluster.forward(NAMESPACE, router, 8080)
         return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=10)
+
+
+class Traffic:
+    """Requests one after another, each on a connection of its own, for as long as it is entered;
+    ``failed`` are those that were not answered by a model."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._thread = url, threading.Thread(target=self._run, daemon=True)
+        self._over = threading.Event()
+        self.answered, self.failed = 0, list[str]()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(20)
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            said = {"role": "user", "content": f"Tell me about the number {self.answered}"}
+            body = json.dumps({"model": "auto", "messages": [said], "max_tokens": 5}).encode()
+            headers = {"content-type": "application/json"}
+            request = urllib.request.Request(self._url, body, headers)
+            began = time.strftime("%H:%M:%S")
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    answer.read()
+                self.answered += 1
+            except urllib.error.HTTPError as refused:
+                with refused:
+                    self.failed.append(f"{began} {refused.code} {refused.read()[:200]!r}")
+            except OSError as problem:
+                self.failed.append(f"{began} {problem}")
+            time.sleep(0.02)
 
 
 class Asked:

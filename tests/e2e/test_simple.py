@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import openai
-import pytest
 
-from .platform import NAMESPACE, OPERATOR, Platform, platform, served, until, who
+from .platform import NAMESPACE, OPERATOR, Platform, model_server, served, until, who
 
 SAMPLE = OPERATOR / "samples" / "vllm.ai_v1alpha1_semanticrouter_simple.yaml"
 NAME = "semantic-router-simple"
@@ -27,12 +25,6 @@ CODER = {
 }
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with platform(tmp_path_factory.mktemp("simple")) as made:
-        yield made
-
-
 def inference_service() -> dict[str, Any]:
     """What KServe is asked for: the stand-in makes a simulated model server of it."""
     return {
@@ -40,43 +32,6 @@ def inference_service() -> dict[str, Any]:
         "kind": "InferenceService",
         "metadata": {"name": "llama-3-8b", "namespace": NAMESPACE},
         "spec": {"predictor": {"model": {"args": ["--served-model-name=llama3-8b"]}}},
-    }
-
-
-def coder() -> list[dict[str, Any]]:
-    """A model server that somebody runs by himself."""
-    labels = {"app": "coder"}
-    args = ["--model", "coder-7b", "--host", "0.0.0.0", "--port", "8000", "--itl", "0.001"]
-    container = {
-        "name": "vllm",
-        "image": "ghcr.io/llm-d/llm-d-inference-sim:v0.6.1",
-        "args": args,
-        "ports": [{"name": "http", "containerPort": 8000}],
-        "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}},
-    }
-    return [
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": "coder", "namespace": NAMESPACE},
-            "spec": {
-                "selector": {"matchLabels": labels},
-                "template": {
-                    "metadata": {"labels": labels},
-                    "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
-                },
-            },
-        },
-        coder_service(),
-    ]
-
-
-def coder_service() -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "coder", "namespace": NAMESPACE},
-        "spec": {"selector": {"app": "coder"}, "ports": [{"port": 8000, "targetPort": "http"}]},
     }
 
 
@@ -173,7 +128,7 @@ def scaled_up_and_down(it: Platform) -> None:
 
 def another_backend(it: Platform) -> None:
     """The new one gets what it is for, the old one the rest."""
-    it.kubectl.apply(*coder())
+    it.kubectl.apply(*model_server("coder", "coder-7b"))
     it.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/coder", "--timeout=30s")
     it.patch(NAME, {"vllmEndpoints": [LLAMA, CODER], "config": rules("coder-7b")})
     until(lambda: len(it.read(SR)["status"]["backends"]) == 2)
@@ -192,7 +147,7 @@ def its_service_goes_and_comes_back(it: Platform) -> None:
     assert served(it, NAME, "Who painted the night watch?").model == "llama3-8b"
     it.wait(SR, "Available")
 
-    it.kubectl.apply(coder_service())
+    it.kubectl.apply(model_server("coder", "coder-7b")[1])
     it.wait(SR, "BackendsResolved", "Degraded=False", ".status.phase=Running")
     until(lambda: who(it, NAME, "Now join four of them") == "coder-7b")
 

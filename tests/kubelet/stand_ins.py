@@ -41,7 +41,10 @@ def definitions(name: str) -> list[Object]:
         {
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
-            "metadata": {"name": f"{resource.plural}.{resource.group}"},
+            "metadata": {
+                "name": f"{resource.plural}.{resource.group}",
+                "annotations": {"api-approved.kubernetes.io": "unapproved, for tests"},
+            },
             "spec": {
                 "group": resource.group,
                 "scope": "Namespaced",
