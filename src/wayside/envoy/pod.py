@@ -34,7 +34,7 @@ from wayside.settings import RouterSettings
 FOLDER: Final = "/etc/envoy"
 BOOTSTRAP: Final = "envoy.yaml"
 _HERE: Final = "127.0.0.1"
-_EVERYWHERE: Final = "0.0.0.0"
+EVERYWHERE: Final = "0.0.0.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,9 @@ class Ports:
     """Where everything in the pod listens."""
 
     clients: tuple[int, ...]
-    """Of Envoy, on every address; all have the same routes."""
+    """Of Envoy; all have the same routes."""
+    address: str = EVERYWHERE
+    """Where Envoy takes clients; ``::`` for IPv6 and IPv4."""
     extproc: int
     """Of the router, for Envoy's questions."""
     router_api: int
@@ -75,7 +77,7 @@ def files(
             by_name,
             body_mode,
             name="wayside" if i == 0 else f"wayside-{port}",
-            address=_EVERYWHERE,
+            address=ports.address,
             port=port,
             socket=socket,
         )

@@ -15,8 +15,9 @@ def typed(name: str, kind: str, **config: Any) -> Node:
 
 
 def tcp(host: str, port: int) -> Node:
-    """An address."""
-    return {"socket_address": {"address": host, "port_value": port}}
+    """An address; ``::`` is for IPv4, too."""
+    both = {"ipv4_compat": True} if host == "::" else {}
+    return {"socket_address": {"address": host, "port_value": port, **both}}
 
 
 def headers(pairs: Mapping[str, str], action: str = "OVERWRITE_IF_EXISTS_OR_ADD") -> list[Node]:

@@ -88,6 +88,20 @@ def test_custom_ports_go_all_the_way() -> None:
     assert "--address 0.0.0.0 --port 9001" in " ".join(container(behind)["command"])
 
 
+def test_pods_with_ipv6_addresses() -> None:
+    """A0-31: what is on every address is on those, where the cluster has them."""
+    made = desired(router(), world(KUBERNETES_SERVICE_HOST="fd00::1"))
+    command = " ".join(container(made)["command"])
+    assert "--listen [::]:50051" in command
+    assert "--metrics-address [::]:9190" in command
+    files = named(made.children, "ConfigMap", f"{NAME}-envoy-config")["data"]
+    assert '"address":"::"' in files["listeners.yaml"]
+    assert '"ipv4_compat":true' in files["listeners.yaml"]
+    seen = world(KUBERNETES_SERVICE_HOST="fd00::1")
+    behind = " ".join(container(desired(router(gateway=GATEWAY), seen))["command"])
+    assert "--address :: --port 8080" in behind
+
+
 def test_loopback_ports_keep_out_of_the_way() -> None:
     """A1-41: ports of ours never take one that the user wants."""
     service = {"api": {"targetPort": 18080}, "grpc": {"targetPort": 19000}}

@@ -66,7 +66,7 @@ def test_the_alias_gives_way(wish: dict[str, int]) -> None:
     assert len({port for port, _ in found.values()}) == len(found)
     if "envoy-http" in found:
         assert found["envoy-http"] == (8801, 8801)
-    pod = service.ports(SemanticRouterSpec.model_validate({"service": {"api": wish}}))
+    pod = service.ports(SemanticRouterSpec.model_validate({"service": {"api": wish}}), world())
     taken = [pod.api, pod.alias, pod.grpc, pod.metrics, pod.management, pod.router_api, pod.admin]
     assert len(set(taken)) == len(taken)
 

@@ -213,7 +213,7 @@ class _Glue:
             who.name,
             who.namespace,
             self._world,
-            ports=service.ports(spec),
+            ports=service.ports(spec, self._world),
             files=pod_of.Files(
                 settings=settings,
                 envoy=envoy,
@@ -229,7 +229,7 @@ class _Glue:
         if self._gateway.mode != "standalone":
             return None
         tls = self._spec.service.tls.enabled
-        return proxy.files(settings, service.ports(self._spec), tls=tls)
+        return proxy.files(settings, service.ports(self._spec, self._world), tls=tls)
 
     def _too_large(self, envoy: Mapping[str, str]) -> list[str]:
         own = {"config.yaml": self._config.text, "tools_db.json": self._config.tools}

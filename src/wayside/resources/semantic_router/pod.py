@@ -154,11 +154,12 @@ def command(spec: SemanticRouterSpec, ports: Ports) -> list[str]:
     there twice is theirs."""
     own = ["--config", f"{CONFIG_FOLDER}/config.yaml"]
     own += ["--management-address", "127.0.0.1", "--management-port", str(ports.management)]
-    own += ["--metrics-address", f"0.0.0.0:{ports.metrics}"]
+    host = f"[{ports.address}]" if ":" in ports.address else ports.address
+    own += ["--metrics-address", f"{host}:{ports.metrics}"]
     if ports.grpc is None:
-        where = ["--address", "0.0.0.0", "--port", str(ports.api)]
+        where = ["--address", ports.address, "--port", str(ports.api)]
         return ["wayside", "serve", *own, *where, "--with-api", "--linger", str(LINGER_S)]
-    where = ["--listen", f"0.0.0.0:{ports.grpc}"]
+    where = ["--listen", f"{host}:{ports.grpc}"]
     where += ["--api-address", f"127.0.0.1:{ports.router_api}"]
     return ["wayside", "extproc", *own, *where, "--outlive", f"127.0.0.1:{ports.admin}"]
 

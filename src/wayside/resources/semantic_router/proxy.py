@@ -33,7 +33,11 @@ def where(ports: Ports) -> envoy.Ports:
     assert ports.grpc is not None, "there is no Envoy without ext_proc"
     clients = (ports.api,) if ports.alias is None else (ports.api, ports.alias)
     return envoy.Ports(
-        clients=clients, extproc=ports.grpc, router_api=ports.router_api, admin=ports.admin
+        clients=clients,
+        address=ports.address,
+        extproc=ports.grpc,
+        router_api=ports.router_api,
+        admin=ports.admin,
     )
 
 

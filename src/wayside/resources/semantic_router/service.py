@@ -22,6 +22,8 @@ ALIAS: Final = 8801
 """Another port of the Service to the same Envoy, by which integrations know it."""
 _LOOPBACK: Final = {"management": 18080, "router_api": 18081, "admin": 19000}
 SERVING_CERTIFICATE: Final = "service.beta.openshift.io/serving-cert-secret-name"
+API_SERVER: Final = "KUBERNETES_SERVICE_HOST"
+"""What the kubelet tells every pod, the operator's, too."""
 PERIOD_S: Final = 15.0
 """How often pods are asked which configuration they have."""
 
@@ -30,6 +32,9 @@ PERIOD_S: Final = 15.0
 class Ports:
     """Where everything in the pod listens."""
 
+    address: str
+    """What is not on loopback is on this: ``0.0.0.0``, or ``::`` where pods have IPv6 addresses,
+    which is so where the API server has one for them."""
     api: int
     """For clients, on every address: Envoy, or the router behind a Gateway."""
     alias: int | None
@@ -46,7 +51,7 @@ class Ports:
     """Envoy's admin page, on loopback."""
 
 
-def ports(spec: SemanticRouterSpec) -> Ports:
+def ports(spec: SemanticRouterSpec, world: World) -> Ports:
     """The ports of the pod."""
     service, standalone = spec.service, spec.gateway is None
     said = {service.api.target_port, service.metrics.target_port, service.grpc.target_port}
@@ -63,6 +68,7 @@ def ports(spec: SemanticRouterSpec) -> Ports:
         alias=alias,
         grpc=service.grpc.target_port if standalone else None,
         metrics=service.metrics.target_port,
+        address="::" if ":" in world.setting(API_SERVER) else "0.0.0.0",
         **own,
     )
 
@@ -100,7 +106,7 @@ def tls_secret(spec: SemanticRouterSpec, name: str) -> str:
 
 def service(spec: SemanticRouterSpec, name: str, namespace: str, world: World) -> Object:
     """The Service."""
-    wish, pod = spec.service, ports(spec)
+    wish, pod = spec.service, ports(spec, world)
     spoken = "https" if wish.tls.enabled else "http"
     listed: list[tuple[str, int, int, str]] = []
     if pod.grpc is not None:
