@@ -100,12 +100,13 @@ def files(
 
 def lasting(settings: RouterSettings, ports: Ports, *, folder: str = FOLDER) -> Node:
     """The bootstrap: all that Envoy does not follow while it runs."""
+    router = "::1" if ports.address == "::" else _HERE  # its socket for ``::`` takes IPv6 alone
     return {
         "node": {"id": "wayside", "cluster": "wayside"},
         "admin": {"address": tcp(_HERE, ports.admin)},
         "static_resources": {
             "clusters": [
-                extproc_cluster([tcp(_HERE, ports.extproc)]),
+                extproc_cluster([tcp(router, ports.extproc)]),
                 router_api_cluster(tcp(_HERE, ports.router_api)),
             ]
         },

@@ -97,6 +97,7 @@ def test_pods_with_ipv6_addresses() -> None:
     files = named(made.children, "ConfigMap", f"{NAME}-envoy-config")["data"]
     assert '"address":"::"' in files["listeners.yaml"]
     assert '"ipv4_compat":true' in files["listeners.yaml"]
+    assert '"address": "::1"' in files["envoy.yaml"], "where the router is for its Envoy"
     seen = world(KUBERNETES_SERVICE_HOST="fd00::1")
     behind = " ".join(container(desired(router(gateway=GATEWAY), seen))["command"])
     assert "--address :: --port 8080" in behind

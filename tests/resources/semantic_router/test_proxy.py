@@ -248,6 +248,31 @@ async def test_behind_a_gateway_the_router_answers_itself(
             await asks_it_all(session, url, "small")
 
 
+async def test_in_a_pod_with_an_ipv6_address(tmp_path: Path, ports: dict[str, Any]) -> None:
+    """A0-31, A1-38: clients, Envoy, router and probes by IPv6."""
+    with socket.socket(socket.AF_INET6) as found:
+        try:
+            found.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    async with serve_sim([SimModel("small")]) as (sim,), aiohttp.ClientSession() as session:
+        one = endpoint("small")
+        one["backend"]["service"]["port"] = sim.port
+        seen = world("unused", KUBERNETES_SERVICE_HOST="fd00::1")
+        seen.put(
+            SERVICES,
+            {
+                "metadata": {"name": "vllm-small", "namespace": NAMESPACE},
+                "spec": {"ports": [{"port": sim.port}]},
+            },
+        )
+        made = desired(router(one, service=spec_of(ports)), seen)
+        async with running(made, tmp_path, host("vllm-small")):
+            url = f"http://[::1]:{ports['api']['targetPort']}/v1/chat/completions"
+            async with session.post(url, json=chat()) as answer:
+                assert answer.status == 200, await answer.text()
+
+
 # --- what Envoy is told ------------------------------------------------------------------------
 
 
