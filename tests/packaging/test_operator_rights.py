@@ -6,19 +6,21 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import wayside.resources
 from tests.cluster import Kubectl, serving
-from tests.packaging.rights import DEPLOY, Recorder, Right, grant, granted
+from tests.packaging.rights import DEPLOY, Recorder, Right, grant, granted, of_rules
 from tests.packaging.standins import loose
+from wayside.catalog import discover
 from wayside.kube.client import Client
 from wayside.kube.errors import NotFound
 from wayside.kube.kubeconfig import find_access
-from wayside.manifests.install import OPERATOR
+from wayside.manifests.install import OPERATOR, ROUTER_CONTROLLER
 from wayside.resources import kinds
 from wayside.resources.semantic_router import SEMANTIC_ROUTERS
 from wayside.vocab.resource import (
@@ -31,6 +33,7 @@ from wayside.vocab.resource import (
     INGRESSES,
     LEASES,
     NETWORK_POLICIES,
+    ROLES,
     ROUTES,
     SERVICE_ACCOUNTS,
     SERVICE_MONITORS,
@@ -38,6 +41,7 @@ from wayside.vocab.resource import (
     Resource,
 )
 
+discover(wayside.resources)
 SPACE = "rights"
 STANDINS = [
     loose("gateway.networking.k8s.io", "v1", "Gateway"),
@@ -47,6 +51,7 @@ STANDINS = [
     loose("monitoring.coreos.com", "v1", "ServiceMonitor"),
     loose("serving.kserve.io", "v1beta1", "InferenceService"),
     loose("serving.kserve.io", "v1alpha1", "LLMInferenceService"),
+    loose("gateway.envoyproxy.io", "v1alpha1", "Backend"),
 ]
 AROUND: list[dict[str, Any]] = [
     {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}},
@@ -154,20 +159,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
 
 
 @asynccontextmanager
-async def operator(recorder: Recorder, log: Path) -> AsyncIterator[None]:
-    """``wayside operator`` as its Deployment starts it, but for the ports."""
-    options = [
-        "--leader-elect",
-        f"--leader-election-namespace={OPERATOR.namespace}",
-        "--metrics-bind-address=0",
-        "--health-probe-bind-address=0",
-        f"--kubeconfig={recorder.kubeconfig}",
-    ]
+async def running(recorder: Recorder, log: Path, *words: str, **env: str) -> AsyncIterator[None]:
+    """One of our controllers, as its Deployment starts it but for the ports."""
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "wayside", "operator", *options,
-            stdout=file, stderr=file, env={**os.environ, "NO_COLOR": "1"},
-        )  # fmt: skip
+            sys.executable,
+            *("-m", "wayside", *words, f"--kubeconfig={recorder.kubeconfig}"),
+            stdout=file,
+            stderr=file,
+            env={**os.environ, **env},
+        )
         try:
             yield
         finally:
@@ -176,8 +177,18 @@ async def operator(recorder: Recorder, log: Path) -> AsyncIterator[None]:
             await process.wait()
 
 
+def operator(recorder: Recorder, log: Path) -> AbstractAsyncContextManager[None]:
+    options = [
+        "--leader-elect",
+        f"--leader-election-namespace={OPERATOR.namespace}",
+        "--metrics-bind-address=0",
+        "--health-probe-bind-address=0",
+    ]
+    return running(recorder, log, "operator", *options)
+
+
 async def until(what: Callable[[], Awaitable[bool]], why: str, log: Path) -> None:
-    for _ in range(600):
+    for _ in range(300):
         if await what():
             return
         await asyncio.sleep(0.1)
@@ -250,3 +261,49 @@ async def test_a1_104_the_shipped_rights_are_enough_and_no_more(
     may = granted(OPERATOR)
     assert recorder.used <= may
     assert may - recorder.used <= UNUSED.keys()
+
+
+async def test_a1_104_a3_17_to_20_the_router_controller_under_its_rights(
+    cluster: Kubectl, tmp_path: Path
+) -> None:
+    """A1-104, A3-17, A3-18, A3-19, A3-20: told by the variables of its Deployment, it looks after
+    the samples, and no request is refused."""
+    config, log = DEPLOY / "router-controller" / "config", tmp_path / "log"
+    for folder in ("crd/bases", "rbac"):
+        await asyncio.to_thread(cluster, "apply", "-f", f"{config / folder}/")
+    mine = kinds("router-controller")
+    names = [f"crd/{k.resource.plural}.{k.resource.group}" for k in mine]
+    await asyncio.to_thread(cluster, "wait", "--for=condition=Established", *names)
+    env = {
+        "KUBERNETES_NAMESPACE": "",
+        "METRICS_ADDR": "0",
+        "HEALTH_PROBE_ADDR": "0",
+        "LEADER_ELECTION_ENABLED": "true",
+        "GPU_METRICS_ENDPOINT": "",
+        "POD_NAMESPACE": ROUTER_CONTROLLER.namespace,
+    }
+    admin = Client(find_access(str(cluster.kubeconfig)))
+    async with Recorder(cluster.kubeconfig, ROUTER_CONTROLLER) as recorder:
+        async with running(recorder, log, "router-controller", **env):
+            await asyncio.to_thread(cluster, "-n", SPACE, "apply", "-f", f"{config / 'samples'}/")
+
+            async def told() -> bool:
+                found = [o for k in mine for o in (await admin.list(k.resource, SPACE))[0]]
+                return len(found) >= len(mine) and all(
+                    o.get("status", {}).get("conditions") for o in found
+                )
+
+            await until(told, "conditions of every sample", log)
+
+            async def used() -> bool:
+                left = granted(ROUTER_CONTROLLER) - recorder.used
+                return {r for r in left if r.verb in ("list", "watch")} == set()
+
+            await until(used, "a watch of everything that may be watched", log)
+            assert await admin.get(LEASES, ROUTER_CONTROLLER.lease, ROUTER_CONTROLLER.namespace)
+            roles, _ = await admin.list(ROLES, SPACE)
+    admin.close()
+    # A cluster lets nobody grant what they do not have; the tests' server does not look.
+    assert roles and all(of_rules(r["rules"]) <= granted(ROUTER_CONTROLLER) for r in roles)
+    assert not recorder.refused, recorder.refused
+    assert recorder.used <= granted(ROUTER_CONTROLLER)
