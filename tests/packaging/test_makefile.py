@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -267,6 +268,35 @@ def test_a1_33_a1_34_a1_35_run_test_and_generate_start_what_they_say(stubs: Path
     assert packaging[0] == str(ROOT / "scripts/packaging.py")
     assert generate[0] == str(ROOT / "scripts/generate.py")
     assert "tests/packaging" in tests
+
+
+def test_a1_33_make_run_looks_after_the_cluster_of_kubeconfig(kubectl: Kubectl) -> None:
+    """A1-33: outside the cluster, with the rights of whoever runs it."""
+    kubectl("apply", "-f", f"{HERE}/config/crd/bases/")
+    kubectl("wait", "--for=condition=Established", "--timeout=20s", "crd/semanticrouters.vllm.ai")
+    kubectl.run("create", "namespace", "made-by-hand", ok=False)
+    router = {
+        "apiVersion": "vllm.ai/v1alpha1",
+        "kind": "SemanticRouter",
+        "metadata": {"name": "a"},
+        "spec": {"persistence": {"enabled": False}},
+    }
+    kubectl.apply(router, namespace="made-by-hand")
+    options = "--metrics-bind-address=0 --health-probe-bind-address=0"
+    process = subprocess.Popen(
+        ["make", "-C", str(HERE), "run", f"BIN={Path(sys.executable).parent}", f"ARGS={options}"],
+        env={**os.environ, "KUBECONFIG": str(kubectl.kubeconfig)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    here = ("-n", "made-by-hand")
+    try:
+        kubectl(*here, "wait", "--for=create", "--timeout=30s", "service/a")
+        kubectl(*here, "delete", "semanticrouter", "a", "--timeout=30s")  # its finalizer is kept
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
 
 
 def test_the_pages_name_targets_and_folders_that_exist(make: Make) -> None:

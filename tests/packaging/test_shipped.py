@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import re
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -210,6 +212,20 @@ def test_ax_07_every_object_is_valid_to_a_server(installed: Kubectl, tmp_path: P
     text = yaml.safe_dump_all(known)
     done = installed("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
     assert done.count("(server dry run)") == len(known)
+
+
+def test_a1_08_the_consoles_examples_can_be_created(installed: Kubectl) -> None:
+    """A1-08: ``alm-examples`` of the bundle, strictly; and a picture that is one."""
+    (path,) = (DEPLOY / "operator" / "bundle" / "manifests").glob("*.clusterserviceversion.yaml")
+    version = yaml.safe_load(path.read_text(encoding="utf-8"))
+    examples = json.loads(version["metadata"]["annotations"]["alm-examples"])
+    owned = version["spec"]["customresourcedefinitions"]["owned"]
+    assert "SemanticRouter" in {e["kind"] for e in examples} <= {o["kind"] for o in owned}
+    text = yaml.safe_dump_all(examples)
+    done = installed("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
+    assert done.count("(server dry run)") == len(examples)
+    (icon,) = version["spec"]["icon"]
+    assert ElementTree.fromstring(base64.b64decode(icon["base64data"])).tag.endswith("svg")
 
 
 @pytest.mark.shared
