@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -127,6 +127,14 @@ class Platform:
         label = f"app.kubernetes.io/instance={router}"
         return {p["metadata"]["name"] for p in self.read("pods", "-l", label)["items"]}
 
+    def steps(self, what: str, *steps: Callable[[Platform], None]) -> None:
+        """One after another, and how long each took."""
+        for step in steps:
+            began = time.monotonic()
+            with self.explained(what):
+                step(self)
+            print(f"{time.monotonic() - began:6.1f} s  {step.__name__}")
+
     @contextmanager
     def explained(self, what: str) -> Iterator[None]:
         """What fails within says how the object and all pods were, and what they wrote."""
@@ -208,7 +216,7 @@ def who(platform: Platform, router: str, text: str) -> str:
         return str(problem)
 
 
-def until(what: Any, within_s: float = 20.0) -> Any:
+def until(what: Callable[[], Any], within_s: float = 20.0) -> Any:
     """Ask until it holds; what it was."""
     ends = time.monotonic() + within_s
     while not (found := what()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import openai
@@ -50,7 +49,8 @@ def rules(model: str) -> dict[str, Any]:
 def test_from_apply_to_an_answer_and_on_to_delete(running: Platform) -> None:
     """With kubectl as the only client of the cluster, and OpenAI's as the only one of the router
     (A1-13, A1-18, A1-20, A1-23, A1-36, A1-37, A1-38, A1-39, A1-63, A1-69, A1-79, A1-84, A1-85)."""
-    for step in (
+    running.steps(
+        SR,
         applied_before_its_model_is_there,
         healed_when_the_model_appears,
         answers,
@@ -61,11 +61,7 @@ def test_from_apply_to_an_answer_and_on_to_delete(running: Platform) -> None:
         a_mistake_changes_nothing,
         the_backend_is_taken_out,
         deleted,
-    ):
-        with running.explained(SR):
-            began = time.monotonic()
-            step(running)
-            print(f"{time.monotonic() - began:6.1f} s  {step.__name__}")
+    )
 
 
 def applied_before_its_model_is_there(it: Platform) -> None:
@@ -96,6 +92,10 @@ def answers(it: Platform) -> None:
     (pod,) = it.pods(NAME)
     with it.client(NAME) as client:
         assert "llama3-8b" in [m.id for m in client.models.list()]
+        asked: Any = {"role": "user", "content": "Count to three, slowly"}
+        with client.chat.completions.create(model="auto", messages=[asked], stream=True) as chunks:
+            texts = [c.choices[0].delta.content for c in chunks if c.choices]
+    assert len(texts) > 3
     facts = it.cluster.exec(NAMESPACE, pod, "sh", "-c", "id -u; touch /x 2>&1; true")
     assert facts.splitlines()[0] == "1000"
     assert "Read-only" in facts

@@ -415,8 +415,8 @@ def test_a_container_that_dies_or_hangs_is_started_again(
 
 
 def test_the_router_is_asked_over_grpc(cluster: Cluster, kubectl: Kubectl, ns: str) -> None:
-    """``grpc.health.v1``, of the image that our manifests name: as nobody, on a root that it
-    cannot write."""
+    """``grpc.health.v1``, of the image that our manifests name, as OpenShift would run it: as a
+    user whom nobody knows, without rights, on a root that cannot be written (A1-62)."""
     config = "models: {small: {endpoints: ['http://127.0.0.1:1']}}"
     container = {
         "name": "router",
@@ -424,7 +424,13 @@ def test_the_router_is_asked_over_grpc(cluster: Cluster, kubectl: Kubectl, ns: s
         "args": ["extproc", "--config", "/app/config/config.yaml", "--listen", "0.0.0.0:50051"],
         "readinessProbe": {"grpc": {"port": 50051}, "timeoutSeconds": 5},
         "volumeMounts": [{"name": "config", "mountPath": "/app/config"}],
-        "securityContext": {"readOnlyRootFilesystem": True},
+        "securityContext": {
+            "runAsUser": 1000650000,
+            "runAsGroup": 0,
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
     }
     volumes = [{"name": "config", "configMap": {"name": "settings"}}]
     kubectl.apply(
