@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -336,7 +337,14 @@ def main() -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             print(f"written: {path.relative_to(ROOT)}")
-    return bool(stale) if "--check" in sys.argv else 0
+    others = [_run(script) for script in ("resource_fields.py", "packaging.py")]
+    return max(others) or (bool(stale) if "--check" in sys.argv else 0)
+
+
+def _run(script: str) -> int:
+    """Another script that writes generated files, with the same option."""
+    command = [sys.executable, str(Path(__file__).with_name(script)), *sys.argv[1:]]
+    return subprocess.run(command, check=False).returncode
 
 
 def _is(path: Path, text: str) -> bool:
