@@ -421,6 +421,7 @@ def test_the_other_filters_in_both_forms() -> None:
         ([{"type": "sentimentAnalysis"}], "the router reads no sentiments"),
         ([{"type": "tokenLimits", "parameters": {}}], "did you mean 'tokenLimit'?"),
         ([{"type": "tokenLimit", "parameters": {"maxToken": "1"}}], "maxToken"),
+        ([{"type": "tokenLimit", "parameters": {"maxTokens": "1"}}] * 2, "is there twice"),
         ({"promptGuard": {"blockedPatterns": ["(?<=a)b"]}}, "promptGuard.blockedPatterns"),
         ({"semanticCache": {"treshold": 1}}, "did you mean 'threshold'?"),
     ):

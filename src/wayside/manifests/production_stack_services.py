@@ -25,6 +25,7 @@ from wayside.manifests.production_stack import (
 )
 from wayside.settings.problems import suggest
 from wayside.vocab.errors import ConfigError
+from wayside.vocab.objects import text
 from wayside.vocab.patterns import compile_pattern
 
 Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)]
@@ -127,22 +128,24 @@ def _filters(value: Any) -> Any:
         return value
     found: dict[str, Any] = {}
     for i, entry in enumerate(value):
-        kind = entry.get("type") if isinstance(entry, Mapping) else None
+        kind = text(entry.get("type")) if isinstance(entry, Mapping) else ""
         if kind in _MISSING:
             raise ValueError(f"[{i}].type: {kind}: {_MISSING[kind]}")
         parameters = (entry.get("parameters") or {}) if isinstance(entry, Mapping) else None
         if kind not in _LISTED or not isinstance(parameters, Mapping):
             raise ValueError(
                 f"[{i}].type: {kind!r:.60} with such parameters is no filter; "
-                f"{suggest(str(kind), _LISTED, 'filters')}"
+                f"{suggest(kind, _LISTED, 'filters')}"
             )
-        for name in {str(name) for name in parameters} ^ _LISTED[kind]:
+        for name in sorted({str(name) for name in parameters} ^ _LISTED[kind]):
             if name in parameters:
                 raise ValueError(
                     f"[{i}].parameters.{name:.60}: unknown; "
                     f"{suggest(name, _LISTED[kind], 'parameters')}"
                 )
             raise ValueError(f"[{i}].parameters.{name}: is required by {kind}")
+        if kind in [text(other.get("type")) for other in value[:i]]:
+            raise ValueError(f"[{i}].type: {kind} is there twice; put it into one")
         if kind == "tokenLimit":
             found["maxTokens"] = parameters["maxTokens"]
         else:
