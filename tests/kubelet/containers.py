@@ -6,30 +6,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.kubelet.box import BOX, Box
 from tests.kubelet.images import Image, name_of
-from tests.kubelet.net import NODE, Network
+from tests.kubelet.net import Network
 from tests.kubelet.probes import ask
-from tests.kubelet.volumes import Given, NotYet, expand, has_others
+from tests.kubelet.volumes import Given, NotYet, expand
 from tests.kubelet.world import now
 from wayside.kube.client import Object
 
-BOX = Path(__file__).with_name("box.sh")
-KEPT = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,net_raw"
-KEPT += ",sys_chroot,mknod,audit_write,setfcap"
-"""Capabilities that a container runtime leaves to root."""
 BACK_OFF_S = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 """As the kubelet waits, before haste."""
 FORK = 'exec 3>&1 4>&2 >/dev/null 2>&1; /bin/sh "$@"; exit $?'
 """The first process that is born after ``unshare --pid`` is process 1. (``unshare --fork`` would
 do it, but loses the exit status of one that was killed; and a shell talks about such deaths.)"""
-ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 class Container:
@@ -52,10 +47,12 @@ class Container:
         self.state: Object = {"waiting": {"reason": "ContainerCreating"}}
         self._pod, self._given, self._images, self._network = pod, given, images, network
         self._folder, self._log, self._haste, self._tell = folder, log, haste, tell
+        self._box = Box(spec, pod, given)
         self._last: Object = {}
         self._restarts = 0
         self._process: asyncio.subprocess.Process | None = None
-        self._ending = False
+        self._ending = self._up = False
+        """``_up``: its root is made and its program is running."""
 
     def status(self) -> Object:
         return {
@@ -98,11 +95,11 @@ class Container:
     async def execute(self, argv: list[str]) -> tuple[int, str]:
         """A command within the container: its exit status, and all it wrote."""
         first = self.first()
-        if first is None:
+        if first is None or not self._up:
             return 128, "the container is not running"
         process = await asyncio.create_subprocess_exec(
             *("nsenter", f"--target={first}", "--mount", "--net", "--pid", "--root", "--wd"),
-            *self._person(self._image()),
+            *self._box.person(self._image()),
             *argv,
             env=self._environment(self._image()),
             stdout=asyncio.subprocess.PIPE,
@@ -143,14 +140,15 @@ class Container:
         argv = [expand(a, env) for a in [*command, *(self.spec.get("args") or [])]]
         if not argv:
             raise NotYet("RunContainerError", "no command specified")
-        script = self._script(image)
+        folder = self._folder / f"{self.name}-{self._restarts}"
+        script = self._box.script(image, folder)
         began = now()
         with self._log.open("ab") as log:
             self._process = process = await asyncio.create_subprocess_exec(
                 *("nsenter", f"--net=/run/netns/{self._pod['metadata']['uid']}"),
                 *("unshare", "--mount", "--pid", "--uts", "--ipc", "/bin/sh", "-c", FORK, "sh"),
                 *(str(BOX), str(script), self.spec.get("workingDir", "/")),
-                *self._person(image),
+                *self._box.person(image),
                 *argv,
                 env=env,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -160,95 +158,23 @@ class Container:
             )
         while process.returncode is None and not (script.parent / "up").exists():
             await asyncio.sleep(0.005)
+        self._up = process.returncode is None
         self.state = {"running": {"startedAt": began}}
         self._tell()
         asking = [asyncio.ensure_future(self._ask_all())]
         try:
             code = await process.wait()
         except asyncio.CancelledError:
-            self.signal(signal.SIGKILL)
-            await process.wait()
+            await self._end(0)
             raise
         finally:
             for task in asking:
                 task.cancel()
-        self.ready = self.started = False
+        self.ready = self.started = self._up = False
         about = {"exitCode": code, "startedAt": began, "finishedAt": now()}
         self.state = {"terminated": {**about, "reason": "Error" if code else "Completed"}}
         self._tell()
         return code
-
-    def _security(self, key: str) -> Any:
-        """Of the container, else of its pod."""
-        for of in (self.spec, self._pod["spec"]):
-            if (found := (of.get("securityContext") or {}).get(key)) is not None:
-                return found
-        return None
-
-    def _person(self, image: Image) -> list[str]:
-        """Whom it runs as, and what that one may do."""
-        user = self._security("runAsUser")
-        user = image.user if user is None else user
-        if self._security("runAsNonRoot") and user == 0:
-            raise NotYet(
-                "CreateContainerConfigError",
-                "container has runAsNonRoot and image will run as root",
-            )
-        capabilities = self._security("capabilities") or {}
-        kept = [] if "ALL" in (capabilities.get("drop") or []) else KEPT.split(",")
-        kept += [name.lower() for name in capabilities.get("add") or []]
-        bounds = ",".join(["-all", *(f"+{name}" for name in kept)])
-        out = ["setpriv", f"--bounding-set={bounds}", "--inh-caps=-all"]
-        if self._security("allowPrivilegeEscalation") is False:
-            out.append("--no-new-privs")
-        if has_others():
-            group = self._security("runAsGroup") or 0
-            more = self._security("supplementalGroups") or []
-            groups = [*more, *([self._given.group] if self._given.group is not None else [])]
-            out += [f"--reuid={user}", f"--regid={group}"]
-            out.append(f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups")
-        return out
-
-    def _script(self, image: Image) -> Path:
-        """What :file:`box.sh` reads: the programs, files and volumes of this container."""
-        folder = self._folder / f"{self.name}-{self._restarts}"
-        folder.mkdir(parents=True, exist_ok=True)
-        meta = self._pod["metadata"]
-        search = f"{meta['namespace']}.svc.cluster.local svc.cluster.local cluster.local"
-        resolv = f"nameserver {NODE}\nsearch {search}\noptions ndots:5\n"
-        hosts = f"127.0.0.1\tlocalhost\n{self._given.ip}\t{meta['name']}\n"
-        lines = [f"hostname={shlex.quote(meta['name'])}", f"work={shlex.quote(str(folder))}"]
-        lines.append(f"read_only={'yes' if self._security('readOnlyRootFilesystem') else ''}")
-        lines.append("fill() {")
-        for name, program in image.programs.items():
-            lines.append(f"program {shlex.quote(name)} {shlex.quote(program)}")
-        for name, text in (("resolv.conf", resolv), ("hosts", hosts)):
-            (folder / name).write_text(text)
-            lines.append(f"volume {shlex.quote(str(folder / name))} /etc/{name} rw")
-        mounts = list(self.spec.get("volumeMounts") or [])
-        if self._pod["spec"].get("automountServiceAccountToken") is not False:
-            mounts.append({"name": "kube-api-access", "mountPath": ACCOUNT, "readOnly": True})
-        for mount in sorted(mounts, key=lambda m: len(m["mountPath"])):
-            source = self._given.volume(mount["name"])
-            if sub := mount.get("subPath"):
-                source = source / sub
-                if not source.exists():
-                    source.mkdir(parents=True)
-                    source.chmod(0o777)
-                source = source.resolve()
-            how = "ro" if mount.get("readOnly") or self._is_given(mount["name"]) else "rw"
-            at = mount["mountPath"].rstrip("/")
-            lines.append(f"volume {shlex.quote(str(source))} {shlex.quote(at)} {how}")
-        path = folder / "what"
-        path.write_text("\n".join([*lines, "}", ""]))
-        return path
-
-    def _is_given(self, name: str) -> bool:
-        """ConfigMaps, Secrets and the like cannot be written."""
-        for volume in self._pod["spec"].get("volumes") or []:
-            if volume["name"] == name:
-                return "emptyDir" not in volume and "persistentVolumeClaim" not in volume
-        return True
 
     async def _end(self, grace_s: float) -> None:
         process = self._process
@@ -256,6 +182,8 @@ class Container:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
+                if not self._up:
+                    raise TimeoutError  # nobody is there yet who could be asked to end
                 before = (self.spec.get("lifecycle") or {}).get("preStop") or {}
                 if "sleep" in before:
                     await asyncio.sleep(before["sleep"]["seconds"] / self._haste)
@@ -264,8 +192,11 @@ class Container:
                 self.signal(signal.SIGTERM)
                 await process.wait()
                 return
-        self.signal(signal.SIGKILL)
-        await process.wait()
+        while process.returncode is None:  # its first process may not be born yet
+            self.signal(signal.SIGKILL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await process.wait()
 
     def signal(self, number: int) -> None:
         first = self.first()
