@@ -49,7 +49,7 @@ def children(
     subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
     rules = [
-        {"apiGroups": [group], "resources": [plural], "verbs": ["get", "list", "watch"]}
+        {"apiGroups": [group], "resources": [plural], "verbs": ["list", "watch"]}
         for group, plural in _READS
     ]
     rbac = "rbac.authorization.k8s.io/v1"
