@@ -202,7 +202,9 @@ def test_every_command_is_in_the_reference() -> None:
 
 
 def test_every_metric_is_in_the_reference() -> None:
-    page = "".join([(REFERENCE / name).read_text() for name in ("metrics.md", "epp.md")])
+    page = "".join(
+        [(REFERENCE / name).read_text() for name in ("metrics.md", "epp.md", "controllers.md")]
+    )
     source = "\n".join(p.read_text() for p in (ROOT / "src" / "wayside").rglob("*.py"))
     names = set(re.findall(r'"((?:wayside|llm)_[a-z_]+_(?:total|seconds|flight))"', source))
     names.discard("llm_timeout_seconds")  # a key of vSR's configurations

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
 from wayside.kube.access import Access
 from wayside.settings.address import parse_address
@@ -109,7 +109,16 @@ async def proxying(upstream: Access) -> AsyncIterator[Proxy]:
                 return stream
 
         app = web.Application(client_max_size=1 << 30)
-        app.router.add_route("*", "/{path:.*}", handle)
+
+        async def through(request: web.Request) -> web.StreamResponse:
+            try:
+                return await handle(request)
+            except ClientError:  # the server is away, and so are we
+                assert request.transport is not None
+                request.transport.abort()
+                return web.Response(status=500)
+
+        app.router.add_route("*", "/{path:.*}", through)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
