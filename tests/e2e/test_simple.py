@@ -58,6 +58,7 @@ def test_from_apply_to_an_answer_and_on_to_delete(running: Platform) -> None:
         scaled_up_and_down,
         another_backend,
         its_service_goes_and_comes_back,
+        its_pods_go_and_come_back,
         a_mistake_changes_nothing,
         the_backend_is_taken_out,
         deleted,
@@ -150,6 +151,16 @@ def its_service_goes_and_comes_back(it: Platform) -> None:
     it.kubectl.apply(model_server("coder", "coder-7b")[1])
     it.wait(SR, "BackendsResolved", "Degraded=False", ".status.phase=Running")
     until(lambda: who(it, NAME, "Now join four of them") == "coder-7b")
+
+
+def its_pods_go_and_come_back(it: Platform) -> None:
+    """The Service is there with nobody behind it: told, and only its prompts are refused."""
+    it.kubectl("-n", NAMESPACE, "patch", "deployment/coder", "-p", '{"spec":{"replicas":0}}')
+    until(lambda: "no pod" in it.condition(SR, "BackendsResolved")["message"])
+    until(lambda: "503" in who(it, NAME, "Is there a join for nobody?"))
+    assert served(it, NAME, "What is the longest river?").model == "llama3-8b"
+    it.kubectl("-n", NAMESPACE, "patch", "deployment/coder", "-p", '{"spec":{"replicas":1}}')
+    until(lambda: who(it, NAME, "Is there a join for one?") == "coder-7b")
 
 
 def a_mistake_changes_nothing(it: Platform) -> None:
