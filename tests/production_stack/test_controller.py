@@ -194,6 +194,22 @@ async def test_the_readmes_gateway_routes_as_it_says(
             assert "wayside_endpoint_gpu_utilization" in said
 
 
+async def test_a_gateway_with_nothing_behind_it_says_503(
+    tmp_path: Path, kubeconfig: Path, namespace: str
+) -> None:
+    """A3-08: it was applied first; its pods are ready, and the model may come."""
+    found = made("InferenceGateway", "g", routes=[{"model": "m", "inferenceServiceRef": "s"}])
+    children = InferenceGatewayKeeper().desired(found, FakeWorld()).children
+    (child,) = (c for c in children if c["kind"] == "ConfigMap")
+    path = tmp_path / "config.yaml"
+    path.write_text(child["data"]["config.yaml"])
+    words = ["serve", "--config", str(path), "--address", "127.0.0.1", "--port", "0"]
+    with started(tmp_path, *words, env={"KUBECONFIG": str(kubeconfig)}) as process:
+        assert process.ask("/ready")[0] == 200
+        assert process.chat("hi", "m")[0] == 503
+        assert process.chat("hi", "other")[0] == 404
+
+
 def _by_gpus(process: Process, page: Page, urls: list[str]) -> None:
     """A3-05, A3-13: what nobody has seen goes where the GPUs are idle."""
     for busy, idle in ((0, 1), (1, 0)):

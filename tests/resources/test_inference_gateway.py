@@ -33,6 +33,7 @@ from wayside.vocab.resource import DEPLOYMENTS, ENDPOINT_SLICES, PODS, SERVICES
 
 KEEPER = InferenceGatewayKeeper()
 ROLE = "llm-d.ai/role"
+NOBODY = {"discover": {"kubernetes": {"service": "0-not-there-yet"}}}
 PAGE = "http://dcgm:9400/metrics"
 GPUS = b'DCGM_FI_DEV_GPU_UTIL{gpu="0",UUID="GPU-1",Hostname="n1",pod="llama-0"} 37\n'
 
@@ -154,12 +155,19 @@ def test_what_is_missing_is_named_and_the_rest_goes_on(
     routes = [{"model": "llama3-70b", "inferenceServiceRef": "chatbot"},
               {"model": "m2", "inferenceServiceRef": "spare"}]  # fmt: skip
     desired = KEEPER.desired(gateway(routes=routes), found)
-    assert set(config(desired)["models"]) == {"m2"} and desired.status["models"] == 1
+    its = config(desired)["models"]
+    assert its["llama3-70b"] == NOBODY, "which is answered 503"
+    assert its["m2"]["discover"] and desired.status["models"] == 1
     told = conditions(desired)
     assert told["Accepted"][0] == "True"
     assert told["ResolvedRefs"] == told["Ready"] == ("False", reason)
     assert said in message(desired, "ResolvedRefs")
     assert ("get", INFERENCE_SERVICES, NAMESPACE, "chatbot") in found.looks
+
+
+def test_a_gateway_without_anything_behind_it_starts_all_the_same() -> None:
+    """A3-08: applied first, its router waits for the rest rather than failing to start."""
+    assert asked(FakeWorld())["models"] == {"llama3-70b": NOBODY}
 
 
 def test_a_mistake_changes_nothing() -> None:

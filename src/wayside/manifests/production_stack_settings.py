@@ -20,13 +20,17 @@ PORT = 8001
 GUARDS = "nlp-filters"
 """The recipe that `nlpFilters` become: it judges requests that name their model, as all do."""
 _DOCUMENT = dict[str, Any]
+_NOBODY = {"discover": {"kubernetes": {"service": "0-not-there-yet"}}}
+"""What serves a model whose route leads nowhere: a name that no Service can have, since they begin
+with a letter."""
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _PREFIXES = 3.0
 """What a cached prompt weighs against the load: it is followed, or its server is far busier."""
 
 
 class Routed(NamedTuple):
-    """A model as clients name it, and the chain of each InferenceService that answers for it."""
+    """A model as clients name it, and the chain of each InferenceService that answers for it:
+    none, where what it is routed to is not there. Such a model is answered 503, not 404."""
 
     model: str
     chains: tuple[Chain, ...]
@@ -45,7 +49,7 @@ def document(spec: InferenceGatewaySpec, routes: Sequence[Routed], gpus: str = "
     if gpus and spec.scheduling_policy == "gpu-load-aware":
         found["fleet"] = {"gpu_metrics": {"url": gpus}}
     for route in routes:
-        found["models"][route.model] = _model(spec, route)
+        found["models"][route.model] = _model(spec, route) if route.chains else _NOBODY
     stores = {
         c.store.name: {"redis": dict(c.store.settings)}
         for r in routes
@@ -185,6 +189,8 @@ def _guards(routes: Sequence[Routed]) -> _DOCUMENT:
     patterns: _DOCUMENT = {}
     decisions: list[_DOCUMENT] = []
     for i, route in enumerate(routes):
+        if not route.chains:
+            continue
         filters = route.chains[0].spec.nlp_filters
         plugins = _plugins(filters, route.chains[0]) if filters else {}
         guard = filters.prompt_guard if filters else None

@@ -78,7 +78,7 @@ class InferenceGatewayStatus(PlainStatus):
     address: Annotated[str, Field(max_length=300)] | None = None
     """Where clients in the cluster reach it."""
     models: Annotated[int, Field(ge=0)] | None = None
-    """How many models it serves."""
+    """How many of its models have something that serves them."""
     ready_replicas: Annotated[int, Field(ge=0)] | None = None
     """How many of its pods take requests."""
 
@@ -151,7 +151,7 @@ class InferenceGatewayKeeper:
                 "configMapRef": f"{name}-config",
                 "configDigest": digest(content),
                 "address": f"http://{name}.{namespace}.svc:8001/v1",
-                "models": len(routes),
+                "models": sum(bool(route.chains) for route in routes),
                 "readyReplicas": whole(deployment.get("readyReplicas"), 0, 2**31) or 0,
                 "lastUpdated": NOW,
             },
@@ -200,6 +200,7 @@ def _routes(
     troubles: list[tuple[str, str]] = []
     found: dict[str, list[Chain]] = {}
     for model, name, path in spec.wanted():
+        others = found.setdefault(model, [])
         its = service(name, namespace, world)
         if isinstance(its, Wrong):
             troubles.append((its.reason, f"{path}: {its.message}"))
@@ -207,7 +208,6 @@ def _routes(
         troubles += [(t.reason, f"InferenceService {name}: {t.message}") for t in its.troubles]
         if its.backend is None:
             continue
-        others = found.setdefault(model, [])
         if wrong := _misfit(its, others):
             troubles.append(("RouteConflict", f"{path}: {wrong}"))
         else:
