@@ -16,7 +16,7 @@ from wayside.kube.errors import Conflict, NotFound
 from wayside.kube.pace import Pace
 from wayside.operator.program import Options, Program
 from wayside.resources import Kind
-from wayside.vocab.resource import CONFIG_MAPS, DEPLOYMENTS, Resource
+from wayside.vocab.resource import CONFIG_MAPS, CRDS, DEPLOYMENTS, Resource
 
 from .proxy import Proxy, proxying
 from .toy import MANAGER, TOYS, crd, toy, toy_kind
@@ -59,7 +59,7 @@ class Cluster:
                 return dict(condition)
         return {}
 
-    async def until(self, what: Callable[[], Awaitable[Any]], seconds: float = 15) -> Any:
+    async def until(self, what: Callable[[], Awaitable[Any]], seconds: float = 30) -> Any:
         """Wait until ``what()`` is true, and give it."""
         ends = asyncio.get_running_loop().time() + seconds
         while not (found := await what()):
@@ -120,7 +120,13 @@ class Cluster:
 
 @pytest.fixture
 async def cluster(admin: Client, namespace: str) -> AsyncIterator[Cluster]:
-    await install(admin, crd())
+    try:
+        await admin.get(CRDS, crd()["metadata"]["name"])
+    except NotFound:
+        await install(admin, crd())
+        # This server's garbage collector learns of new kinds every two seconds, and takes the
+        # children of objects of a kind that it does not know.
+        await asyncio.sleep(2.5)
     async with proxying(admin.access) as proxy:
         yield Cluster(admin, proxy, namespace, [])
 
