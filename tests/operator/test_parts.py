@@ -6,14 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wayside.operator.fields import all_ours, digest, without_nulls
 from wayside.operator.looks import Lookers
 from wayside.operator.queue import FIRST_S, LONGEST_S, Queue
 from wayside.operator.status import difference, wanted
-from wayside.resources import Condition, Desired
+from wayside.resources import NOW, Condition, Desired
 from wayside.vocab.resource import CONFIG_MAPS, SERVICES
 
 # --- queue -----------------------------------------------------------------------------------
@@ -88,6 +88,7 @@ def test_who_looked_is_told_and_nobody_else() -> None:
     assert len(lookers) == 0 and not lookers._who, "nothing is kept of who is gone"
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -166,6 +167,7 @@ json = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from("xyz"), json), st.dictionaries(st.sampled_from("xyz"), json)
 )
@@ -209,3 +211,22 @@ def test_conditions_that_are_not_said_any_more_are_taken_away() -> None:
     assert [c.type for c in changed] == ["A"]
     assert (status["kept"], status["new"], status["observedGeneration"]) == (1, [1, 2], 3)
     assert "gone" not in status
+
+
+def test_items_of_a_list_have_times_of_their_own() -> None:
+    """Appendix A of the specification: ``status.backends[].lastTransitionTime``."""
+
+    def told(*ready: bool) -> list[Any]:
+        return [{"name": f"b{i}", "ready": r, "at": NOW} for i, r in enumerate(ready)]
+
+    first, _ = wanted({}, Desired(status={"backends": told(True, True)}), "2026-01-01T00:00:00Z")
+    assert {b["at"] for b in first["backends"]} == {"2026-01-01T00:00:00Z"}
+    found = {"status": first}
+    again, _ = wanted(
+        found, Desired(status={"backends": told(True, True)}), "2026-01-02T00:00:00Z"
+    )
+    assert difference(first, again) == {}
+    moved, _ = wanted(
+        found, Desired(status={"backends": told(True, False, True)}), "2026-01-02T00:00:00Z"
+    )
+    assert [b["at"][8:10] for b in moved["backends"]] == ["01", "02", "02"]

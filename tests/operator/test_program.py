@@ -151,9 +151,11 @@ async def test_our_own_crd_may_come_later(cluster: Cluster, admin: Client) -> No
     late = Resource("toys.test", "v1", "latecomers")
     kind = replace(toy_kind(), resource=late, kind="Latecomer", reads=())
     async with cluster.operating(kind):
-        while not cluster.logged or cluster.logged[-1][0] != "waiting for a CRD":
-            await asyncio.sleep(0.02)
-        said = cluster.logged[-1][1]
+
+        async def waits() -> Any:
+            return next((f for event, f in cluster.logged if event == "waiting for a CRD"), None)
+
+        said = await cluster.until(waits)
         assert said["crd"] == "latecomers.toys.test" and "kubectl apply" in said["fix"]
         await install(admin, crd(late, "Latecomer"))
         await admin.create(late, {**toy(value="a"), "kind": "Latecomer"}, cluster.namespace)
