@@ -115,13 +115,19 @@ class Kubectl:
         program = shutil.which("kubectl")
         if program is None:
             lacking("kubectl is not installed (apt-get install kubernetes-client)")
-        done = subprocess.run(
-            [program, "--kubeconfig", str(self.kubeconfig), *self._user, *args],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        ends = time.monotonic() + 20
+        while True:
+            done = subprocess.run(
+                [program, "--kubeconfig", str(self.kubeconfig), *self._user, *args],
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            # `kubectl wait` gives up on an object that has no conditions yet, such as a new CRD.
+            if "conditions accessor error" not in done.stderr or time.monotonic() > ends:
+                break
+            time.sleep(0.05)
         assert not ok or done.returncode == 0, f"kubectl {' '.join(args)}: {done.stderr}"
         return done
 

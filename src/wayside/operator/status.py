@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wayside.operator.fields import without_nulls
@@ -40,12 +40,30 @@ def wanted(found: Object, desired: Desired, now: str) -> tuple[Object, list[Cond
         conditions.append(entry)
     if conditions or "conditions" in status:
         status["conditions"] = conditions
+    for name in desired.status:
+        if isinstance(items := status.get(name), list):
+            status[name] = _timed(items, sections(before.get(name)), now)
     times = {name for name, value in desired.status.items() if value == NOW}
     others = (before.keys() | status.keys()) - times
     moves = any(before.get(name) != status.get(name) for name in others)
     for name in times:
         status[name] = now if moves or name not in before else before[name]
     return status, changed
+
+
+def _timed(items: list[Any], before: Sequence[Mapping[str, Any]], now: str) -> list[Any]:
+    """The items of a list with their times: of those that are as they were, the old ones."""
+    was = {item.get("name"): item for item in before}
+    made = []
+    for item in items:
+        times = [k for k, v in item.items() if v == NOW] if isinstance(item, dict) else []
+        if times:
+            old = was.get(item.get("name"), {})
+            others = (old.keys() | item.keys()) - set(times)
+            same = all(old.get(key) == item.get(key) for key in others)
+            item = item | {key: old[key] if same and key in old else now for key in times}
+        made.append(item)
+    return made
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> Object:

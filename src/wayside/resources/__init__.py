@@ -178,7 +178,10 @@ class Farewell:
 NOW = "wayside:now"
 """As the value of a top-level field of ``Desired.status``: when anything else in the status last
 became another one. The operator puts the time there when it writes such a change, and keeps what
-is there while nothing else changes; a field that holds only this is never a change by itself."""
+is there while nothing else changes; a field that holds only this is never a change by itself.
+
+As the value of a field of an item that has a ``name``, in a list at the top level: when anything
+else in that item last became another one."""
 
 FOR = "wayside.vllm.ai/for"
 """Annotation of an unowned child: the uid of the object that it was made for."""

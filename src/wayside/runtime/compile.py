@@ -138,7 +138,7 @@ class _Compiler:
 
     def policy(self) -> Policy:
         s = self.settings
-        if not s.models:
+        if not s.models and not s.routing.decisions and not s.recipes:
             self.wrong("no model is configured", "models", "add one: models.NAME.endpoints")
         concrete = self.concrete()
         recipes = {DEFAULT_RECIPE: self.recipe(DEFAULT_RECIPE, s.routing, "routing")}

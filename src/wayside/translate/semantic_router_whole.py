@@ -39,7 +39,7 @@ def guard(config: Reader, decisions: list[Rule], signals: Signals, out: Draft) -
         return
     if signals.known.get("jailbreak"):
         own = "the resource has jailbreak signals of its own: its decisions say what happens"
-        said.note(own, "mapped", key="enabled")
+        said.note(own, "mapped")
         return
     signals.add("jailbreak", GUARD, rule)
     name = _free(GUARD, decisions)

@@ -12,6 +12,7 @@ import yaml
 from tests.translate.cases import updating
 from wayside.resources.semantic_router import backends, config
 from wayside.resources.semantic_router.config import RouterConfig
+from wayside.resources.semantic_router.config_notes import MOST_NOTES
 from wayside.resources.semantic_router.spec import SemanticRouterSpec
 from wayside.runtime import compile_policy
 from wayside.runtime.reload import digest
@@ -355,13 +356,37 @@ def test_the_default_model_is_the_specs_and_does_not_wander() -> None:
     assert "nothing defines it" in _with({"m"}, defaultModel="q").problems[0]
 
 
-def test_nothing_to_route_to_is_no_mistake() -> None:
-    """A1-20 (D8): no configuration is better than one that a router cannot start with."""
-    made = _with(set())
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({}, "spec.vllmEndpoints names no model"),
+        (
+            {"config": {"prompt_guard": {}, "response_cache": {}}},
+            "spec.vllmEndpoints names no model",
+        ),
+        ({"vllmEndpoints": TWO}, "no model has a backend yet"),
+        (
+            {"vllmEndpoints": TWO, "config": {"decisions": [_decision()], "tools": {}}},
+            "no model has a backend yet",
+        ),
+    ],
+)
+def test_nothing_to_route_to_is_no_mistake(spec: dict[str, Any], why: str, tmp_path: Path) -> None:
+    """A1-20 (D8): the router starts with it, and its last decision refuses with words."""
+    read = spec_of({"vllmEndpoints": [], **spec})
+    resolved = [
+        backends.Backend(name=e.name, model=e.model, type=e.backend.type)
+        for e in read.vllm_endpoints
+    ]
+    made = config.make(read, "sr", NAMESPACE, resolved)
 
-    assert (made.settings, made.problems, made.text) == (None, (), "")
-    assert made.waiting == "no model has a backend yet"
-    assert make({"vllmEndpoints": []}).waiting == "spec.vllmEndpoints names no model"
+    assert (made.problems, made.waiting) == ((), why)
+    assert made.settings is not None
+    assert not made.settings.models
+    last = min(made.settings.routing.decisions, key=lambda d: d.priority)
+    assert last.name == "no_backend"
+    assert last.plugins["fast_response"]["status"] == 503
+    compiled(made, tmp_path)
 
 
 def test_an_algorithm_that_lost_its_models_is_let_go(tmp_path: Path) -> None:
@@ -439,7 +464,7 @@ def test_remarks_are_bounded() -> None:
 
     made = config_of(routing={"signals": {"embeddings": rules}})
 
-    assert len(made.notes) == config.MOST_NOTES + 1
+    assert len(made.notes) == MOST_NOTES + 1
     assert made.notes[-1] == "and 150 more"
 
 
@@ -473,3 +498,24 @@ def test_every_sample_becomes_a_configuration(document: dict[str, Any], tmp_path
     else:
         assert made.problems == ()
         compiled(made, tmp_path)
+
+
+def test_a_value_without_effect_is_told_where_somebody_wrote_it() -> None:
+    """A1-80 (D20): what an API server puts there as a default is nobody's wish, and no remark."""
+    stored = {
+        "prompt_guard": {"model_id": "models/mmbert32k-jailbreak-detector-merged",
+                         "threshold": "0.7", "use_cpu": True, "enabled": True},
+        "response_cache": {"max_entries": 1000, "embedding_model": "mmbert"},
+    }  # fmt: skip
+    assert make({"config": stored}).notes == ()
+    stored["prompt_guard"]["threshold"] = "0.9"
+    stored["response_cache"] |= {"max_entries": 5, "eviction_policy": "lru"}
+    stored["classifier"] = {"category_model": {"model_id": "mine"}}
+    said = make({"config": stored}).notes
+    assert said[0].startswith("spec.config.prompt_guard.threshold: ")
+    assert said[1:] == (
+        "no effect: spec.config.classifier.category_model.model_id: "
+        "the built-in classifier is used",
+        "no effect: spec.config.response_cache.max_entries, "
+        "spec.config.response_cache.eviction_policy: bounded in bytes; what was least used goes",
+    )

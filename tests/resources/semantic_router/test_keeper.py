@@ -134,12 +134,40 @@ def test_a_backend_that_appears_heals_without_an_edit() -> None:
 
 
 def test_no_backend_yet() -> None:
-    """D8: nothing to route to is no configuration that crashes; what ran goes on."""
-    made = desired(router(), FakeWorld(states={ROUTES: "absent"}))
-    assert "Deployment" not in [one["kind"] for one in made.children]
-    assert not made.prune
-    assert condition(made, "Available")[0] == "False"
+    """A1-62 (D8): pods run, and wait for one without crashing; nobody is told that they serve."""
+    seen = FakeWorld(states={ROUTES: "absent"})
+    made = desired(router(autoscaling={"enabled": True}), seen)
+    kinds = [one["kind"] for one in made.children]
+    assert {"Deployment", "HorizontalPodAutoscaler", "Service"} <= set(kinds)
+    assert made.prune
+    there = {
+        **named(made.children, "Deployment", NAME),
+        "status": {"readyReplicas": 1, "replicas": 1, "updatedReplicas": 1},
+    }
+    there["metadata"]["ownerReferences"] = [{"uid": UID, "controller": True}]
+    seen.put(DEPLOYMENTS, there)
+    made = desired(router(), seen)
+    assert condition(made, "Available")[:2] == ("False", "NoBackend")
     assert "no model has a backend yet" in condition(made, "Available")[2]
+    assert made.status["phase"] == "Pending"
+
+
+def test_what_leads_to_an_object_of_ours_is_not_made_while_it_is_somebody_elses() -> None:
+    """A1-104 (D12): a Deployment or Service of that name is neither scaled nor exposed."""
+    spec: dict[str, Any] = {
+        "autoscaling": {"enabled": True},
+        "ingress": {"enabled": True, "hosts": [{"host": "a.b", "paths": [{"path": "/"}]}]},
+    }
+    taken = {"metadata": {"name": NAME, "namespace": NAMESPACE, "uid": "theirs"}}
+    for resource, kind in (
+        (DEPLOYMENTS, "HorizontalPodAutoscaler"),
+        (SERVICES, "Ingress"),
+    ):
+        seen = world("vllm-small")
+        found = router(endpoint("small"), **spec)
+        assert kind in [one["kind"] for one in desired(found, seen).children]
+        seen.put(resource, taken)
+        assert kind not in [one["kind"] for one in desired(found, seen).children]
 
 
 def test_a_mistake_changes_nothing_that_works() -> None:

@@ -19,7 +19,7 @@ from tests.resources.semantic_router.made import (
 from wayside.resources import Object, Probed
 from wayside.resources.semantic_router import service
 from wayside.resources.semantic_router.spec import SemanticRouterSpec
-from wayside.vocab.resource import DEPLOYMENTS
+from wayside.vocab.resource import DEPLOYMENTS, ROUTES
 
 GATEWAY = {"existingRef": {"name": "ingress", "namespace": "istio-system"}}
 URL = f"http://{NAME}.{NAMESPACE}.svc:9190/info/config"
@@ -115,6 +115,10 @@ def test_openshift_makes_the_certificate() -> None:
     key = "service.beta.openshift.io/serving-cert-secret-name"
     assert found["metadata"]["annotations"] == {key: f"{NAME}-tls"}
     assert "annotations" not in made(**spec)["metadata"]
+    unknown = world()
+    unknown.states[ROUTES] = "unreachable"
+    found = named(desired(router(**spec), unknown).children, "Service")
+    assert found["metadata"]["annotations"] == {key: f"{NAME}-tls"}
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from wayside.resources.semantic_router import (
 )
 from wayside.resources.semantic_router import pod as pod_of
 from wayside.resources.semantic_router.backends import READS
-from wayside.resources.semantic_router.rollout import rollout
+from wayside.resources.semantic_router.rollout import owned, rollout
 from wayside.resources.semantic_router.spec import SemanticRouterSpec, SemanticRouterStatus
 from wayside.settings import RouterSettings
 from wayside.settings.problems import problems_from
@@ -59,6 +59,8 @@ from wayside.vocab.resource import (
 
 MOST_BYTES: Final = 1_000_000
 """Of all files of a ConfigMap: Kubernetes allows a mebibyte, with what else there is of it."""
+LEADING: Final = ("HTTPRoute", "Route", "Ingress")
+"""Kinds of children that lead to the Service, by its name."""
 SEMANTIC_ROUTERS: Final = Resource("vllm.ai", "v1alpha1", "semanticrouters")
 
 
@@ -184,8 +186,7 @@ class _Glue:
         )
 
     def _children(self, pod: Object | None, envoy: dict[str, str] | None) -> list[Object]:
-        """In the order in which pods need them. Without a configuration there are none of what a
-        router runs on; what it has run on so far stays."""
+        """In the order in which pods need them."""
         spec, (name, namespace) = self._spec, (self._who.name, self._who.namespace)
         claim = self._storage.claim
         made: list[Object | None] = [pod_of.service_account(spec, name, namespace)]
@@ -198,12 +199,19 @@ class _Glue:
         made.append(None if self._storage.unowned else claim)
         made.append(pod)
         made.append(service.service(spec, name, namespace, self._world))
-        made.append(scaling.autoscaler(spec, name, namespace))
+        if not self._taken(self._there):
+            made.append(scaling.autoscaler(spec, name, namespace))
         made.append(scaling.disruption_budget(spec, name, namespace))
-        made.append(self._gateway.route)
-        made.append(self._route.route)
-        made += self._exposure.children
+        leading = [self._gateway.route, self._route.route, *self._exposure.children]
+        if self._taken(self._world.get(SERVICES, name, namespace)):
+            leading = [one for one in leading if one is None or one["kind"] not in LEADING]
+        made += leading
         return [one for one in made if one is not None]
+
+    def _taken(self, found: Object | None) -> bool:
+        """Whether it is there and somebody else's: nothing of ours shall scale it or lead to
+        it. That it is in the way is told by whoever cannot write ours."""
+        return found is not None and not owned(found, self._who.uid)
 
     def _pod(self, settings: RouterSettings, envoy: dict[str, str] | None) -> Object:
         spec, who = self._spec, self._who
@@ -242,7 +250,7 @@ class _Glue:
 
     def _facts(self, pod: Object | None) -> status.Facts:
         spec, who, made = self._spec, self._who, self._config
-        blocked = made.waiting or ("The configuration is not valid." if self._problems else "")
+        blocked = "The configuration is not valid." if self._problems else ""
         there = self._there
         return status.Facts(
             spec=spec,
@@ -256,6 +264,7 @@ class _Glue:
             exposure=self._exposure,
             validity=self._validity(),
             problems=self._problems,
+            waiting=made.waiting,
             notes=made.notes,
             digest=made.digest,
             observed_digest=self._observed(),

@@ -171,4 +171,4 @@ class BackendStatus(Part):
     last_transition_time: Annotated[
         str | None, Field(json_schema_extra={"format": "date-time"})
     ] = None
-    """When `ready` last changed."""
+    """When something else of this last changed."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from wayside.resources import World
+from wayside.resources import NOW, World
 from wayside.resources.semantic_router import backends_kserve
 from wayside.resources.semantic_router.backend_spec import BackendSpec, VllmEndpoint
 from wayside.resources.semantic_router.backends_services import (
@@ -85,7 +85,7 @@ class Backend:
     upstream_name, location, project, api_version."""
 
     def told(self) -> dict[str, Any]:
-        """Its entry in ``status.backends``; the operator adds ``lastTransitionTime``."""
+        """Its entry in ``status.backends``."""
         return {
             "name": self.name,
             "model": self.model,
@@ -94,6 +94,7 @@ class Backend:
             "ready": self.ready,
             "reason": self.reason,
             "message": self.message,
+            "lastTransitionTime": NOW,
         }
 
 

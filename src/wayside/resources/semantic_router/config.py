@@ -25,7 +25,13 @@ from wayside.decisions import leaves, parse_ref
 from wayside.decisions.projection_order import compile_projections
 from wayside.resources.semantic_router import secrets
 from wayside.resources.semantic_router.backends import Backend
-from wayside.resources.semantic_router.config_models import default_model, placed, without
+from wayside.resources.semantic_router.config_models import (
+    default_model,
+    placed,
+    unserved,
+    without,
+)
+from wayside.resources.semantic_router.config_notes import remarks
 from wayside.resources.semantic_router.config_variables import (
     Variables,
     filled,
@@ -37,7 +43,7 @@ from wayside.resources.semantic_router.spec import SemanticRouterSpec
 from wayside.settings import RouterSettings
 from wayside.settings.problems import problems_from
 from wayside.translate import kubernetes
-from wayside.translate.notes import Note, grouped
+from wayside.translate.notes import Note
 from wayside.translate.semantic_router import RouterDraft
 from wayside.translate.semantic_router_whole import REST
 from wayside.vocab.errors import ConfigError, Problem
@@ -49,8 +55,6 @@ CONFIG_DIR = "/app/config"
 CONFIG_FILE = f"{CONFIG_DIR}/config.yaml"
 TOOLS_FILE = f"{CONFIG_DIR}/tools_db.json"
 _TOOLS_PATHS = ("config/tools_db.json", "tools_db.json", TOOLS_FILE)
-MOST_NOTES = 50
-"""Remarks that are told; a count stands for further ones."""
 
 Reason = Literal["Valid", "ParseError", "UnknownField", "UnknownModel", "Conflict", "Unsupported"]
 """Of the condition ``ConfigValid``."""
@@ -64,7 +68,7 @@ class RouterConfig:
     """A configuration, or why there is none."""
 
     settings: RouterSettings | None = None
-    """``None`` where there are problems, or nothing to route to yet."""
+    """``None`` where there are problems."""
     text: str = ""
     """``config.yaml`` of the ConfigMap."""
     tools: str = "[]\n"
@@ -77,7 +81,7 @@ class RouterConfig:
     reason: Reason = "Valid"
     """Of the first problem."""
     waiting: str = ""
-    """Why there is no configuration although nothing is wrong: no model has a backend."""
+    """Why every prompt is refused although nothing is wrong: no model has a backend."""
     notes: tuple[str, ...] = ()
     """What works otherwise than one might think; the weightiest first."""
     digest: str = ""
@@ -138,17 +142,18 @@ def _make(
         else:
             problems.append(found)
     problems += _files(settings, bool(draft.tools))
-    remarks = _remarks(translation.notes, notes)
+    told = remarks([n for n in translation.notes if not _is_problem(n)], spec, notes)
     if problems:
         return RouterConfig(
-            problems=tuple(problems), reason=_reason(wrong[0] if wrong else None), notes=remarks
+            problems=tuple(problems), reason=_reason(wrong[0] if wrong else None), notes=told
         )
+    waiting = ""
     if not models:
-        what = "no model has a backend yet" if declared else "spec.vllmEndpoints names no model"
-        return RouterConfig(waiting=what, notes=remarks)
+        waiting = "no model has a backend yet" if declared else "spec.vllmEndpoints names no model"
+        unserved(settings)
     checked = _checked(settings, known, check)
     if not isinstance(checked, RouterSettings):
-        return RouterConfig(problems=checked, reason=_told(checked[0]), notes=remarks)
+        return RouterConfig(problems=checked, reason=_told(checked[0]), notes=told)
     tools = json.dumps(draft.tools, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     text = render(settings, whose, tools if draft.tools else "")
     return RouterConfig(
@@ -156,7 +161,8 @@ def _make(
         text=text,
         tools=tools,
         secrets=secrets.distinct(mounted),
-        notes=remarks,
+        waiting=waiting,
+        notes=told,
         digest=digest(text),
     )
 
@@ -239,18 +245,6 @@ def _told(what: str) -> Reason:
     if "cannot be cached in" in what:
         return "Unsupported"
     return "ParseError"
-
-
-def _remarks(notes: Iterable[Note], own: Sequence[str]) -> tuple[str, ...]:
-    """What is worth telling though nothing is wrong: losses before differences."""
-    told = [n for n in notes if not _is_problem(n)]
-    lines = list(own)
-    for severity in ("unsupported", "mapped", "defaulted"):
-        for line in grouped(note for note in told if note.severity == severity):
-            lines.append(line.partition(": ")[2])
-    if len(lines) > MOST_NOTES:
-        lines[MOST_NOTES:] = [f"and {len(lines) - MOST_NOTES} more"]
-    return tuple(lines)
 
 
 def _files(settings: Mapping[str, Any], tools: bool) -> list[str]:

@@ -81,6 +81,28 @@ def without(settings: Rule, missing: Collection[str], rest: str) -> Iterator[str
             yield from _decision(decision, missing)
 
 
+def unserved(settings: Rule) -> None:
+    """For a router none of whose models is anywhere, in place: a last decision refuses what no
+    other takes. So its pods run, tell what they decide, and begin to answer without a restart."""
+    routing = settings.setdefault("routing", {})
+    decisions = routing.setdefault("decisions", [])
+    taken = {decision["name"] for decision in decisions}
+    name = "no_backend"
+    while name in taken:
+        name += "_"
+    last: Rule = {"name": name, "plugins": {"fast_response": _refusal("any model")}}
+    if decisions:
+        last["priority"] = min(decision.get("priority", 0) for decision in decisions) - 1
+        if any(decision.get("tier") for decision in decisions):
+            last["tier"] = max(decision.get("tier", 0) for decision in decisions) + 1
+    decisions.append(last)
+
+
+def _refusal(models: str) -> Rule:
+    message = f"No server of {models} is known to the router yet."
+    return {"message": message, "as": "error", "status": 503, "code": "no_healthy_endpoint"}
+
+
 def _decision(decision: Rule, missing: Collection[str]) -> Iterator[str]:
     before = decision.get("models", [])
     kept = [c for c in before if _model(c) not in missing]
@@ -96,9 +118,7 @@ def _decision(decision: Rule, missing: Collection[str]) -> Iterator[str]:
         return
     for key in ("models", "select"):
         decision.pop(key, None)
-    message = f"No server of {gone} is known to the router yet."
-    refusal = {"message": message, "as": "error", "status": 503, "code": "no_healthy_endpoint"}
-    decision["plugins"] = {"fast_response": refusal}
+    decision["plugins"] = {"fast_response": _refusal(gone)}
     yield f"decision {decision['name']!r}: {gone} has no backend; its prompts are refused with 503"
 
 

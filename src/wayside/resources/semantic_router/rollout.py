@@ -101,7 +101,7 @@ def rollout(
     its pods. A Deployment that is not controlled by the object ``uid`` is none of ours, and is
     as if it were not there. ``blocked``: why none is made.
     """
-    if found is None or not _ours(found, uid):
+    if found is None or not owned(found, uid):
         return Rollout(wanted=wanted, blocked=blocked)
     spec, status = section(found, "spec"), section(found, "status")
     told = {text(c.get("type")): c for c in sections(status.get("conditions"))}
@@ -129,7 +129,8 @@ def rollout(
     )
 
 
-def _ours(found: Mapping[str, Any], uid: str) -> bool:
+def owned(found: Mapping[str, Any], uid: str) -> bool:
+    """Whether the object ``uid`` controls what was found."""
     owners = sections(section(found, "metadata").get("ownerReferences"))
     return any(one.get("uid") == uid and one.get("controller") is True for one in owners)
 

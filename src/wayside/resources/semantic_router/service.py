@@ -117,7 +117,7 @@ def service(spec: SemanticRouterSpec, name: str, namespace: str, world: World) -
     if spec.gateway is None and ALIAS not in [port for _, port, _, _ in listed]:
         listed.append(("envoy-http", ALIAS, pod.alias or pod.api, spoken))
     notes = dict(wish.annotations)
-    if wish.tls.enabled and not wish.tls.secret_name and on_openshift(world):
+    if wish.tls.enabled and not wish.tls.secret_name and on_openshift(world) is not False:
         notes[SERVING_CERTIFICATE] = tls_secret(spec, name)
     return workload.service(
         name,

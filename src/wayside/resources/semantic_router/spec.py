@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from wayside.manifests.conditions import Conditions
 from wayside.manifests.fields import STORED, Count, Labels, Part, Text, core, keyed, rules
 from wayside.resources.semantic_router.backend_spec import BackendStatus, VllmEndpoint
 from wayside.resources.semantic_router.config_spec import ConfigSpec
@@ -37,7 +38,6 @@ from wayside.resources.semantic_router.pod_spec import (
 __all__ = [
     "AutoscalingSpec",
     "BackendStatus",
-    "ConditionStatus",
     "ConfigSpec",
     "DisruptionBudgetSpec",
     "GatewaySpec",
@@ -141,8 +141,8 @@ class SemanticRouterSpec(Part):
     ] = ()
     """The models, and where they are."""
     default_model: Annotated[str, Field(max_length=256)] = ""
-    """The model that answers where no decision matches; that of the first of `vllmEndpoints`
-    when absent. It never changes by itself."""
+    """The model that answers where no decision matches. While it has no backend, such prompts are
+    refused. When absent, it is that of the first of `vllmEndpoints` that has a backend."""
     cross_namespace: Literal["ReferenceGrant", "Allow"] = "ReferenceGrant"
     """What it takes to use a Service of another namespace: a ReferenceGrant there, or nothing."""
     config: ConfigSpec = ConfigSpec()
@@ -167,39 +167,6 @@ class SemanticRouterSpec(Part):
 
 
 # --- status ------------------------------------------------------------------------------------
-
-
-class ConditionStatus(Part):
-    """One thing that is so, or not."""
-
-    type: Annotated[
-        str,
-        Field(
-            max_length=316,
-            pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
-            r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
-        ),
-    ]
-    """What it is about."""
-    status: Literal["True", "False", "Unknown"]
-    """Whether it is so."""
-    reason: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=1024,
-            pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
-        ),
-    ]
-    """Why, in one word."""
-    message: Annotated[str, Field(max_length=32768)]
-    """Why, for people."""
-    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-    """When `status` last changed."""
-    observed_generation: (
-        Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None
-    ) = None
-    """The generation of the object that was looked at."""
 
 
 class OpenShiftFeatures(Part):
@@ -246,9 +213,7 @@ class SemanticRouterStatus(Part):
     """Pods that may be sent requests."""
     gateway_mode: Text = ""
     """`standalone` or `gateway-integration`."""
-    conditions: Annotated[
-        tuple[ConditionStatus, ...], Field(max_length=64, json_schema_extra=keyed("type"))
-    ] = ()
+    conditions: Conditions = ()
     """Available, Progressing, Degraded, ConfigValid, BackendsResolved, GatewayReady, StorageReady
     and RouteReady."""
     openshift_features: OpenShiftFeatures | None = None

@@ -76,6 +76,8 @@ class Facts:
     """Of the configuration; its reason if there are ``problems``."""
     problems: Sequence[str] = ()
     """Of the configuration, each with the path of its field."""
+    waiting: str = ""
+    """Why every prompt is refused although nothing is wrong with the spec."""
     notes: Sequence[str] = ()
     """What works otherwise than one might think."""
     digest: str = ""
@@ -108,7 +110,7 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
         facts.storage.condition,
         facts.route.condition,
     )
-    return _with_degraded((facts.rollout.available(), facts.rollout.progressing(), *rest), ())
+    return _with_degraded((_available(facts), facts.rollout.progressing(), *rest), ())
 
 
 def phase(rollout: Rollout, conditions: Sequence[Condition]) -> Phase:
@@ -201,6 +203,14 @@ def _with_degraded(
             "Warning" if reason == "ReconcileError" else "",  # the others have told it already
         )
     return tuple(by_type[kind] for kind in TYPES if kind in by_type)
+
+
+def _available(facts: Facts) -> Condition:
+    made = facts.rollout.available()
+    if made.status != "True" or not facts.waiting:
+        return made
+    said = f"Pods run and refuse every prompt with 503: {facts.waiting}."
+    return Condition("Available", "False", "NoBackend", said)
 
 
 def _config(facts: Facts) -> Condition:
