@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.kube.conftest import SHARED, admin, binary, kubeconfig, namespace
+from tests.cluster import SHARED
 from tests.kube.genuine import (
     BINDINGS,
     POOL_READ,
@@ -37,7 +37,6 @@ from .rig import channel, destination, exchange
 
 pytest.importorskip("grpc")
 pytestmark = pytest.mark.shared
-__all__ = ["admin", "binary", "kubeconfig", "namespace"]
 
 POOL = {"selector": {"matchLabels": {"app": "x"}}, "targetPorts": [{"number": 8000}]}
 CRD = SHARED / "data" / "crds" / "inference.networking.k8s.io_inferencepools.yaml"
