@@ -9,7 +9,7 @@ from wayside.kube.watch import Key
 from wayside.operator.fields import DIGEST, digest, without_nulls
 from wayside.operator.looks import Look
 from wayside.resources import FOR, Object
-from wayside.vocab.objects import section, text
+from wayside.vocab.objects import section, sections, text
 from wayside.vocab.resource import Resource
 
 
@@ -54,10 +54,18 @@ def taken(live: Object, found: Object, lives: Callable[[str], bool]) -> str:
     if not owner and made_for and (made_for == uid or not lives(made_for)):
         return ""
     if owner or made_for:
-        whose = f"an object of that name belongs to another ({owner or made_for})"
+        whose = f"an object of that name belongs to {_owner_named(live) or made_for}"
     else:
         whose = "an object of that name is there, and nobody owns it"
     return f"{whose}: it was left alone; rename or delete it"
+
+
+def _owner_named(live: Object) -> str:
+    """Its controller, for people: ``SemanticRouter other``."""
+    for found in sections(section(live, "metadata").get("ownerReferences")):
+        if found.get("controller") is True:
+            return f"{text(found.get('kind'))} {text(found.get('name'))}"
+    return ""
 
 
 class Owned:

@@ -18,6 +18,7 @@ from wayside.runtime import compile_policy
 from wayside.runtime.reload import digest
 from wayside.settings import CredentialSettings, RouterSettings
 from wayside.settings.load import parse
+from wayside.translate import translate
 from wayside.vocab.outcome import Credential
 
 from .goldens import CASES, NAMESPACE, ONE, config_of, load, make, spec_of, told, world_of
@@ -31,6 +32,7 @@ def compiled(
     """What the router makes of the text: raises where it would not start."""
     (tmp_path / "tools_db.json").write_text(made.tools, encoding="utf-8")
     text = made.text.replace(config.CONFIG_DIR, str(tmp_path))
+    assert translate(yaml.safe_load(text)) is None, "taken for somebody else's format"
     settings = RouterSettings.model_validate(parse(text, env or {}))
     compile_policy(settings, keys=_mounted(made))
     return settings

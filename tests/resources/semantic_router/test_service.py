@@ -121,6 +121,16 @@ def test_openshift_makes_the_certificate() -> None:
     assert found["metadata"]["annotations"] == {key: f"{NAME}-tls"}
 
 
+@pytest.mark.parametrize("name", ["my.router", "7b-router", "r" * 64])
+def test_a_name_that_no_service_can_have_is_told(name: str) -> None:
+    """A1-41: and nothing is begun that an API server would refuse half of."""
+    found = desired(router(name=name))
+    assert condition(found, "ConfigValid")[:2] == ("False", "Unsupported")
+    assert "metadata.name" in condition(found, "ConfigValid")[2]
+    assert not found.children
+    assert desired(router(name="r" * 63)).children
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [

@@ -161,7 +161,8 @@ class _Glue:
         self._storage = storage.storage(spec, name, namespace, world)
         self._route = exposure.route(spec, name, namespace, world)
         self._exposure = exposure.exposure(spec, name, namespace, world)
-        self._problems = (*service.problems(spec), *self._config.problems)
+        self._unnameable = service.unnameable(name)
+        self._problems = (*self._unnameable, *service.problems(spec), *self._config.problems)
 
     def desired(self) -> Desired:
         settings = None if self._problems else self._config.settings
@@ -271,6 +272,8 @@ class _Glue:
         )
 
     def _validity(self) -> config.Reason:
+        if self._unnameable:
+            return "Unsupported"
         if self._config.problems:
             return self._config.reason
         return "Conflict" if self._problems else "Valid"

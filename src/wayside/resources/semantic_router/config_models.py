@@ -84,6 +84,7 @@ def without(settings: Rule, missing: Collection[str], rest: str) -> Iterator[str
 def unserved(settings: Rule) -> None:
     """For a router none of whose models is anywhere, in place: a last decision refuses what no
     other takes. So its pods run, tell what they decide, and begin to answer without a restart."""
+    settings.setdefault("models", {})  # without it the file would be taken for one of vSR's
     routing = settings.setdefault("routing", {})
     decisions = routing.setdefault("decisions", [])
     taken = {decision["name"] for decision in decisions}

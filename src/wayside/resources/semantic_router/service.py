@@ -8,6 +8,7 @@ ports that keep out of the way of those.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +25,7 @@ _LOOPBACK: Final = {"management": 18080, "router_api": 18081, "admin": 19000}
 SERVING_CERTIFICATE: Final = "service.beta.openshift.io/serving-cert-secret-name"
 API_SERVER: Final = "KUBERNETES_SERVICE_HOST"
 """What the kubelet tells every pod, the operator's, too."""
+MOST_NAME: Final = 63
 PERIOD_S: Final = 15.0
 """How often pods are asked which configuration they have."""
 
@@ -70,6 +72,17 @@ def ports(spec: SemanticRouterSpec, world: World) -> Ports:
         metrics=service.metrics.target_port,
         address="::" if ":" in world.setting(API_SERVER) else "0.0.0.0",
         **own,
+    )
+
+
+def unnameable(name: str) -> tuple[str, ...]:
+    """Why no Service can have this name, where none can: names of custom resources may be longer
+    than those of Services and values of labels, begin with a digit, and have dots."""
+    if len(name) <= MOST_NAME and re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name):
+        return ()
+    return (
+        f"metadata.name: {name} is no name for a Service: at most {MOST_NAME} of a-z, 0-9 and -, "
+        "a letter first, no dots; delete this SemanticRouter and give it another name",
     )
 
 

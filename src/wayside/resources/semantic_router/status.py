@@ -199,7 +199,7 @@ def _with_degraded(
             "Degraded",
             "True",
             reason,
-            _listed([said for _, said in faults], " "),
+            _listed([said.rstrip(".") for _, said in faults], ". ") + ".",
             "Warning" if reason == "ReconcileError" else "",  # the others have told it already
         )
     return tuple(by_type[kind] for kind in TYPES if kind in by_type)
