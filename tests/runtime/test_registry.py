@@ -221,12 +221,12 @@ def test_a_route_says_how_much_it_holds() -> None:
 
 def test_found_models_and_servers_are_added() -> None:
     registry = RegistrySettings.model_validate(
-        {"llms": True, "pods": {"selector": "app=vllm"}, "defaults": {"max_context": 4096}}
+        {"llms": True, "pods": {"selector": "app=vllm"}, "defaults": {"context_window": 4096}}
     )
     held = Held(
         llms=(
             Llm(name="a", namespace="ns", model="qwen", url="https://a-svc.ns.svc:8000"),
-            Llm(name="b", namespace="ns", model="qwen", url="http://gateway.ns.svc/ns/b"),
+            Llm(name="b", namespace="ns", model="qwen", url="https://b-svc.ns.svc:8000"),
         ),
         servers={
             "http://10.0.0.1:8000": Server("pod-1", {"zone": "a"}),
@@ -237,14 +237,115 @@ def test_found_models_and_servers_are_added() -> None:
     out = lay_over(BASE, registry, held, served, "ns")["models"]
     assert [e["url"] for e in out["qwen"]["endpoints"]] == [
         "https://a-svc.ns.svc:8000",
-        "http://gateway.ns.svc/ns/b/v1",
+        "https://b-svc.ns.svc:8000",
     ]
     assert out["new"] == {
-        "max_context": 4096,
+        "context_window": 4096,
         "endpoints": [{"url": "http://10.0.0.1:8000", "name": "pod-1", "labels": {"zone": "a"}}],
     }
     assert out["small"]["endpoints"][0] == "127.0.0.1:1" and len(out["small"]["endpoints"]) == 2
     assert BASE["models"]["small"] == {"endpoints": ["127.0.0.1:1"]}
+
+
+def laid(registry: dict[str, Any], *names: str, **base: Any) -> tuple[dict[str, Any], list[str]]:
+    """A file with what one pod says it serves, and what was left out."""
+    settings = RegistrySettings.model_validate(registry)
+    held = Held(servers={"http://10.0.0.1:8000": Server("pod-1")})
+    left: list[str] = []
+    served = {"http://10.0.0.1:8000": names}
+    env = {"SECRET": "s3cret", "KEY": "pa$$word"}
+    return lay_over(base, settings, held, served, "ns", env=env, left=left), left
+
+
+PODS = {"pods": {"selector": "app=vllm"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("auto", "asks the router to choose"),
+        ("fast", "is an alias of model 'small'"),
+        ("law-lora", "is an adapter of model 'small'"),
+        ("cheap", "is an entrypoint"),
+        ("two\nlines", "cannot be printed"),
+        ("", "1 to 256 characters"),
+        ("x" * 257, "1 to 256 characters"),
+    ],
+)
+def test_a_name_that_clashes_costs_that_model_alone(name: str, says: str) -> None:
+    """Whoever starts a model server must not put the router out of order."""
+    small = {"endpoints": ["127.0.0.1:1"], "aliases": ["fast"], "loras": [{"name": "law-lora"}]}
+    entry = {"names": ["cheap"], "recipe": "r"}
+    base = {"models": {"small": small}, "entrypoints": [entry], "recipes": {"r": {}}}
+    out, left = laid(PODS, name, "fine", **base)
+    assert set(out["models"]) == {"small", "fine"}
+    assert len(left) == 1 and says in left[0] and "pod-1" in left[0]
+    compile_policy(RouterSettings.model_validate(out))
+
+
+def test_servers_of_one_model_under_two_paths_are_not_mixed() -> None:
+    """One configuration holds one path of a model: the file's, or the first that is found."""
+    at_v2 = {"endpoints": ["http://127.0.0.1:1/v2"]}
+    out, left = laid(PODS, "small", models={"small": at_v2})
+    assert out["models"]["small"]["endpoints"] == ["http://127.0.0.1:1/v2"]
+    assert "served under /v1, and by others under /v2" in left[0]
+    compile_policy(RouterSettings.model_validate(out))
+    out, left = laid(PODS, "small", models={"small": {"endpoints": ["http://10.0.0.1:8000"]}})
+    assert len(out["models"]["small"]["endpoints"]) == 1 and not left  # it was there already
+
+
+def test_a_server_that_lists_very_many_models_is_cut() -> None:
+    out, left = laid(PODS, *(f"m{i:05}" for i in range(10_000)))
+    assert len(out["models"]) == 256 and "of 10000 models, the first 256 are used" in left[0]
+
+
+def test_what_a_cluster_says_is_never_filled_from_the_environment() -> None:
+    """Else anybody who may name a model could read the router's secrets in /v1/models; and what
+    the file says is filled once."""
+    headers = {"x-key": "${KEY}"}
+    registry = {**PODS, "defaults": {"headers": {"x-key": "pa$$word"}}}  # filled already
+    out, _ = laid(registry, "${SECRET}", models={"a": {"headers": headers}})
+    assert out["models"]["${SECRET}"]["headers"] == out["models"]["a"]["headers"]
+    taken = decision(("keyword", "k"), description="${SECRET} costs $5")
+    taken["plugins"] = [{"type": "system_prompt", "configuration": {"system_prompt": "${SECRET}"}}]
+    both = pool("small", "big"), route({"keywords": [SIGNALS["keyword"][1]]}, taken)
+    vsr: dict[str, Any] = {"version": "v0.3", "routing": {}}
+    for written in (None, vsr):
+        held = Held(pools=both[:1], routes=both[1:])
+        env = {"SECRET": "s3cret"}
+        out = lay_over(BASE, ROUTES, held, {}, "ns", env=env, written=written)
+        assert "s3cret" not in str(out) and "'${SECRET}'" in str(out)
+
+
+@pytest.mark.parametrize(
+    ("defaults", "says"),
+    [
+        ({"timeout": {"total_s": 3}}, "registry.defaults.timeout: unknown key"),
+        ({"timeouts": {"total_s": "x"}}, "registry.defaults.timeouts.total_s"),
+        ({"endpoints": ["a:1"]}, "registry.defaults.endpoints: is of each model"),
+        ({"reasoning_family": "gpt9"}, "registry.defaults.reasoning_family: no reasoning family"),
+    ],
+)
+def test_a_mistake_in_defaults_is_told_before_a_model_is_found(
+    defaults: dict[str, Any], says: str
+) -> None:
+    registry = {"llms": True, "defaults": defaults}
+    with pytest.raises(ConfigError) as caught:
+        compile_policy(RouterSettings.model_validate({"registry": registry}))
+    assert says in str(caught.value)
+
+
+def test_a_mistake_beside_a_secret_in_defaults_does_not_show_it() -> None:
+    defaults = {"headers": {"x-key": ["s3cret"]}, "credential": {"env": {"s3cret": 1}}}
+    registry = {"llms": True, "defaults": defaults}
+    with pytest.raises(ConfigError) as caught:
+        compile_policy(RouterSettings.model_validate({"registry": registry}))
+    assert "registry.defaults.headers" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_router_of_a_registry_starts_with_no_models() -> None:
+    compile_policy(RouterSettings.model_validate({"registry": PODS}))
 
 
 @pytest.mark.parametrize(

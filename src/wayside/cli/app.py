@@ -180,7 +180,7 @@ class App:
 
     def watcher(self, interval_s: float = 1.0) -> Watcher[Prepared]:
         return Watcher(
-            Path(self.state.path),
+            Path(self.state.path) if self.state.path else None,
             self.prepare,
             self.adopt,
             self.refuse,

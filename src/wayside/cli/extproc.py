@@ -14,7 +14,7 @@ from wayside.cli.beside import HOST_PORT, Beside, api_option, beside, leave, met
 from wayside.cli.config import notes
 from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.registry import app_of
-from wayside.cli.serve import managed, management, taken
+from wayside.cli.serve import managed, management, meanwhile, taken
 from wayside.envoy.resilience import not_done
 from wayside.extproc import serve_extproc
 from wayside.runtime.composers import longest_s
@@ -93,7 +93,8 @@ async def serve(
     def make(loaded: Loaded, **more: Any) -> App:
         return App(loaded, update=update, needs_endpoints=False, **more)
 
-    async with app_of(loaded, make) as (app, followed):
+    places = meanwhile(loaded.settings.model_copy(update=update), "management")
+    async with app_of(loaded, make, meanwhile=places) as (app, followed):
         await serve_app(app, also, outlive, watches=not followed)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +129,17 @@ async def serve(
     def make(loaded: Loaded, **more: Any) -> App:
         return App(loaded, update=update, **more)
 
-    async with app_of(loaded, make) as (app, followed):
+    places = meanwhile(loaded.settings.model_copy(update=update), "listen", "management")
+    async with app_of(loaded, make, meanwhile=places) as (app, followed):
         await serve_app(app, with_envoy=with_envoy, watches=not followed, **more)
+
+
+def meanwhile(settings: RouterSettings, *listeners: str) -> list[tuple[str, int]]:
+    """Where it may be asked how we are before we serve; a worker has its parent for that."""
+    if WORKER in os.environ:
+        return []
+    found = [getattr(settings, name) for name in listeners]
+    return [(x.address, x.port) for x in found if x.port and getattr(x, "enabled", True)]
 
 
 async def serve_app(
@@ -175,7 +184,8 @@ async def serve_many(
 ) -> None:
     """The parent of several workers, until SIGTERM or SIGINT. ``more``: options of each."""
     settings = loaded.settings.model_copy(update=update)
-    compile_policy(settings)  # say what is wrong once, not once per worker
+    if settings.registry is None:  # else nobody knows yet what is to be compiled
+        compile_policy(settings)  # say what is wrong once, not once per worker
     log = log_of(settings)
     stop = asyncio.Event()
     state = Leaving()
@@ -190,7 +200,8 @@ async def serve_many(
         command = [*worker_command(loaded.path, settings.listen.address, port), *more]
         workers = Workers(command, count, folder, log)
         try:
-            await workers.start()
+            if not await _unless(stop, workers.start()):
+                return
             page = front(workers)
             async with contextlib.AsyncExitStack() as stack:
                 await stack.enter_async_context(management_at(page, settings, log))
@@ -206,6 +217,20 @@ async def serve_many(
             await workers.stop(settings.limits.drain_s)
             shutil.rmtree(folder, ignore_errors=True)
             log.flush()
+
+
+async def _unless(stop: asyncio.Event, starting: Coroutine[Any, Any, None]) -> bool:
+    """Whether it came to its end before somebody wanted us to stop. Raises what it raises."""
+    task, stopping = asyncio.create_task(starting), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set() and not task.done():
+            return False
+        await task
+        return True
+    finally:
+        task.cancel()
+        stopping.cancel()
 
 
 class management_at:

@@ -17,7 +17,7 @@ from wayside.cli.app import App
 from wayside.cli.config import notes as show_notes
 from wayside.cli.files import Loaded
 from wayside.cli.registry import app_of
-from wayside.cli.serve import serve_app
+from wayside.cli.serve import meanwhile, serve_app
 from wayside.settings import RouterSettings
 from wayside.settings.load import documents, fill
 from wayside.settings.problems import problems_from
@@ -110,8 +110,11 @@ async def _serve(source: Source, loaded: Loaded) -> None:
     def make(loaded: Loaded, **more: Any) -> App:
         return App(loaded, **{"read": source.loaded, **more})
 
-    async with app_of(loaded, make, base=lambda text: (source.translated(text), None)) as found:
-        app, followed = found
+    def base(text: bytes) -> tuple[Translation, None]:
+        return source.translated(text), None
+
+    places = meanwhile(loaded.settings, "listen", "management")
+    async with app_of(loaded, make, base=base, meanwhile=places) as (app, followed):
         await serve_app(app, watches=bool(source.path) and not followed)
 
 

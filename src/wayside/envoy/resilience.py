@@ -200,6 +200,8 @@ def not_done(settings: RouterSettings) -> Iterator[str]:
             yield f"{at}.queue.timeout_s: a request waits in Envoy until its idle timeout"
         if model.discover is not None and model.discover.file is not None:
             yield f"{at}.discover.file: Envoy has the endpoints that it was started with"
+        if model.discover is not None and model.discover.kubernetes is not None:
+            yield f"{at}.discover.kubernetes: Envoy has the endpoints that it was started with"
         if model.check_models is not None:
             yield f"{at}.check_models: Envoy does not ask servers what they serve"
         if model.health_check is not None and model.health_check.asleep_path is not None:

@@ -135,11 +135,13 @@ class Registry:
 
     @property
     def known(self) -> bool:
-        """Whether everything has been listed once: before that, nothing can be believed."""
+        """Whether everything has been listed once: before that, nothing can be believed. A
+        cluster that does not know LLMInferenceServices has none."""
         llms = zip(self._llms[::2], self._llms[1::2], strict=True)
         others = [watch for watch in self._watches() if watch not in self._llms]
         return all(watch.synced.is_set() for watch in others) and all(
-            old.synced.is_set() or new.synced.is_set() for old, new in llms
+            old.synced.is_set() or new.synced.is_set() or old.state == new.state == "absent"
+            for old, new in llms
         )
 
     def held(self) -> Held:
@@ -188,7 +190,8 @@ class Registry:
             for (_, name), service in sorted(self._services.store.items()):
                 port = self._settings.services.port
                 at = f"http://{name}.{service.namespace}.svc:{port}"
-                yield at, Server(name, service.labels)
+                if not service.ports or service.port_named(port) is not None:
+                    yield at, Server(name, service.labels)
 
     def _tell(self, *_: object) -> None:
         self._changed()

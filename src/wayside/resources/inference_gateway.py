@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import yaml
 from pydantic import Field, ValidationError
@@ -52,6 +52,7 @@ from wayside.resources import (
     resource,
 )
 from wayside.settings import RouterSettings
+from wayside.settings.load import literal
 from wayside.settings.problems import problems_from
 from wayside.vocab.objects import section, whole
 from wayside.vocab.resource import (
@@ -123,7 +124,7 @@ class InferenceGatewayKeeper:
         namespace, name = place(found)
         routes, troubles = _routes(spec, namespace, world)
         gpus = world.setting(GPU_METRICS) if spec.scheduling_policy == "gpu-load-aware" else ""
-        made = _plain(document(spec, routes, _page(gpus)))
+        made = literal(document(spec, routes, _page(gpus)))
         try:
             RouterSettings.model_validate(made)
         except ValidationError as error:
@@ -229,15 +230,6 @@ def _misfit(its: Chain, others: Sequence[Chain]) -> str:
     if its.servers or first.servers:
         return "prefill and decode are of one service; leave the other one out"
     return ""
-
-
-def _plain(value: Any) -> Any:
-    """With every ``$`` doubled: nothing that a spec says is a variable of the gateway's pod."""
-    if isinstance(value, str):
-        return value.replace("$", "$$")
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list) else value
 
 
 # --- how it is ---------------------------------------------------------------------------------

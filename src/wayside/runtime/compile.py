@@ -38,12 +38,15 @@ from wayside.settings import (
     Condition,
     CredentialSettings,
     DecisionSettings,
+    EndpointSettings,
     ModelSettings,
     RouterSettings,
     RoutingSettings,
     Task,
 )
 from wayside.settings.address import strict_ip_problem
+from wayside.settings.found import WHERE as FOUND
+from wayside.settings.found import defaults_of
 from wayside.settings.problems import problems_from, suggest
 from wayside.settings.projections import PROJECTION
 from wayside.signals import Signal
@@ -138,7 +141,8 @@ class _Compiler:
 
     def policy(self) -> Policy:
         s = self.settings
-        if not s.models and not s.routing.decisions and not s.recipes:
+        self.found()
+        if not s.models and not s.routing.decisions and not s.recipes and s.registry is None:
             self.wrong("no model is configured", "models", "add one: models.NAME.endpoints")
         concrete = self.concrete()
         recipes = {DEFAULT_RECIPE: self.recipe(DEFAULT_RECIPE, s.routing, "routing")}
@@ -168,6 +172,18 @@ class _Compiler:
             taught=tuple(self.taught),
             asked_about=frozenset(self.asked_about),
         )
+
+    def found(self) -> None:
+        """Check what is said of models that a cluster may have, before it has one."""
+        try:
+            model = defaults_of(self.settings)
+        except ConfigError as error:
+            self.problems.extend(error.problems)
+            return
+        if model is not None:
+            somewhere = EndpointSettings(url="http://127.0.0.1:1")
+            self.target("", model.model_copy(update={"endpoints": (somewhere,)}), FOUND)
+            self.targets.clear()
 
     def keeping(self) -> Keeping:
         """Where answers of the Responses API are kept."""

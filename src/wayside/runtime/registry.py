@@ -9,49 +9,38 @@ or refused whole; the pool's and the route's statuses say which.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import msgspec
-
-from wayside.fleet.page import PageError, Pages
-from wayside.fleet.resolve import Resolver
 from wayside.kube.errors import KubeError
 from wayside.kube.registry import INTELLIGENT_POOLS, INTELLIGENT_ROUTES, Held, Registry
-from wayside.settings.address import parse_address
+from wayside.runtime.served import MOST_NAMES, Ask, Asker, Served, Survey
+from wayside.settings.load import fill, literal
 from wayside.settings.registry import RegistrySettings
 from wayside.telemetry import Log
 from wayside.translate import intelligent, kubernetes
+from wayside.translate.found import Found, with_found
 from wayside.vocab.errors import ConfigError, Problem
 from wayside.vocab.objects import section, sections
 from wayside.vocab.resource import Resource
 
 GATHER_S: Final = 0.05
 """Changes that come so close together are one."""
-ASK_AGAIN_S: Final = 2.0
-"""A server that did not answer is asked again after so long, one that did after ten times that."""
-ASK_WITHIN_S: Final = 5.0
-MOST_BYTES: Final = 1 << 20
-AT_ONCE: Final = 16
+REST_S: Final = 1.0
+"""From one configuration to the next, however often the cluster changes: to compile one takes a
+whole processor."""
+REST_TIMES: Final = 4.0
+"""The same in times of what the last one took, where that is more."""
+REST_MOST_S: Final = 30.0
+FIRST_ANSWERS_S: Final = 6.0
+"""So long the first configuration waits for answers of servers."""
 TELL_AGAIN_S: Final = 5.0
 
 Object = dict[str, Any]
-Served = Mapping[str, tuple[str, ...]]
-"""Base URL of a server -> the models that it says it serves."""
-
-
-class _Model(msgspec.Struct):
-    id: str
-    parent: str | None = None
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
-
-
-_models = msgspec.json.Decoder(_Models).decode
+Seen = tuple[Held, dict[str, tuple[str, ...]]]
 
 
 def lay_over(
@@ -61,33 +50,40 @@ def lay_over(
     served: Served,
     namespace: str,
     *,
+    env: Mapping[str, str] | None = None,
     written: Mapping[str, Any] | None = None,
     left: list[str] | None = None,
 ) -> Object:
-    """``base`` (our format, variables unfilled) with what the cluster holds. ``written`` is the
-    base as it stands in the file where that is vSR's v0.3, whose defaults are for pools and
-    routes, too; what is left out of those is added to ``left``. Raises :class:`ConfigError` where
-    a pool and a route are wanted and are none."""
-    document = dict(base)
+    """``base`` (our format, its variables unfilled) with what the cluster holds, filled from
+    ``env``: variables are the file's alone, so that nobody reads them through an object of the
+    cluster. ``written`` is the base as it stands in the file where that is vSR's v0.3, whose
+    defaults are for pools and routes, too; what is left out is added to ``left``. Raises
+    :class:`ConfigError` where a pool and a route are wanted and are none."""
+    left = [] if left is None else left
     if settings.routes:
-        document = _with_routes(base, settings, held, namespace, written, left)
-    models: dict[str, Any] = dict(section(document, "models"))
-    found: dict[str, list[Object]] = {}
-    for llm in held.llms:
-        address = parse_address(llm.url)
-        url = llm.url if not address.base_path else f"{llm.url.rstrip('/')}/v1"
-        found.setdefault(llm.model, []).append({"url": url, "name": llm.name})
-    for url, server in held.servers.items():
-        endpoint = {"url": url, "name": server.name, "labels": dict(server.labels)}
-        for model in served.get(url, ()):
-            found.setdefault(model, []).append(endpoint)
-    for model, endpoints in found.items():
-        known = models.get(model, settings.defaults)
-        known = dict(known) if isinstance(known, Mapping) else {}
-        models[model] = {**known, "endpoints": [*known.get("endpoints", ()), *endpoints]}
+        document = _with_routes(base, settings, held, namespace, env or {}, written, left)
+    else:
+        document = fill(dict(base), env or {})
+    models, wrong = with_found(document, _found(held, served, left), settings.defaults)
+    left += wrong
     if models:
         document["models"] = models
     return document
+
+
+def _found(held: Held, served: Served, left: list[str]) -> Iterator[Found]:
+    for llm in held.llms:
+        url = llm.url.rstrip("/")
+        based = "/" in url.partition("://")[2]
+        by = f"LLMInferenceService {llm.namespace}/{llm.name}"
+        yield Found(llm.model, {"url": f"{url}/v1" if based else url, "name": llm.name}, by)
+    for url, server in held.servers.items():
+        endpoint = {"url": url, "name": server.name, "labels": dict(server.labels)}
+        names = served.get(url, ())
+        if len(names) > MOST_NAMES:
+            left.append(f"{server.name}: of {len(names)} models, the first {MOST_NAMES} are used")
+        for model in names[:MOST_NAMES]:
+            yield Found(model, endpoint, f"{server.name} ({url})")
 
 
 def _with_routes(
@@ -95,33 +91,47 @@ def _with_routes(
     settings: RegistrySettings,
     held: Held,
     namespace: str,
+    env: Mapping[str, str],
     written: Mapping[str, Any] | None,
-    left: list[str] | None,
+    left: list[str],
 ) -> Object:
     families = list(section(base, "reasoning_families"))
     for reason, message in intelligent.judge(held.pools, held.routes, namespace, families):
         if reason != "Ready":
             raise ConfigError.one(message, where="registry.routes")
     both = [held.pools[0], held.routes[0]]
-    made = kubernetes.translate_together(both if written is None else [written, *both])
+    with_base = both if written is None else [written, *literal(both)]
+    made = kubernetes.translate_together(with_base)
     refused = [Problem(n.what, n.path) for n in made.notes if n.severity == "refused"]
     if refused:
         raise ConfigError(refused)
-    if left is not None:
-        theirs = (n for n in made.notes if n.path.startswith("spec"))
-        left += [f"{n.path}: {n.what}" for n in theirs if n.severity == "unsupported"]
+    left += [
+        f"{n.path}: {n.what}"
+        for n in made.notes
+        if n.severity == "unsupported"
+        and n.path.startswith("spec")
+        and not n.path.startswith("spec.models")
+    ]
     if written is not None:
-        return dict(made.settings)
-    document = dict(base)
-    known = section(base, "models")
+        return fill(dict(made.settings), env)
+    document = fill(dict(base), env)
+    known = section(document, "models")
     document["models"] = dict(known) | {
         name: {**known.get(name, settings.defaults), **model}
         for name, model in section(made.settings, "models").items()
     }
     for part in ("reasoning_families", "engines", "stores", "routing"):
-        if together := {**section(base, part), **section(made.settings, part)}:
+        if together := {**section(document, part), **section(made.settings, part)}:
             document[part] = together
     return document
+
+
+class _Verdict(NamedTuple):
+    """What became of a configuration: a reason and a message, and what it was made of."""
+
+    reason: str
+    message: str
+    held: Held
 
 
 class ClusterPart:
@@ -133,84 +143,125 @@ class ClusterPart:
         settings: RegistrySettings,
         log: Log,
         *,
-        ask: Callable[[str], Awaitable[tuple[str, ...] | None]] | None = None,
+        ask: Ask | None = None,
+        env: Mapping[str, str] | None = None,
+        rest_s: float = REST_S,
     ) -> None:
-        """``ask`` says which models the server at a base URL serves, ``None`` for no answer."""
+        """``ask`` says which models the server at a base URL serves."""
         self._registry, self._settings, self._log = registry, settings, log
-        self._ask = ask or Asker()
+        self._env = env or {}
+        self._survey = Survey(ask or Asker(), self.moved, lambda why: self._say("ask", why))
         self._moved = asyncio.Event()
         self._moved.set()
-        self._served: dict[str, tuple[str, ...]] = {}
-        self._due: dict[str, float] = {}
-        self._seen: tuple[Held, dict[str, tuple[str, ...]]] = (Held(), {})
+        self._seen: Seen = (Held(), {})
         """What was there when it was last looked; whole, so that another thread may read it."""
         self._laid = self._seen
-        self._told: dict[str, Object] = {}
         self._left: list[str] = []
-        self._untold: tuple[str, str] | None = None
+        self._families: list[str] = []
+        self._began = self._took = 0.0
+        self._rest_s = rest_s
+        self._again_at = 0.0
+        self._untold: _Verdict | None = None
+        self._told: dict[str, Object] = {}
         self._problems: list[str] = []
+        self._said: dict[str, str] = {}
 
     def moved(self) -> None:
         """Something may have changed; does not wait."""
         self._moved.set()
 
     async def settled(self) -> None:
-        """Until everything is known once. Says in the log what it waits for."""
-        while not self._registry.known or any(
-            url not in self._served and url not in self._due for url in self._now()[0].servers
-        ):
+        """Until everything is known once: all objects, and what those servers serve that answer
+        soon. Says in the log what it waits for."""
+        while not self._registry.known:
             self._complain()
             await asyncio.sleep(GATHER_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_ANSWERS_S):
+                while not all(map(self._survey.asked, self._registry.held().servers)):
+                    await asyncio.sleep(GATHER_S)
         self._complain()
         self._seen = self._now()
 
     def over(self, base: Mapping[str, Any], *, written: Mapping[str, Any] | None = None) -> Object:
-        """:func:`lay_over` with what is known now. May run on any thread."""
+        """:func:`lay_over` with what is known now. May run on any thread, though on one at a
+        time; what is told of it next, by :meth:`in_force` or :meth:`refused`, is of this."""
+        self._began = time.monotonic()
         held, served = self._laid = self._seen
         left: list[str] = []
-        namespace = self._registry.namespace
-        made = lay_over(base, self._settings, held, served, namespace, written=written, left=left)
-        self._left = [one for one in left if not one.startswith("spec.models")]
-        return made
+        self._left = left
+        self._families = list(section(base, "reasoning_families"))
+        return lay_over(
+            base,
+            self._settings,
+            held,
+            served,
+            self._registry.namespace,
+            env=self._env,
+            written=written,
+            left=left,
+        )
 
     def in_force(self) -> None:
         """What :meth:`over` made last is in force."""
         left = "; left out: " + "; ".join(self._left[:20]) if self._left else ""
-        self._untold = ("Ready", f"in force{left}")
-        self.moved()
+        self._say("left out", "; ".join(self._left[:20]))
+        self._done("Ready", f"in force{left}")
 
     def refused(self, error: ConfigError) -> None:
         """What :meth:`over` made last is not, and what was in force before stays."""
-        self._untold = ("UpdateFailed", str(error))
-        self.moved()
+        self._done("UpdateFailed", str(error))
 
     async def run(self, again: Callable[[], None]) -> None:
         """Follow the cluster until cancelled; ``again`` wants :meth:`over` to be asked again."""
+
+        def servers() -> Mapping[str, Any]:
+            return self._registry.held().servers
+
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._registry.run())
-            tasks.create_task(self._ask_all())
-            tasks.create_task(self._notice(again))
+            tasks.create_task(self._survey.run(servers))
+            tasks.create_task(self._steady(lambda: self._notice(again)))
 
     # --- inner workings ------------------------------------------------------------------------
 
-    def _now(self) -> tuple[Held, dict[str, tuple[str, ...]]]:
+    def _done(self, reason: str, message: str) -> None:
+        self._took = time.monotonic() - self._began
+        self._untold = _Verdict(reason, message, self._laid[0])
+        self.moved()
+
+    def _now(self) -> Seen:
         held = self._registry.held()
-        return held, {url: self._served[url] for url in held.servers if url in self._served}
+        return held, self._survey.of(held.servers)
+
+    async def _steady(self, turn: Callable[[], Awaitable[None]]) -> None:
+        """Again and again; a bug costs one turn, and is said once."""
+        while True:
+            try:
+                await turn()
+            except Exception as bug:  # noqa: BLE001 - whoever follows a cluster goes on
+                self._say("bug", f"{type(bug).__name__}: {bug}")
+                await asyncio.sleep(1.0)
 
     async def _notice(self, again: Callable[[], None]) -> None:
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TELL_AGAIN_S):
-                    await self._moved.wait()
-            self._moved.clear()
-            await asyncio.sleep(GATHER_S)
-            self._complain()
-            if self._registry.known:
-                self._seen = self._now()
-                if self._seen != self._laid:
-                    again()
-            if self._untold is not None:
-                await self._tell(*self._untold)
+        clock = asyncio.get_running_loop().time
+        late = self._seen != self._laid
+        with suppress(TimeoutError):
+            async with asyncio.timeout(
+                max(0.0, self._again_at - clock()) if late else TELL_AGAIN_S
+            ):
+                await self._moved.wait()
+        self._moved.clear()
+        await asyncio.sleep(GATHER_S)
+        self._complain()
+        if self._registry.known:
+            self._seen = self._now()
+        if self._seen != self._laid and clock() >= self._again_at:
+            rest = max(self._rest_s, REST_TIMES * self._took)
+            self._again_at = clock() + min(rest, REST_MOST_S)
+            again()
+        if self._untold is not None:
+            await self._tell(self._untold)
 
     def _complain(self) -> None:
         problems = self._registry.problems()
@@ -219,45 +270,38 @@ class ClusterPart:
             for problem in problems:
                 self._log("registry", level="warning", what=problem)
 
-    async def _ask_all(self) -> None:
-        """Ask servers what they serve: new ones at once, others now and then."""
-        clock = asyncio.get_running_loop().time
-        while True:
-            servers = self._registry.held().servers
-            for url in [url for url in self._due if url not in servers]:
-                del self._due[url]
-                self._served.pop(url, None)
-            due = [url for url in servers if self._due.get(url, 0.0) <= clock()][:AT_ONCE]
-            for url, names in zip(
-                due, await asyncio.gather(*(self._ask(url) for url in due)), strict=True
-            ):
-                self._due[url] = clock() + ASK_AGAIN_S * (1 if names is None else 10)
-                if names is not None and names != self._served.get(url):
-                    self._served[url] = names
-                    self.moved()
-            await asyncio.sleep(GATHER_S if due else 10 * GATHER_S)
-
-    async def _tell(self, reason: str, message: str) -> None:
-        """Write the statuses of pools and routes, as far as they are not so already."""
-        held, _ = self._laid
-        if not self._settings.routes:
-            self._untold = None
+    def _say(self, about: str, what: str) -> None:
+        """Into the log, unless it said the same last."""
+        if self._said.get(about, "") == what:
             return
-        verdicts = intelligent.judge(held.pools, held.routes, self._registry.namespace)
-        try:
-            for resource, objects, verdict in zip(
-                (INTELLIGENT_POOLS, INTELLIGENT_ROUTES),
-                (held.pools, held.routes),
-                verdicts,
-                strict=True,
-            ):
-                told = verdict if verdict[0] != "Ready" else (reason, message)
-                for found in objects:
-                    await self._tell_one(resource, found, *told)
-        except KubeError as error:
-            self._log("status not written", level="warning", why=str(error))
-            return  # tried again with the next look
-        self._untold = None
+        self._said[about] = what
+        if what:
+            self._log("registry", level="warning", about=about, what=what[:4000])
+
+    # --- statuses ------------------------------------------------------------------------------
+
+    async def _tell(self, said: _Verdict) -> None:
+        """Write the statuses of pools and routes, as far as they are not so already."""
+        held = said.held
+        if self._settings.routes:
+            namespace = self._registry.namespace
+            verdicts = intelligent.judge(held.pools, held.routes, namespace, self._families)
+            kinds = (INTELLIGENT_POOLS, INTELLIGENT_ROUTES)
+            try:
+                for resource, objects, verdict in zip(
+                    kinds, (held.pools, held.routes), verdicts, strict=True
+                ):
+                    told = verdict if verdict[0] != "Ready" else (said.reason, said.message)
+                    for found in objects:
+                        await self._tell_one(resource, found, *told)
+            except KubeError as error:
+                self._say("status not written", str(error))
+                return  # tried again with the next look
+            self._say("status not written", "")
+            there = {section(o, "metadata").get("uid") for o in (*held.pools, *held.routes)}
+            self._told = {k: v for k, v in self._told.items() if k in there}
+        if self._untold is said:
+            self._untold = None
 
     async def _tell_one(
         self, resource: Resource, found: Object, reason: str, message: str
@@ -275,7 +319,7 @@ class ClusterPart:
             status["modelCount"] = len(sections(section(found, "spec").get("models")))
         else:
             status["statistics"] = intelligent.statistics(found)
-        key = f"{resource}/{meta.get('uid')}"
+        key = str(meta.get("uid"))
         said = {**status, "conditions": [condition]}
         if self._told.get(key) == said:
             return
@@ -283,25 +327,3 @@ class ClusterPart:
         written = {**status, "conditions": [{**condition, "lastTransitionTime": now}]}
         await self._registry.tell(resource, found, written)
         self._told[key] = said
-
-
-class Asker:
-    """Asks model servers which models they serve."""
-
-    def __init__(self, key: str = "") -> None:
-        self._headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._resolver = Resolver()
-
-    async def __call__(self, url: str) -> tuple[str, ...] | None:
-        pages = Pages(parse_address(url), None, self._resolver)
-        try:
-            answer = await pages.get(
-                "/v1/models", timeout_s=ASK_WITHIN_S, most=MOST_BYTES, headers=self._headers
-            )
-            if answer.status != 200:
-                return None
-            return tuple(sorted({m.id for m in _models(answer.body).data if m.parent is None}))
-        except (PageError, msgspec.MsgspecError, UnicodeError):
-            return None
-        finally:
-            pages.close()

@@ -62,7 +62,7 @@ class Watcher(Generic[T]):
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         prepare: Callable[[bytes], T],
         adopt: Callable[[T], None],
         refused: Callable[[ConfigError], None],
@@ -70,11 +70,15 @@ class Watcher(Generic[T]):
         interval_s: float = 1.0,
         seen: bytes | None = None,
     ) -> None:
-        """``seen`` is what was read of it before; unset, what stands there now."""
+        """``seen`` is what was read of it before; unset, what stands there now. Without a
+        ``path`` that is all there is, and only :meth:`again` does anything."""
         self._path, self._prepare, self._adopt, self._refused = path, prepare, adopt, refused
         self._interval = interval_s
         self._stamp = self._signature() if seen is None else ()
         self._seen = self._content() if seen is None else seen
+        self._last = self._seen
+        """What :meth:`again` is about where the file is gone, or cannot be read."""
+        self._again = False
 
     async def run(self) -> None:
         while True:
@@ -98,6 +102,11 @@ class Watcher(Generic[T]):
 
     def _changed(self) -> bytes | None:
         """The content, if it is new."""
+        again, self._again = self._again, False
+        text = self._news()
+        return self._last if text is None and again else text
+
+    def _news(self) -> bytes | None:
         stamp = self._signature()
         if stamp == self._stamp:
             return None
@@ -109,7 +118,7 @@ class Watcher(Generic[T]):
             self._refused(ConfigError.one(told, where=str(self._path), fix="check what it is"))
         if text is None or digest(text) == (self._seen and digest(self._seen)):
             return None
-        self._seen = text
+        self._seen = self._last = text
         return text
 
     @contextmanager
@@ -123,6 +132,8 @@ class Watcher(Generic[T]):
 
     def _signature(self) -> tuple[int, ...]:
         """Follows symlinks, so a swapped ``..data`` shows as another inode."""
+        if self._path is None:
+            return ()
         try:
             found = self._path.stat()
         except OSError:
@@ -130,6 +141,8 @@ class Watcher(Generic[T]):
         return found.st_ino, found.st_mtime_ns, found.st_size, found.st_dev
 
     def _content(self) -> bytes | None:
+        if self._path is None:
+            return None
         try:
             return self._path.read_bytes()
         except OSError:

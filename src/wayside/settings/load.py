@@ -133,6 +133,15 @@ def fill(document: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
     return filled
 
 
+def literal(value: Any) -> Any:
+    """``value`` so that :func:`fill` gives it back as it is: nothing in it is a variable."""
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if isinstance(value, Mapping):
+        return {key: literal(inner) for key, inner in value.items()}
+    return [literal(inner) for inner in value] if isinstance(value, list) else value
+
+
 def _size(value: Any, known: dict[int, int]) -> int:
     """Values in ``value`` as aliases spread them, though each is looked at once; long text counts
     for more, since it is copied when it holds a variable."""

@@ -70,7 +70,8 @@ class RegistrySettings(Settings):
     what they serve. Requests for them go by `defaults`."""
     defaults: dict[str, Any] = Field(default_factory=dict)
     """Settings of models that are found and that `models` does not name, as `models.<name>` has
-    them: `tls`, `api_key_env`, `timeouts`, `picking`."""
+    them: `tls`, `credential`, `timeouts`, `picking`. What they are called and where they are
+    served is found."""
 
     @model_validator(mode="after")
     def _something(self) -> RegistrySettings:

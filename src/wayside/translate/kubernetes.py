@@ -54,10 +54,10 @@ def translate_together(documents: Sequence[Mapping[Any, Any]]) -> Translation:
             else:
                 read_router(spec, out)
         notes += ledger.close()
-    if any(document.get("kind") in _KINDS for document in documents):
-        if out.top.pop("registry", None):
-            said = "the resources are given here, and not taken from a cluster"
-            notes.append(Note("global.router.config_source", said, "ignored"))
+    given = any(document.get("kind") in _KINDS for document in documents)
+    if given and out.top.pop("registry", None):
+        said = "the resources are given here, and not taken from a cluster"
+        notes.append(Note("global.router.config_source", said, "ignored"))
     return Translation(out.settings(), tuple(notes), NAME)
 
 
