@@ -310,13 +310,20 @@ def test_a_claim_that_shall_stay_has_no_owner() -> None:
 
 
 @pytest.mark.parametrize("wish", [{"enabled": False}, {"existingClaim": "mine"}])
-def test_a_claim_that_shall_stay_stays_when_it_is_used_no_more(wish: dict[str, Any]) -> None:
-    """A1-69: though both are changed at once."""
-    state = seen(spec({"retainOnDelete": True, **wish}), a_claim())
-    assert state.unowned
+@pytest.mark.parametrize("retain", [False, True])
+def test_a_claim_that_is_used_no_more_is_kept(wish: dict[str, Any], retain: bool) -> None:
+    """A1-69: an edit that is taken back loses nothing; somebody else's claim is not taken."""
+    owner = {"kind": "SemanticRouter", "name": "r", "uid": "u", "controller": True}
+    ours = a_claim(ownerReferences=[owner])
+    state = seen(spec({"retainOnDelete": retain, **wish}), ours)
+    assert state.unowned is retain
     assert state.claim is not None
     assert state.claim["metadata"]["name"] == "r-models"
     assert state.volume != OURS
+    assert "kubectl delete pvc -n ns r-models" in state.condition.message
+    going = {**ours, "metadata": {**ours["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    for found in (going, a_claim()):
+        assert seen(spec({"retainOnDelete": retain, **wish}), found).claim is None
 
 
 @pytest.mark.parametrize(

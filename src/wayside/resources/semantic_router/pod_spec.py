@@ -74,7 +74,7 @@ class PersistenceSpec(Part):
     annotations: Labels = Field(default_factory=dict)
     """Of the claim that is made."""
     retain_on_delete: bool = False
-    """Whether the claim stays when the SemanticRouter is deleted, or persistence disabled."""
+    """Whether the claim stays when the SemanticRouter is deleted."""
 
 
 # --- how many ----------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ move to the claim when it can be made. And a claim goes with its SemanticRouter 
 hold what no other place has, so pods wait for it, and it is never changed or deleted.
 
 A claim that was made stays in use whatever becomes of its class. What can never be changed about
-it (class, access mode, a smaller size) is left as it is, and told.
+it (class, access mode, a smaller size) is left as it is, and told. It stays there, out of use,
+when persistence is disabled or another claim is named: an edit that is taken back loses nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from wayside.manifests.storage import bytes_of, claim
 from wayside.resources import FOR, Condition, Farewell, Object, World
 from wayside.resources.semantic_router.pod_spec import PersistenceSpec
 from wayside.resources.semantic_router.spec import SemanticRouterSpec
-from wayside.vocab.objects import section, text
+from wayside.vocab.objects import section, sections, text
 from wayside.vocab.resource import CLAIMS, STORAGE_CLASSES
 
 DEFAULT_CLASS: Final = (
@@ -74,10 +75,24 @@ def storage(spec: SemanticRouterSpec, name: str, namespace: str, world: World) -
     else:
         off = "persistence is off: each pod has a folder of its own."
         state = StorageState({"emptyDir": {}}, _ready("True", "Disabled", off))
-    if found is not None and wish.retain_on_delete and claim_name(name) != wish.existing_claim:
-        kept = _there(spec, name, namespace, found, world).claim
-        return replace(state, claim=kept, unowned=True)
-    return state
+    if found is None or claim_name(name) == wish.existing_claim or not _made_for(found, name):
+        return state
+    kept = _there(spec, name, namespace, found, world).claim
+    said = (
+        f" Claim {claim_name(name)} is not used any more, and kept with what is in it; "
+        f"`kubectl delete pvc -n {namespace} {claim_name(name)}` frees its volume."
+    )
+    told = replace(state.condition, message=state.condition.message + said)
+    return replace(state, condition=told, claim=kept, unowned=wish.retain_on_delete)
+
+
+def _made_for(found: Object, name: str) -> bool:
+    """Whether the claim was made for the SemanticRouter ``name``."""
+    meta = section(found, "metadata")
+    return FOR in section(meta, "annotations") or any(
+        owner.get("kind") == "SemanticRouter" and owner.get("name") == name
+        for owner in sections(meta.get("ownerReferences"))
+    )
 
 
 def _theirs(spec: SemanticRouterSpec, name: str, namespace: str, world: World) -> StorageState:
