@@ -38,6 +38,7 @@ from wayside.resources.semantic_router.spec import SemanticRouterSpec, SemanticR
 from wayside.settings import RouterSettings
 from wayside.settings.problems import problems_from
 from wayside.vocab.objects import section, sections, text, whole
+from wayside.vocab.recent import Recent
 from wayside.vocab.resource import (
     AUTOSCALERS,
     CLAIMS,
@@ -102,7 +103,7 @@ class SemanticRouter:
         who = Whose.of(found)
         there = world.get(DEPLOYMENTS, who.name, who.namespace)
         try:
-            spec = SemanticRouterSpec.model_validate(section(found, "spec"))
+            spec = _read(found)
         except ValidationError as error:
             wrong = [str(p) for p in problems_from(error, SemanticRouterSpec)]
             left = rollout(there, None, 0, who.uid, "The spec cannot be understood.")
@@ -120,10 +121,29 @@ class SemanticRouter:
         """What becomes of the claim with the models."""
         who = Whose.of(found)
         try:
-            spec = SemanticRouterSpec.model_validate(section(found, "spec"))
+            spec = _read(found)
         except ValidationError:
             return Farewell()  # what is owned goes with it, whatever the spec says
         return storage.farewell(spec, who.name, who.namespace, who.uid, world)
+
+
+# A pass asks twice or thrice: again when what it looked at was written by it.
+_specs: Recent[SemanticRouterSpec] = Recent()
+_configs: Recent[config.RouterConfig] = Recent()
+_envoys: Recent[dict[str, str]] = Recent()
+
+
+def _read(found: Object) -> SemanticRouterSpec:
+    """Raises pydantic's ``ValidationError``."""
+    meta, spec = section(found, "metadata"), section(found, "spec")
+    whose = (text(meta.get("namespace")), text(meta.get("name")))
+    said = (_said(found),)
+    return _specs.get(whose, said, lambda: SemanticRouterSpec.model_validate(spec))
+
+
+def _said(found: Object) -> str:
+    """The spec to the letter: ``1``, ``1.0`` and ``true`` are equal to each other in Python."""
+    return repr(section(found, "spec"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +176,11 @@ class _Glue:
         self._backends = backends.resolve(
             spec, namespace, world, sections(section(found, "status").get("backends"))
         )
-        self._config = config.make(spec, name, namespace, self._backends)
+        self._config = _configs.get(
+            (namespace, name),
+            (_said(found), self._backends),
+            lambda: config.make(spec, name, namespace, self._backends),
+        )
         self._gateway = gateway.gateway(spec, name, namespace, world)
         self._storage = storage.storage(spec, name, namespace, world)
         self._route = exposure.route(spec, name, namespace, world)
@@ -237,8 +261,12 @@ class _Glue:
     def _envoy(self, settings: RouterSettings) -> dict[str, str] | None:
         if self._gateway.mode != "standalone":
             return None
-        tls = self._spec.service.tls.enabled
-        return proxy.files(settings, service.ports(self._spec, self._world), tls=tls)
+        tls, ports = self._spec.service.tls.enabled, service.ports(self._spec, self._world)
+        return _envoys.get(
+            (self._who.namespace, self._who.name),
+            (self._config.text, ports, tls),
+            lambda: proxy.files(settings, ports, tls=tls),
+        )
 
     def _too_large(self, envoy: Mapping[str, str]) -> list[str]:
         own = {"config.yaml": self._config.text, "tools_db.json": self._config.tools}
