@@ -33,6 +33,11 @@ class Gauges:
         self.errors = m.counter(
             "controller_runtime_reconcile_errors_total", "Passes that failed.", "controller"
         )
+        self.asked = m.counter(
+            "wayside_operator_desired_total",
+            "How often it was asked what there shall be for an object.",
+            "controller",
+        )
         self.pass_s = m.histogram(
             "controller_runtime_reconcile_time_seconds",
             "How long a pass took.",

@@ -6,7 +6,7 @@ run for no reason; the next one finds what is left to do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -47,6 +47,8 @@ class Tools:
     log: Log
     manager: str
     own: OwnWrites
+    asked: Callable[[tuple[str, ...]], None]
+    """Hears of each call of ``desired``: its controller."""
     settings: Mapping[str, str] = field(default_factory=dict)
     figures: Figures = field(default_factory=Figures)
 
@@ -111,6 +113,7 @@ class Keeping:
         outcome = Outcome()
         for _ in range(ROUNDS):
             world = Seen(self._t.cache, self._t.prober, self._t.settings)
+            self._t.asked((self.kind.kind.lower(),))
             desired = self.kind.keeper.desired(found, world)
             self._t.prober.want(asker, world.probes)
             if before is not None and _same_children(before, desired):

@@ -118,6 +118,7 @@ class Program:
             log=log,
             manager=options.manager,
             own=self._own,
+            asked=self.gauges.asked.add,
             settings=options.settings,
         )
         self._kept = {
