@@ -21,7 +21,9 @@ from tests.extproc.stand_ins import Answer, ContentRouter, ModelServer, ask, doo
 from wayside.envoy.pod import Ports, files, lasting
 from wayside.envoy.tls import Certificate
 from wayside.extproc.framed import FramedServer
+from wayside.flow import served
 from wayside.settings import RouterSettings
+from wayside.vocab.outcome import Target
 
 CHAT = b'{"model":"%s","messages":[{"role":"user","content":"hi"}]}'
 
@@ -56,6 +58,20 @@ def test_both_ports_have_the_same_routes() -> None:
     where = [one["address"]["socket_address"]["port_value"] for one in listeners]
     assert where == [8080, 8801]
     assert listeners[0]["filter_chains"] == listeners[1]["filter_chains"]
+
+
+def test_a_model_of_any_name_has_its_route() -> None:
+    """A1-39: by the words in which the router tells of it, which are ASCII."""
+    name = 'gr\u00f6\u00dfe "x" $y/z'
+    model = {"endpoints": ["http://m.ns.svc:8000"]}
+    found = shown(models={name: model})["routes.yaml"]["resources"][0]
+    (match,) = [
+        header["string_match"]["exact"]
+        for route in found["virtual_hosts"][0]["routes"]
+        for header in route["match"].get("headers", ())
+    ]
+    served_as = served(Target(name=name, upstream_name=name), "", name)
+    assert ("x-selected-model", match) in served_as.headers
 
 
 def test_nothing_is_proxied_by_its_host() -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from wayside.envoy.clusters import ROUTER_API, cluster_name
 from wayside.envoy.resilience import route_action
 from wayside.envoy.words import TYPE, Node, headers
+from wayside.flow.report import header_text
 from wayside.settings import ModelSettings, RouterSettings
 from wayside.vocab.headers import SELECTED_MODEL
 
@@ -44,7 +45,7 @@ def routes(
     found = [_api({"path": path}) for path in API_EXACT] if with_api else []
     found += [_api({"prefix": path}) for path in API_BELOW] if with_api else []
     found += [
-        _route(name, model, {SELECTED_MODEL: served}, prefix)
+        _route(name, model, {SELECTED_MODEL: header_text(served)}, prefix)
         for name, model in models.items()
         for served in _names(name, model, models)
     ]

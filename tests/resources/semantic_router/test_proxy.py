@@ -26,6 +26,7 @@ from tests.resources.semantic_router.made import (
     world,
 )
 from tests.resources.semantic_router.pods import Pod, running
+from tests.resources.worlds import FakeWorld
 from wayside.resources import Desired
 from wayside.resources.semantic_router import proxy, service
 from wayside.settings import RouterSettings
@@ -136,6 +137,21 @@ async def test_the_simple_sample_answers(tmp_path: Path, ports: dict[str, Any]) 
                 assert (await answer.json())["applied"] is True
             async with session.get(f"{metrics}/metrics") as answer:
                 assert 'model="llama3-8b"' in await answer.text()
+
+
+async def test_before_there_is_a_backend(tmp_path: Path, ports: dict[str, Any]) -> None:
+    """A1-20 (D8): pods are ready, classify, and refuse with words; no crash, no open proxy."""
+    made = desired(router(endpoint("small"), service=spec_of(ports)), FakeWorld())
+    url = f"http://127.0.0.1:{ports['api']['targetPort']}"
+    async with running(made, tmp_path, {}), aiohttp.ClientSession() as session:
+        async with session.post(f"{url}/v1/chat/completions", json=chat()) as answer:
+            assert answer.status == 503
+            error = (await answer.json())["error"]
+            assert error["code"] == "no_healthy_endpoint"
+            assert "No server of any model is known" in error["message"]
+        body = {"text": "What is the derivative of x squared?"}
+        async with session.post(f"{url}/api/v1/classify/intent", json=body) as answer:
+            assert (await answer.json())["classification"]["category"] == "math"
 
 
 def two(first: int, second: int, ports: dict[str, Any], *more: Any, **spec: Any) -> Desired:

@@ -240,7 +240,12 @@ def _told(what: str) -> Reason:
     if re.search(r"\bmodels?\b.*(nothing defines|no model|no provider)|nothing defines model|"
                  r"no model |names only models|no provider serves", what):  # fmt: skip
         return "UnknownModel"
-    if "conflicts with" in what or "cannot specify both" in what or "in one place" in what:
+    if (
+        "conflicts with" in what
+        or "cannot specify both" in what
+        or "in one place" in what
+        or "already names" in what
+    ):
         return "Conflict"
     if "cannot be cached in" in what:
         return "Unsupported"

@@ -81,5 +81,8 @@ def filled(settings: dict[str, Any], known: Variables) -> dict[str, Any]:
         return fill(settings, known.values)
     except ConfigError as error:
         raise ConfigError(
-            [Problem(p.what, p.where, "add it to spec.env") for p in error.problems]
+            [
+                Problem(p.what, p.where, "add it to spec.env, or write $$ for $")
+                for p in error.problems
+            ]
         ) from None
