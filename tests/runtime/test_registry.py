@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -346,6 +347,19 @@ def test_a_mistake_beside_a_secret_in_defaults_does_not_show_it() -> None:
 
 def test_a_router_of_a_registry_starts_with_no_models() -> None:
     compile_policy(RouterSettings.model_validate({"registry": PODS}))
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "take-models-from-a-cluster.md"
+
+
+def test_the_printed_files_are_read_as_ours_and_can_be_used() -> None:
+    """One of them has no `models`, as vSR's files have none."""
+    blocks = re.findall(r"```yaml\n(registry:.*?)```", PAGE.read_text(), re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        document, format_, _ = native(block.encode(), "wayside.yaml")
+        assert format_ == "wayside"
+        compile_policy(RouterSettings.model_validate(document))
 
 
 @pytest.mark.parametrize(

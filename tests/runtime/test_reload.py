@@ -169,3 +169,22 @@ def test_the_state_says_what_is_in_force_and_what_was_refused() -> None:
     state.accepted(b"two", (), ("listen",))
     assert (state.generation, state.error, state.refused) == (2, "", 1)
     assert state.needs_restart == ("listen",)
+
+
+def test_again_is_about_what_was_read_last(tmp_path: Path) -> None:
+    """What is laid over a file has changed: also where the file is gone, or there was none."""
+    path = tmp_path / "c.yaml"
+    path.write_bytes(b"one")
+    for at, last in ((path, b"one"), (None, b"said")):
+        taken: list[bytes] = []
+        watcher = Watcher(at, lambda text: text, taken.append, lambda error: None, seen=last)
+        watcher.look()
+        assert taken == []
+        watcher.again()
+        watcher.look()
+        watcher.look()
+        assert taken == [last]
+        path.unlink(missing_ok=True)
+        watcher.again()
+        watcher.look()
+        assert taken == [last, last]

@@ -19,7 +19,7 @@ from wayside.runtime import compile_policy
 from wayside.settings import RouterSettings
 from wayside.settings.schema import about, at, choices, full_schema, properties, type_text
 from wayside.translate import Note, grouped
-from wayside.vocab.errors import ConfigError
+from wayside.vocab.errors import ConfigError, Problem
 
 _LOST = ("unsupported", "refused", "unknown")
 _COLOURS = dict.fromkeys(_LOST, "yellow") | {"defaulted": "cyan", "mapped": "cyan"}
@@ -52,7 +52,15 @@ def check(path: Path | None, file: Path | None, strict_ip: bool, strict: bool) -
     if strict_ip:
         settings = settings.model_copy(update={"strict_ip": True})
     lost = notes(loaded.notes)
-    policy = compile_policy(settings)
+    try:
+        policy = compile_policy(settings)
+    except ConfigError as error:
+        if settings.registry is None or not all(map(_may_be_found, error.problems)):
+            raise
+        for problem in error.problems:
+            click.echo(f"waits for the cluster: {problem.where}: {problem.what}", err=True)
+        click.echo(f"{loaded.path} ({loaded.format}): can be used once the cluster has those")
+        return
     for hint in (*hints(settings, os.environ), *untrained(policy)):
         click.secho("hint", fg="cyan", nl=False, err=True)
         click.echo(f" {hint}", err=True)
@@ -66,6 +74,11 @@ def check(path: Path | None, file: Path | None, strict_ip: bool, strict: bool) -
     click.echo(f"{loaded.path} ({loaded.format}): {', '.join(counts)}")
     if lost and strict:
         raise click.exceptions.Exit(1)
+
+
+def _may_be_found(problem: Problem) -> bool:
+    """Whether a model that the cluster has may put it right."""
+    return problem.what.startswith("no model ")
 
 
 def _count(number: int, what: str) -> str:
@@ -88,6 +101,8 @@ def hints(settings: RouterSettings, env: Mapping[str, str]) -> Iterator[str]:
     for name in settings.recipes:
         if name not in entered:
             yield f"recipes.{name}: no entrypoint leads to it"
+    if settings.registry is not None:
+        yield "registry: what the cluster holds is not here; only what the file says was checked"
     for name, model in settings.models.items():
         key = model.credential
         if key and key.env and not env.get(key.env):

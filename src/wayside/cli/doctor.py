@@ -92,6 +92,8 @@ def command(path: Path | None, upstream: tuple[str, ...], timeout: float, as_jso
     for name, model in settings.models.items():
         if not model.endpoints and (not upstream or name in upstream):
             click.echo(f"{name}: no endpoint here, so there is nothing to check", err=True)
+    if settings.registry is not None:
+        click.echo("registry: servers that are found in the cluster are not checked", err=True)
     with ThreadPoolExecutor(max_workers=16) as pool:
         pending = [pool.submit(examine, *job, keys, timeout) for job in jobs]
         found = [future.result() for future in pending]

@@ -490,6 +490,8 @@ class _Compiler:
         if model is None:
             fix = drafts.hint(candidate.model, self.settings.models)
             fix = fix or suggest(candidate.model, self.settings.models, "models")
+            if self.settings.registry is not None:
+                fix += "; or the cluster has yet to have it (registry)"
             self.wrong(f"no model {candidate.model!r}", where, fix)
             return None
         adapters = [lora.name for lora in model.loras]

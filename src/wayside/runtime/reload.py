@@ -90,8 +90,8 @@ class Watcher(Generic[T]):
 
     def again(self) -> None:
         """Put the file's content in force once more though it is the same: something that is laid
-        over it has changed."""
-        self._stamp, self._seen = (), None
+        over it has changed. Where it cannot be read now, what was read of it last."""
+        self._again = True
 
     def look(self) -> None:
         """One look at the file, all on this thread."""

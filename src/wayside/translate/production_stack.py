@@ -64,12 +64,12 @@ def translate(document: Mapping[Any, Any]) -> Translation:
     settings: dict[str, Any] = {"production_stack": {"enabled": True}}
     settings |= picking(root, models, backends)
     health_check(root, models)
-    _failover(root, models)
+    retried = _failover(root, models)
     providers(root, models, wanted=external)
     if models:
         settings["models"] = models
     if how == "k8s":
-        settings["registry"] = _registry(root)
+        settings["registry"] = {**_registry(root), **retried}
         if "disaggregat" in str(root.text("routing_logic") or ""):
             root.note(_ROLES, "refused", key="routing_logic")
     else:
@@ -246,13 +246,15 @@ def _registry(root: Reader) -> dict[str, Any]:
     return {**made, "key_env": "VLLM_API_KEY"}
 
 
-def _failover(root: Reader, models: dict[str, Any]) -> None:
+def _failover(root: Reader, models: dict[str, Any]) -> dict[str, Any]:
+    """How often models here are tried; of those that are found, as `registry` has it."""
     key = "max_instance_failover_reroute_attempts"
     count = root.whole(key, low=0, high=9)
     if count is None:
-        return
+        return {}
     for model in models.values():
         model["retries"] = {"attempts": count + 1}
     if count:
         said = "a server that answers 429, 502, 503 or 504 is no better than one that is gone"
         root.note(said, "mapped", key=key)
+    return {"defaults": {"retries": {"attempts": count + 1}}}

@@ -220,7 +220,7 @@ def settings_of(document: Mapping[str, Any]) -> Translation:
         for note in found.notes
         if note.severity in ("refused", "unknown")
     ]
-    if "models" not in found.settings and not problems:
+    if not {"models", "registry"} & set(found.settings) and not problems:
         problems.append(Problem("names no server", "--static-backends", "http://host:8000"))
     if problems:
         raise ConfigError(problems)

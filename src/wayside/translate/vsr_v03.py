@@ -42,7 +42,9 @@ _AUTO = ("vllm-sr/auto", "auto", "MoM")
 
 def recognises(document: Mapping[Any, Any]) -> bool:
     """Whether ``document`` is of this format. Flat documents have ``vllm_endpoints``."""
-    if any(key in document for key in ("vllm_endpoints", "model_config", "kind", "models")):
+    if any(
+        key in document for key in ("vllm_endpoints", "model_config", "kind", "models", "registry")
+    ):
         return False
     return str(document.get("version", "")) == "v0.3" or any(
         isinstance(document.get(key), Mapping) for key in ("providers", "routing", "global")
