@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -159,6 +160,8 @@ def operate(
     level = given["log_level"]
     console = True if given["zap_devel"] or given["zap_encoder"] == "console" else None
     log = Log(console=console, level=_level(str(level)))
+    gc.collect()
+    gc.freeze()  # classes and schemas stay: they are not looked through again and again
     uvloop.run(_until_stopped(options, name, log))
 
 

@@ -8,9 +8,9 @@ never somebody else's object.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from wayside.kube.cache import Cache, owner_of
 from wayside.kube.client import Client
@@ -24,7 +24,7 @@ from wayside.kube.errors import (
 )
 from wayside.operator.body import Owned, made, taken
 from wayside.operator.fields import DIGEST, all_ours, digest, ours
-from wayside.operator.looks import Look, state_of
+from wayside.operator.looks import Look, state_of, those_of
 from wayside.operator.own import OwnWrites
 from wayside.operator.refusals import Reason, Refusals, remember
 from wayside.resources import Desired, Kind, Object, Trouble
@@ -53,13 +53,15 @@ class Outcome:
     """What may go better at once, and the rest was left for then."""
     again_s: float | None = None
 
-    def did(self, what: str, resource: Resource, child: Mapping[str, Any]) -> None:
+    def did(self, what: str, resource: Resource, child: Object, was: Object | None) -> None:
+        """``child`` was written over what ``was`` there; of one that is gone, both are that."""
         meta = section(child, "metadata")
         name, namespace = text(meta.get("name")), text(meta.get("namespace"))
         kind = text(child.get("kind")) or resource.plural
         self.done.setdefault(what, []).append(f"{kind} {name}")
-        self.wrote |= {(resource, namespace, name), (resource, namespace, "*")}
-        self.wrote.add((resource, "*", "*"))
+        self.wrote.add((resource, namespace, name))
+        for those in {*those_of(child), *those_of(was)}:
+            self.wrote |= {(resource, namespace, those), (resource, "*", those)}
 
     def refused(self, trouble: Trouble, again_s: float) -> None:
         self.troubles.append(trouble)
@@ -149,7 +151,7 @@ class Children:
         except KubeError as error:
             self._could_not(error, look, text(live.get("kind")), outcome)
             return
-        outcome.did("Deleted", resource, live)
+        outcome.did("Deleted", resource, live, live)
 
     # --- inner workings ------------------------------------------------------------------------
 
@@ -199,7 +201,7 @@ class Children:
             if not all_ours(body, fields):
                 remember(self._odd, look, (wanted, digest(fields)))
             if text(section(now, "metadata").get("resourceVersion")) != version:
-                outcome.did("Updated" if version else "Created", resource, body)
+                outcome.did("Updated" if version else "Created", resource, body, live)
             return
         outcome.failed = conflict
 

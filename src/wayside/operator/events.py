@@ -22,6 +22,7 @@ from wayside.vocab.resource import EVENTS
 
 MAX_WAITING: Final = 2_000
 """Events that wait to be written; further ones are lost."""
+AT_ONCE: Final = 4
 BURST: Final = 25
 REFILL_S: Final = 60.0
 """About one object so many at once, and one more each so many seconds."""
@@ -34,7 +35,8 @@ Severity = Literal["Normal", "Warning"]
 
 
 class Events:
-    """Writes what :meth:`tell` is told, one after the other, while :meth:`run` runs."""
+    """Writes what :meth:`tell` is told, about in that order, while :meth:`run` runs. Two of
+    the same at the same time may be counted as one."""
 
     def __init__(self, client: Client, source: str, instance: str, *, log: Log) -> None:
         self._client, self._source, self._instance, self._log = client, source, instance, log
@@ -57,14 +59,19 @@ class Events:
         self._news.set()
 
     async def run(self) -> None:
-        """Write until cancelled."""
+        """Write until cancelled, and then give up what is left."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(AT_ONCE):
+                tasks.create_task(self._write_some())
+
+    # --- inner workings ------------------------------------------------------------------------
+
+    async def _write_some(self) -> None:
         while True:
             while self._waiting:
                 await self._write(self._waiting.popleft())
             self._news.clear()
             await self._news.wait()
-
-    # --- inner workings ------------------------------------------------------------------------
 
     async def _write(self, event: Object) -> None:
         meta = event["metadata"]

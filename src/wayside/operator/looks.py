@@ -6,19 +6,22 @@ like any other, and what appears later is told to those who missed it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from wayside.kube.cache import Cache
+from wayside.kube.cache import Cache, Held
 from wayside.resources import Object, Probe, Probed, State
+from wayside.vocab.objects import section
 from wayside.vocab.resource import Resource
 
 Name = tuple[str, str]
 """Namespace and name of an object."""
 Look = tuple[Resource, str, str]
 """A kind, a namespace and a name. ``"*"`` for the name is all of a namespace, for both the whole
-kind; ``"?"`` for both is the kind's state."""
+kind; ``"?"`` for both is the kind's state. ``"*app=x"`` for the name: those of ``"*"`` with that
+label (no object's name begins with an asterisk)."""
 MAX_LOOKS: Final = 2_000
 """Of one call; one that looks at more is asked again at any change of the kinds it looked at."""
 MAX_PROBES: Final = 500
@@ -35,6 +38,21 @@ class Answers(Protocol):
 
 def all_of(resource: Resource) -> Look:
     return (resource, "*", "*")
+
+
+def _those(labels: Mapping[str, str]) -> str:
+    """Objects with the rarest of ``labels``, as far as one can tell: that with the longest value.
+    Who looks is told of a few too many, and never of one too few."""
+    if not labels:
+        return "*"
+    name = max(labels, key=lambda name: (len(labels[name]), name))
+    return f"*{name}={labels[name]}"
+
+
+def those_of(found: Mapping[str, Any] | None) -> list[str]:
+    """The names in looks at several objects that ``found`` is one of."""
+    labels = section(found, "metadata", "labels")
+    return ["*", *(f"*{name}={value}" for name, value in labels.items())]
 
 
 def state_of(resource: Resource) -> Look:
@@ -69,7 +87,7 @@ class Seen:
         labels: Mapping[str, str] | None = None,
     ) -> Sequence[Object]:
         where = namespace if resource.namespaced else None
-        self._look(all_of(resource) if where is None else (resource, where, "*"))
+        self._look((resource, "*" if where is None else where, _those(labels or {})))
         copy = self.cache.copy(resource, where)
         if copy is None or copy.known not in ("synced", "unreachable"):
             return []
@@ -108,6 +126,7 @@ class Lookers:
     def __init__(self) -> None:
         self._looks: dict[Asker, frozenset[Look]] = {}
         self._who: dict[Look, Asker | set[Asker]] = {}
+        self._labels: Counter[tuple[Resource, str]] = Counter()
 
     def __len__(self) -> int:
         return len(self._looks)
@@ -119,12 +138,14 @@ class Lookers:
         if new == old:
             return
         for look in old - new:
+            self._count(look, -1)
             who = self._who[look]
             if isinstance(who, set):
                 who.discard(asker)
             if who == asker or not who:
                 del self._who[look]
         for look in new - old:
+            self._count(look, 1)
             who = self._who.setdefault(look, asker)
             if isinstance(who, set):
                 who.add(asker)
@@ -135,17 +156,32 @@ class Lookers:
         else:
             self._looks.pop(asker, None)
 
-    def of(self, resource: Resource, namespace: str, name: str) -> set[Asker]:
-        """Who looked at this object, at its namespace, or at all of its kind."""
+    def of(self, resource: Resource, namespace: str, name: str, *were: Held | None) -> set[Asker]:
+        """Who looked at this object, at its namespace, or at all of its kind; or at those with a
+        label that it has in one of its states (what it ``were``)."""
         found: set[Asker] = set()
         for look in ((resource, namespace, name), (resource, namespace, "*"), all_of(resource)):
             self._gather(look, found)
+        if any(of == resource for of, _ in self._labels):
+            for held in were:
+                for label, value in (held.labels() if held is not None else {}).items():
+                    if (resource, label) in self._labels:
+                        self._gather((resource, namespace, f"*{label}={value}"), found)
+                        self._gather((resource, "*", f"*{label}={value}"), found)
         return found
 
     def of_state(self, resource: Resource) -> set[Asker]:
         found: set[Asker] = set()
         self._gather(state_of(resource), found)
         return found
+
+    def _count(self, look: Look, more: int) -> None:
+        """Which labels of a kind somebody looked at."""
+        if look[2][:1] == "*" and look[2] != "*":
+            label = (look[0], look[2][1:].partition("=")[0])
+            self._labels[label] += more
+            if not self._labels[label]:
+                del self._labels[label]
 
     def _gather(self, look: Look, found: set[Asker]) -> None:
         who = self._who.get(look)

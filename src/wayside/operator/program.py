@@ -220,7 +220,7 @@ class Program:
                 self._by_uid[new.uid] = asker
         if not self._working:
             return
-        askers = self._lookers.of(resource, *key)
+        askers = self._lookers.of(resource, *key, old, new)
         if primary is not None:
             askers.add((primary.kind.kind, *key))
         for held in (old, new):
