@@ -14,6 +14,7 @@ from wayside.resources.semantic_router.scaling import (
     MANAGER,
     autoscaler,
     disruption_budget,
+    notes,
     replicas,
     wanted,
 )
@@ -30,6 +31,16 @@ def spec(**fields: Any) -> SemanticRouterSpec:
 def a_deployment(count: int, manager: str) -> Object:
     owner = {"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
     return {"metadata": {"managedFields": [owner]}, "spec": {"replicas": count}}
+
+
+def test_an_autoscaler_that_could_count_nothing_is_told() -> None:
+    """A1-71: Kubernetes says so on the autoscaler only, where nobody looks."""
+    assert notes(spec(autoscaling=SCALED)) == ()
+    assert notes(spec(resources={"requests": {"memory": "1Gi"}})) == ()
+    asked = {"requests": {"memory": "1Gi"}, "limits": {"memory": "2Gi"}}
+    (said,) = notes(spec(autoscaling=SCALED, resources=asked))
+    assert "resources.requests.cpu" in said
+    assert notes(spec(autoscaling=SCALED, resources={"limits": {"cpu": "2"}})) == ()
 
 
 def test_the_autoscaler_is_as_it_is_wished() -> None:

@@ -294,7 +294,7 @@ class _Glue:
             validity=self._validity(),
             problems=self._problems,
             waiting=made.waiting,
-            notes=made.notes,
+            notes=(*made.notes, *scaling.notes(spec)),
             digest=made.digest,
             observed_digest=self._observed(),
         )

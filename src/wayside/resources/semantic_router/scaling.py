@@ -77,6 +77,24 @@ def autoscaler(spec: SemanticRouterSpec, name: str, namespace: str) -> Object | 
     )
 
 
+def notes(spec: SemanticRouterSpec) -> tuple[str, ...]:
+    """What an autoscaler lacks that counts load as a share of what pods ask for."""
+    wish, asked = spec.autoscaling, spec.resources
+    if not wish.enabled or not asked:  # ours ask for both
+        return ()
+    has = {**section(asked, "limits"), **section(asked, "requests")}
+    wanted = {
+        "cpu": wish.target_cpu_utilization_percentage,
+        "memory": wish.target_memory_utilization_percentage,
+    }
+    return tuple(
+        f"spec.autoscaling counts {kind} as a share of what pods ask for, and spec.resources asks "
+        f"for none: write resources.requests.{kind}, or nothing is scaled by it"
+        for kind, percent in wanted.items()
+        if percent and kind not in has
+    )
+
+
 def disruption_budget(spec: SemanticRouterSpec, name: str, namespace: str) -> Object | None:
     """The PodDisruptionBudget, where there are several pods to take turns. With one pod there is
     none: it could only keep nodes from being drained."""
