@@ -521,3 +521,13 @@ def test_a_value_without_effect_is_told_where_somebody_wrote_it() -> None:
         "no effect: spec.config.response_cache.max_entries, "
         "spec.config.response_cache.eviction_policy: bounded in bytes; what was least used goes",
     )
+
+
+def test_a_model_that_nobody_has_is_told_with_the_one_that_was_meant() -> None:
+    """A1-80 (D20): by its own path; and nothing is said to be left out, for nothing is written."""
+    (said, *_) = make({"config": _routed(modelRefs=[{"model": "mm"}])}).problems
+    assert said.startswith("spec.config.routing.decisions[0].modelRefs[0]: ")
+    assert said.endswith("nothing defines model 'mm'; did you mean 'm'?")
+    assert make({"defaultModel": "other"}).problems == (
+        "spec.defaultModel: default model 'other': nothing defines it; spec.vllmEndpoints has: m",
+    )

@@ -31,7 +31,7 @@ from wayside.resources.semantic_router.config_models import (
     unserved,
     without,
 )
-from wayside.resources.semantic_router.config_notes import remarks
+from wayside.resources.semantic_router.config_notes import MOST_NEAR, remarks, told_wrong
 from wayside.resources.semantic_router.config_variables import (
     Variables,
     filled,
@@ -134,7 +134,9 @@ def _make(
         SecretUse(s, key, "Secret", at, optional) for s, key, at, optional in draft.secrets
     ]
     settings = merge(settings, extra)
-    problems = [f"{note.path}: {note.what}" for note in wrong]
+    problems = [
+        told_wrong(note, declared if i < MOST_NEAR else ()) for i, note in enumerate(wrong)
+    ]
     known = variables(spec.env)
     for found in keys_from_files(settings, known):
         if isinstance(found, SecretUse):

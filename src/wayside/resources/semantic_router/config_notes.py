@@ -1,4 +1,4 @@
-"""What is worth telling of a configuration in which nothing is wrong.
+"""What is told of a configuration: what is wrong, and what is worth knowing though nothing is.
 
 A value that somebody wrote and that does nothing here is told, in the condition ConfigValid. One
 that an API server put there, because the schema has it as its default, is nobody's wish: it is
@@ -13,10 +13,15 @@ from typing import Any, Final
 
 from wayside.manifests.fields import Part
 from wayside.resources.semantic_router.spec import SemanticRouterSpec
+from wayside.settings.problems import suggest
 from wayside.translate.notes import Note, grouped
 
 MOST_NOTES: Final = 50
 """Remarks that are told; a count stands for further ones."""
+MOST_NEAR: Final = 5
+"""Problems that are told with what was probably meant: looking for that takes time."""
+_LEFT_OUT = re.compile(r"; (the \w+ is )?left out$")
+_MISSED = re.compile(r"(?:nothing defines model|^default model) '([^']*)'")
 _STEP = re.compile(r'\[(\d+)\]|\["((?:[^"])*)"\]|([^.\[\]]+)')
 _INDEX = re.compile(r"\[\d+\]")
 _OURS: Final = ("spec.config.", "spec.toolsDb", "spec.vllmEndpoints")
@@ -24,12 +29,27 @@ _OURS: Final = ("spec.config.", "spec.toolsDb", "spec.vllmEndpoints")
 _NO_LOSS: Final = ("switched off", "a remark without effect")
 
 
+def told_wrong(note: Note, models: Sequence[str]) -> str:
+    """A note as a problem. What a translation would leave out keeps a whole configuration from
+    being written here. A model that nobody has is told with the one that was probably meant."""
+    what = _LEFT_OUT.sub("", note.what)
+    path = "spec.defaultModel" if what.startswith("default model ") else note.path
+    if models and (missed := _MISSED.search(what)):
+        what += f"; {suggest(missed[1], set(models), 'spec.vllmEndpoints has')}"
+    return f"{path}: {what}"
+
+
 def remarks(
     notes: Iterable[Note], spec: SemanticRouterSpec, own: Sequence[str]
 ) -> tuple[str, ...]:
     """``own``, then the translation's notes: losses before differences, and last what has no
     effect. None of ``notes`` is a problem."""
-    told = [note for note in notes if not by_default(spec, note.path)]
+    told = [
+        note
+        for note in notes
+        if (note.severity != "ignored" or note.path.startswith(_OURS))
+        and not by_default(spec, note.path)
+    ]
     lines = list(own)
     for severity in ("unsupported", "mapped", "defaulted"):
         for line in grouped(note for note in told if note.severity == severity):
@@ -44,9 +64,7 @@ def _without_effect(notes: Iterable[Note]) -> list[str]:
     """Ignored values, those with one reason together."""
     by_reason: dict[str, list[str]] = {}
     for note in notes:
-        if note.severity != "ignored" or not note.path.startswith(_OURS):
-            continue
-        if not note.what.startswith(_NO_LOSS):
+        if note.severity == "ignored" and not note.what.startswith(_NO_LOSS):
             paths = by_reason.setdefault(note.what, [])
             if (path := _INDEX.sub("[]", note.path)) not in paths:
                 paths.append(path)
