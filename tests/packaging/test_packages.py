@@ -117,7 +117,7 @@ def test_a3_17_to_20_the_router_controller_is_told_by_its_environment(tmp_path: 
     (container,) = manager["spec"]["template"]["spec"]["containers"]
     env = {e["name"]: e["value"] for e in container["env"]}
     assert env == {
-        "IMAGE": RELEASE.image,  # of the routers that it starts
+        "ROUTER_IMAGE": RELEASE.image,  # of the routers that it starts
         "KUBERNETES_NAMESPACE": "",
         "METRICS_ADDR": ":8080",
         "HEALTH_PROBE_ADDR": ":8081",

@@ -164,6 +164,7 @@ async def test_the_readmes_gateway_routes_as_it_says(
         document = yaml.safe_load(text)
         document["models"][name]["discover"]["kubernetes"]["namespace"] = namespace
         document["fleet"]["gpu_metrics"]["interval_s"] = 0.1
+        document["production_stack"]["engines"] = True  # so that the test sees them
         path = tmp_path / "config.yaml"
         path.write_text(yaml.safe_dump(document))
         env = {"KUBECONFIG": str(kubeconfig)}
@@ -208,6 +209,9 @@ async def test_a_gateway_with_nothing_behind_it_says_503(
         assert process.ask("/ready")[0] == 200
         assert process.chat("hi", "m")[0] == 503
         assert process.chat("hi", "other")[0] == 404
+        # Nobody who reaches it puts model servers to sleep, or is told where they are.
+        assert process.ask("/engines")[0] == process.ask("/is_sleeping?id=x")[0] == 404
+        assert process.ask("/sleep?id=x", {})[0] == process.ask("/wake_up?id=x", {})[0] == 404
 
 
 def _by_gpus(process: Process, page: Page, urls: list[str]) -> None:

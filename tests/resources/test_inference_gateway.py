@@ -443,7 +443,7 @@ def test_the_other_filters_in_both_forms() -> None:
 
 def test_everything_that_is_made_fits_together() -> None:
     found = world()
-    found.settings |= {"ROUTER_IMAGE": "registry/ours:1", "IMAGE": "registry/controller:1"}
+    found.settings |= {"ROUTER_IMAGE": "registry/ours:1", "IMAGE": "nobody/reads:this"}
     hint = {"nodeSelector": {"zone": "a"}, "tolerations": [{"operator": "Exists"}]}
     desired = KEEPER.desired(gateway(topologyHint=hint, replicas=2), found)
     by_kind = {c["kind"]: c for c in desired.children}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import signal
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -25,6 +26,7 @@ from wayside.vocab.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
 _OFF: Final = ("0", "", "off")
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LEVELS: Final = {"panic": "error", "dpanic": "error", "fatal": "error", "warn": "warning"}
 
 
@@ -39,7 +41,8 @@ class BindAddress(click.ParamType):  # type: ignore[type-arg]
         if value in _OFF:
             return None
         host, colon, port = str(value).rpartition(":")
-        if not colon or not port.isdigit() or not 0 <= int(port) < 65536:
+        digits = port.isascii() and port.isdigit() and len(port) < 6
+        if not colon or not digits or int(port) > 65535 or "/" in host:
             self.fail(f"{value!r} is no address; write :8080, 127.0.0.1:8080, or 0", param, ctx)
         return host.strip("[]"), int(port)
 
@@ -141,6 +144,12 @@ def operate(
             f"{namespace!r} are several namespaces",
             where="--watch-namespace",
             fix="name one, or none for all; run one controller for each",
+        )
+    if namespace and not _NAMESPACE.fullmatch(namespace):
+        raise ConfigError.one(
+            f"{namespace!r} is no name of a namespace",
+            where="--watch-namespace",
+            fix="lower-case letters, digits and hyphens, 63 at most; or none for all",
         )
     discover(wayside.resources)
     options = Options(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
 from wayside.cli.controllers import Flags, flags, operate
+from wayside.manifests.production_stack_metrics import GPU_METRICS, page_of_gpus
+from wayside.settings.fleet import http_url
+from wayside.vocab.errors import ConfigError
 
 
 @click.command(
@@ -45,6 +49,12 @@ def command(**given: Any) -> None:
     configuration with its services, caches and pools. Backends and routers are asked how they
     fare; the objects' conditions say it. Without the CRDs it waits for them.
     """
+    endpoint = os.environ.get(GPU_METRICS, "")
+    if endpoint:
+        try:
+            http_url(page_of_gpus(endpoint))
+        except ValueError as error:
+            raise ConfigError.one(str(error), where=GPU_METRICS, fix="or leave it empty") from None
     operate(
         "router-controller",
         given,

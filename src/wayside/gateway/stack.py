@@ -130,13 +130,14 @@ class Stack:
         self._runtime.local["/health"] = lambda: told(self._health())
         add("GET", "/version", lambda _, __: told({"version": __version__}))
         add("GET", "/metrics", lambda _, __: self._shown())
-        add("GET", "/engines", self._for_admins(lambda _, __: engines.listed()))
-        for path, method in SLEEP.items():
-            add(method, path, self._for_admins(lambda request, _: sleep.asked(request)))
-        pins = Pinned(engines, self._runtime.handle)
-        further.add_last(pins)
-        for path in PASSED:
-            further.add("POST", path, lambda request, _: self._passed(request, pins))
+        if self._settings().production_stack.engines:
+            add("GET", "/engines", self._for_admins(lambda _, __: engines.listed()))
+            for path, method in SLEEP.items():
+                add(method, path, self._for_admins(lambda request, _: sleep.asked(request)))
+            pins = Pinned(engines, self._runtime.handle)
+            further.add_last(pins)
+            for path in PASSED:
+                further.add("POST", path, lambda request, _: self._passed(request, pins))
         stats = EngineStats(fleet, lambda: self._settings().production_stack.engine_stats_s)
         self._chores.append(asyncio.create_task(stats.run()))
         self._metrics = metrics = StackMetrics(

@@ -82,7 +82,7 @@ ROUTER_CONTROLLER = Install(
     namespace="router-controller-system",
     image="ghcr.io/vllm-project/semantic-router-operator",
     lease="27bc728d.vllm.ai",
-    image_setting="IMAGE",
+    image_setting="ROUTER_IMAGE",
     args=("router-controller",),
     env=(
         ("KUBERNETES_NAMESPACE", ""),  # empty: it looks after all namespaces

@@ -14,6 +14,8 @@ _LABEL = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 _MOST = 150
 """Numbers of one page."""
 PERIOD_S = 30.0
+GPU_METRICS = "GPU_METRICS_ENDPOINT"
+"""The variable of the controller's environment that names an exporter of GPUs' metrics."""
 
 Labels = Mapping[str, str]
 
@@ -148,3 +150,11 @@ def of_gpus(page: bytes) -> list[Number]:
 def tells_of_gpus(page: bytes) -> bool:
     """Whether this is the page of an exporter of GPUs at all."""
     return any(True for _ in samples(page, frozenset((_GPU, _SHARE, *_MEMORY))))
+
+
+def page_of_gpus(endpoint: str) -> str:
+    """``http://host:9400`` alone means its ``/metrics``; empty where there is none."""
+    if not endpoint:
+        return ""
+    url = endpoint if "://" in endpoint else f"http://{endpoint}"
+    return url if url.partition("://")[2].partition("/")[2] else f"{url.rstrip('/')}/metrics"

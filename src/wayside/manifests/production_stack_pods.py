@@ -26,9 +26,9 @@ from wayside.manifests.workload import (
 APP = "inference-gateway"
 IMAGE = "ghcr.io/vllm-project/semantic-router/extproc:latest"
 """The gateway's image where neither the spec nor the controller's environment names another."""
-IMAGES = ("ROUTER_IMAGE", "IMAGE")
-"""The variables of the controller's environment that do; ``IMAGE`` is the controller's own, which
-has all of our programs."""
+IMAGE_SETTING = "ROUTER_IMAGE"
+"""The variable of the controller's environment that does. Its manifest says the controller's own
+image there, which has all of our programs."""
 CONFIG = "config.yaml"
 _CONFIG_AT = "/etc/wayside/config"
 _READS = (("", "services"), ("discovery.k8s.io", "endpointslices"))

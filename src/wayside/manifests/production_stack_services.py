@@ -261,8 +261,7 @@ class InferenceGatewaySpec(Part):
     topology_hint: PodPlace | None = None
     """Which nodes the gateway's own pods run on."""
     image: Annotated[str, Field(max_length=1024)] = ""
-    """The gateway's image; that of the controller's variable `ROUTER_IMAGE`, or the controller's
-    own, when empty."""
+    """The gateway's image; that of the controller's variable `ROUTER_IMAGE` when empty."""
     replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
     """Pods of the gateway; 1 at first, and then whoever scales it says, when absent."""
 

@@ -42,7 +42,7 @@ def document(spec: InferenceGatewaySpec, routes: Sequence[Routed], gpus: str = "
     found: _DOCUMENT = {
         "listen": {"address": "0.0.0.0", "port": PORT},
         "management": {"enabled": False},
-        "production_stack": {"enabled": True},
+        "production_stack": {"enabled": True, "engines": False},
         "auto_names": [],
         "models": {},
     }

@@ -27,13 +27,15 @@ from wayside.manifests.production_stack import (
 )
 from wayside.manifests.production_stack_chain import Chain, service
 from wayside.manifests.production_stack_metrics import (
+    GPU_METRICS,
     PERIOD_S,
     of_gateway,
     of_gpus,
     page_of,
+    page_of_gpus,
     tells_of_gpus,
 )
-from wayside.manifests.production_stack_pods import IMAGE, IMAGES, children
+from wayside.manifests.production_stack_pods import IMAGE, IMAGE_SETTING, children
 from wayside.manifests.production_stack_servers import Trouble as Wrong
 from wayside.manifests.production_stack_services import GATEWAY_RULES, InferenceGatewaySpec
 from wayside.manifests.production_stack_settings import Routed, document
@@ -65,8 +67,6 @@ from wayside.vocab.resource import (
     SERVICE_ACCOUNTS,
     SERVICES,
 )
-
-GPU_METRICS = "GPU_METRICS_ENDPOINT"
 
 
 class InferenceGatewayStatus(PlainStatus):
@@ -124,7 +124,7 @@ class InferenceGatewayKeeper:
         namespace, name = place(found)
         routes, troubles = _routes(spec, namespace, world)
         gpus = world.setting(GPU_METRICS) if spec.scheduling_policy == "gpu-load-aware" else ""
-        made = literal(document(spec, routes, _page(gpus)))
+        made = literal(document(spec, routes, page_of_gpus(gpus)))
         try:
             RouterSettings.model_validate(made)
         except ValidationError as error:
@@ -132,12 +132,12 @@ class InferenceGatewayKeeper:
             return _refused(found, f"its routes make no configuration: {several}"[:4000])
         content = str(yaml.safe_dump(made, sort_keys=False, allow_unicode=True))
         stores = {c.store.name: c.store for r in routes for c in r.chains if c.store}
-        image = spec.image or next(filter(None, map(world.setting, IMAGES)), IMAGE)
+        image = spec.image or world.setting(IMAGE_SETTING) or IMAGE
         refs, runs = resolved(troubles), _running(name, namespace, world)
         findings = [accepted(""), refs, *runs]
         figures: list[Figure] = []
         if spec.scheduling_policy == "gpu-load-aware":
-            told, numbers = _gpus(_page(gpus), world)
+            told, numbers = _gpus(page_of_gpus(gpus), world)
             findings.append(told)
             figures += numbers
         figures += _figures(name, namespace, world)
@@ -249,14 +249,6 @@ def _running(name: str, namespace: str, world: World) -> list[Finding]:
         return [done, Finding("Available", "True", "Available", said, "Normal")]
     said = f"no pod of Deployment {namespace}/{name} takes requests yet"
     return [done, Finding("Available", "False", "NoPods", said)]
-
-
-def _page(endpoint: str) -> str:
-    """``http://host:9400`` alone means its ``/metrics``."""
-    if not endpoint:
-        return ""
-    url = endpoint if "://" in endpoint else f"http://{endpoint}"
-    return url if url.partition("://")[2].partition("/")[2] else f"{url.rstrip('/')}/metrics"
 
 
 def _gpus(page: str, world: World) -> tuple[Finding, list[Figure]]:

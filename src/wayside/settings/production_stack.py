@@ -20,6 +20,9 @@ class ProductionStackSettings(Settings):
 
     enabled: bool = False
     """Whether to be that."""
+    engines: bool = True
+    """Whether clients may see and command single servers there: `/engines`, `/sleep`, `/wake_up`,
+    `/is_sleeping`, and `?id=`."""
     session_key: str = ""
     """The header, or the field of the body, whose value the log line calls the session."""
     stats_window_s: PositiveFloat = 60.0
