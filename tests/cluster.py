@@ -103,7 +103,7 @@ def serving(folder: Path, *options: str) -> Iterator[ApiServer]:
 
 class Kubectl:
     """``kubectl`` as a user has it: ``kubectl("apply", "-f", path)`` is its output. A failure is
-    an ``AssertionError`` with what it said; ``run(..., ok=False)`` gives the process as it ended."""
+    an ``AssertionError`` with what it said; ``run(..., ok=False)`` gives how it ended."""
 
     def __init__(self, kubeconfig: Path, *, user: str = "") -> None:
         self.kubeconfig = kubeconfig

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import serving
+from tests.cluster import Kubectl, serving
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +16,9 @@ def kubeconfig(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     takes away."""
     with serving(tmp_path_factory.mktemp("packaging")) as server:
         yield server.kubeconfig
+
+
+@pytest.fixture(scope="session")
+def kubectl(kubeconfig: Path) -> Kubectl:
+    """One for this server: a session's fixture is made once, and the others' has theirs."""
+    return Kubectl(kubeconfig)
