@@ -169,7 +169,16 @@ def test_what_is_told_of_a_backend_has_no_secret_in_it() -> None:
         )
     }  # fmt: skip
     told = backends.Backend(name="a", model="m", type="service", key=SecretUse("s", "k")).told()
-    assert sorted(told) == ["message", "model", "name", "ready", "reason", "type", "url"]
+    assert sorted(told) == [
+        "lastTransitionTime",
+        "message",
+        "model",
+        "name",
+        "ready",
+        "reason",
+        "type",
+        "url",
+    ]
 
 
 # --- rotation, live ------------------------------------------------------------------------------
