@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -101,9 +101,12 @@ class Cluster:
         return Options(**given)
 
     @asynccontextmanager
-    async def operating(self, kind: Kind | None = None, **more: Any) -> AsyncIterator[Program]:
-        """The program, running meanwhile."""
-        program = Program(self.options(**more), [kind or toy_kind()], self._log)
+    async def operating(
+        self, kind: Kind | Sequence[Kind] = (), **more: Any
+    ) -> AsyncIterator[Program]:
+        """The program, running meanwhile; for toys where no ``kind`` is said."""
+        several = [kind] if isinstance(kind, Kind) else kind or [toy_kind()]
+        program = Program(self.options(**more), several, self._log)
         task = asyncio.create_task(program.run())
         try:
             while not program.ready and not task.done():

@@ -41,6 +41,8 @@ class Proxy:
     asked: list[Asked] = field(default_factory=list)
     fault: Callable[[Asked], Fault] = lambda asked: ""
     streams: set[asyncio.Task[None]] = field(default_factory=set)
+    thawed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set, but for a while in which everything is taken and nothing answered."""
 
     def writes(self) -> list[Asked]:
         return [a for a in self.asked if a.writes]
@@ -55,6 +57,7 @@ class Proxy:
 async def proxying(upstream: Access) -> AsyncIterator[Proxy]:
     """A plain-http door to ``upstream``; what comes through it is whoever it says it is."""
     proxy = Proxy(upstream)
+    proxy.thawed.set()
     tls = upstream.tls()
     async with ClientSession(
         connector=TCPConnector(ssl=tls or False, limit=0),
@@ -65,6 +68,7 @@ async def proxying(upstream: Access) -> AsyncIterator[Proxy]:
         async def handle(request: web.Request) -> web.StreamResponse:
             asked = Asked(request.method, request.path, "watch" in request.query)
             proxy.asked.append(asked)
+            await proxy.thawed.wait()
             fault = proxy.fault(asked)
             if isinstance(fault, int):
                 return refusal(fault)
