@@ -160,7 +160,7 @@ class InferenceGatewayKeeper:
         )
 
     def troubled(self, desired: Desired, found: Object, troubles: Sequence[Trouble]) -> Desired:
-        told = "; ".join(t.message for t in troubles)
+        told = "; ".join(f"{t.kind} {t.name}: {t.message}" for t in troubles)
         wrong = Finding("Programmed", "False", troubles[0].reason, told, "Warning")
         others = [c for c in desired.conditions if c.type not in ("Programmed", "Ready")]
         return Desired(

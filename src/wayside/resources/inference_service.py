@@ -112,7 +112,7 @@ class InferenceServiceKeeper:
         )
 
     def troubled(self, desired: Desired, found: Object, troubles: Sequence[Trouble]) -> Desired:
-        told = "; ".join(t.message for t in troubles)
+        told = "; ".join(f"{t.kind} {t.name}: {t.message}" for t in troubles)
         wrong = Finding("EngineConfig", "False", troubles[0].reason, told, "Warning")
         others = [c for c in desired.conditions if c.type not in ("EngineConfig", "Ready")]
         return Desired(

@@ -111,7 +111,7 @@ class StaticRouteKeeper:
         )
 
     def troubled(self, desired: Desired, found: Object, troubles: Sequence[Trouble]) -> Desired:
-        told = "; ".join(t.message for t in troubles)
+        told = "; ".join(f"{t.kind} {t.name}: {t.message}" for t in troubles)
         wrong = Finding("Applied", "False", troubles[0].reason, told, "Warning")
         before = section(found, "status")
         return Desired(
