@@ -22,7 +22,9 @@ from wayside.operator.looks import Asker
 from wayside.resources import Probe, Probed
 from wayside.settings.address import Address, parse_address
 
-AT_ONCE: Final = 32
+AT_ONCE: Final = 64
+"""Asks under way of servers that answered last, and as many of those that did not: servers that
+hang wait for each other, and nobody else waits for them."""
 MAX_BODY: Final = 64 << 10
 MAX_PROBES: Final = 10_000
 """Further URLs have no answer."""
@@ -45,7 +47,7 @@ class Prober:
         self._tasks: dict[Probe, asyncio.Task[None]] = {}
         self._who: dict[Probe, set[Asker]] = {}
         self._wanted: dict[Asker, frozenset[Probe]] = {}
-        self._free = asyncio.Semaphore(AT_ONCE)
+        self._free, self._ill = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -96,7 +98,7 @@ class Prober:
         well = ill = 0
         await asyncio.sleep(min(FIRST_S, probe.period_s) * self._dice())
         while True:
-            async with self._free:
+            async with self._ill if ill else self._free:
                 found = await ask(probe)
             if found.problem:
                 well, ill = 0, ill + 1
