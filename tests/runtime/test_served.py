@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from wayside.kube.errors import Forbidden
-from wayside.kube.registry import Held, Server
+from wayside.kube.registry import Held, Registry, Server
 from wayside.runtime import registry as of_registry
 from wayside.runtime import served
 from wayside.runtime.registry import ClusterPart
 from wayside.runtime.served import AT_ONCE, Asker, Survey
-from wayside.settings.registry import RegistrySettings
+from wayside.settings.registry import LlmsSettings, RegistrySettings
 
 
 async def until(holds: Callable[[], Any], within_s: float = 5.0) -> None:
@@ -219,3 +219,15 @@ async def test_a_bug_in_following_is_said_and_following_goes_on() -> None:
     await until(lambda: len(asked) > 1)
     assert any(line.get("what") == "RuntimeError: odd" for line in log) and not task.done()
     task.cancel()
+
+
+def test_a_cluster_without_llm_inference_services_has_none() -> None:
+    """Else a router with models of its own would wait for a CRD that nobody installs; a right
+    that is missing is another thing, and is waited for."""
+    registry = Registry(None, RegistrySettings(llms=LlmsSettings()), "ns", lambda: None)  # type: ignore[arg-type]
+    old, new = registry._llms
+    assert not registry.known
+    old.state = new.state = "absent"
+    assert registry.known and registry.held() == Held()
+    old.state = "forbidden"
+    assert not registry.known
