@@ -164,7 +164,9 @@ def running(
 def test_its_page_has_every_family_that_is_promised(running: Any) -> None:
     """A3-22 to A3-26, A3-21: of an exporter that lies about some GPUs, the others count."""
     with serving() as pages:
-        pages.pages |= {"/metrics": GPUS, "/gateway": GATEWAY}
+        others = b"".join(b'wayside_a_bucket{le="%d"} 1\n' % i for i in range(20_000))
+        pages.pages |= {"/metrics": others + GPUS, "/gateway": others + GATEWAY}
+        assert len(others) > 500_000  # the page of a gateway with some forty models
         with running(f"{pages.url}/gateway", GPU_METRICS_ENDPOINT=pages.url) as controller:
             route = {"model": "m", "inferenceServiceRef": "s"}
             controller.apply(

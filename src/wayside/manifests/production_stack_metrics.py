@@ -70,6 +70,9 @@ _PICKS, _FAULTS = b"wayside_picks_total", b"wayside_pick_faults_total"
 _GATEWAY = frozenset((_CACHED, _PROMPTS, _KV, _HITS, _MISSES, _PICKS, _FAULTS))
 _GPU, _SHARE = b"DCGM_FI_DEV_GPU_UTIL", b"DCGM_FI_PROF_GR_ENGINE_ACTIVE"
 _MEMORY = (b"DCGM_FI_DEV_FB_USED", b"DCGM_FI_DEV_FB_FREE")
+GATEWAY_LINES = tuple(sorted(_GATEWAY))
+GPU_LINES = (_GPU, _SHARE, *_MEMORY)
+"""How the lines begin that are read here: the pages of many models and GPUs are long."""
 
 Number = tuple[str, str, float, dict[str, str]]
 """Name, help, value and labels of a gauge."""

@@ -26,6 +26,8 @@ AT_ONCE: Final = 64
 """Asks under way of servers that answered last, and as many of those that did not: servers that
 hang wait for each other, and nobody else waits for them."""
 MAX_BODY: Final = 64 << 10
+MAX_PAGE: Final = 2 << 20
+"""Of a body of which only some lines are kept."""
 MAX_PROBES: Final = 10_000
 """Further URLs have no answer."""
 FIRST_S: Final = 0.5
@@ -119,7 +121,7 @@ async def ask(probe: Probe) -> Probed:
     try:
         address, target = _place(probe.url)
         async with asyncio.timeout(probe.timeout_s):
-            status, body = await _get(address, target, probe.keep_body)
+            status, body = await _get(address, target, probe)
         if not 200 <= status < 400:
             problem = str(status)
     except TimeoutError:
@@ -150,7 +152,8 @@ def _place(url: str) -> tuple[Address, str]:
     return parse_address(f"{scheme}://{host}"), f"/{path}" if slash else "/"
 
 
-async def _get(address: Address, target: str, keep_body: bool) -> tuple[int, bytes]:
+async def _get(address: Address, target: str, probe: Probe) -> tuple[int, bytes]:
+    most = MAX_PAGE if probe.lines else MAX_BODY
     secure = address.scheme == "https"
     connection = await Connection.open(
         address, _system() if secure else None, address.host if secure else None
@@ -162,12 +165,28 @@ async def _get(address: Address, target: str, keep_body: bool) -> tuple[int, byt
     try:
         answer = await connection.exchange(
             head.encode("latin-1"),
-            4 * MAX_BODY,  # one reading is more than nothing, and the rest is not read
-            lambda body: not keep_body or len(body) >= MAX_BODY,
+            4 * most,  # one reading is more than nothing, and the rest is not read
+            lambda body: not probe.keep_body or len(body) >= most,
         )
-        return answer.status, bytes(answer.body[:MAX_BODY]) if keep_body else b""
+        if not probe.keep_body:
+            return answer.status, b""
+        body = bytes(answer.body[:most])
+        return answer.status, _lines(body, probe.lines) if probe.lines else body
     finally:
         connection.drop()
+
+
+def _lines(body: bytes, starts: tuple[bytes, ...]) -> bytes:
+    """The whole lines that begin so, together no longer than any body."""
+    kept: list[bytes] = []
+    size = 0
+    for line in body.split(b"\n")[:-1]:
+        if line.startswith(starts):
+            size += len(line) + 1
+            if size > MAX_BODY:
+                break
+            kept.append(line + b"\n")
+    return b"".join(kept)
 
 
 @functools.cache

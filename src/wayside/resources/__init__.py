@@ -48,6 +48,9 @@ class Probe:
     failures: int = 3
     keep_body: bool = False
     """Whether the answer's body (at most 64 KiB) is wanted; a changed one is a changed answer."""
+    lines: tuple[bytes, ...] = ()
+    """Of the body only lines that begin with one of these are wanted: of its first 2 MiB then, as
+    pages of metrics have that are long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

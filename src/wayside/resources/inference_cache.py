@@ -25,7 +25,7 @@ from wayside.manifests.production_stack import (
     resolved,
 )
 from wayside.manifests.production_stack_chain import named, routes, users
-from wayside.manifests.production_stack_metrics import PERIOD_S, cache_use, page_of
+from wayside.manifests.production_stack_metrics import GATEWAY_LINES, PERIOD_S, cache_use, page_of
 from wayside.manifests.production_stack_specs import (
     InferenceCacheSpec,
     PrefillDecodingSpec,
@@ -127,7 +127,11 @@ def _stats(found: Object, spec: InferenceCacheSpec, world: World) -> dict[str, s
         for model, service in routes(gateway)
         if service in services
         and (page := page_of(world.get(SERVICES, place(gateway)[1], namespace)))
-        and (answer := world.probe(Probe(url=page, period_s=PERIOD_S, keep_body=True)))
+        and (
+            answer := world.probe(
+                Probe(url=page, period_s=PERIOD_S, keep_body=True, lines=GATEWAY_LINES)
+            )
+        )
     ]
     shares = {
         "hitRate": [use.hit_rate for use in told if use.hit_rate is not None],

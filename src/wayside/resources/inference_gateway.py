@@ -27,6 +27,8 @@ from wayside.manifests.production_stack import (
 )
 from wayside.manifests.production_stack_chain import Chain, service
 from wayside.manifests.production_stack_metrics import (
+    GATEWAY_LINES,
+    GPU_LINES,
     GPU_METRICS,
     PERIOD_S,
     of_gateway,
@@ -257,7 +259,9 @@ def _gpus(page: str, world: World) -> tuple[Finding, list[Figure]]:
     if not page:
         said = f"the controller has no {GPU_METRICS}; {instead}"
         return Finding(kind, "False", "EndpointNotSet", said, "Warning"), []
-    answer = world.probe(Probe(url=page, period_s=15.0, timeout_s=5.0, keep_body=True))
+    answer = world.probe(
+        Probe(url=page, period_s=15.0, timeout_s=5.0, keep_body=True, lines=GPU_LINES)
+    )
     if answer is None or answer.healthy is None:
         return Finding(kind, "Unknown", "Checking", f"{page} has not answered yet"), []
     if not answer.healthy:
@@ -275,5 +279,5 @@ def _figures(name: str, namespace: str, world: World) -> list[Figure]:
     page = page_of(world.get(SERVICES, name, namespace))
     if not page:
         return []
-    answer = world.probe(Probe(url=page, period_s=PERIOD_S, keep_body=True))
+    answer = world.probe(Probe(url=page, period_s=PERIOD_S, keep_body=True, lines=GATEWAY_LINES))
     return [Figure(*n) for n in of_gateway(answer.body)] if answer and answer.healthy else []
