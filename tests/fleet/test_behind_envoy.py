@@ -71,3 +71,5 @@ def test_what_envoy_does_not_do_is_said() -> None:
         "models.m.health_check.asleep_path",
     ]
     assert not list(not_done(settings(discover={"dns": DNS}, health_check={})))
+    (line,) = not_done(settings(discover={"kubernetes": {"service": "s"}}))
+    assert line.startswith("models.m.discover.kubernetes: Envoy has the endpoints")
