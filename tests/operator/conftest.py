@@ -129,7 +129,7 @@ async def cluster(admin: Client, namespace: str) -> AsyncIterator[Cluster]:
         await install(admin, crd())
         # This server's garbage collector learns of new kinds every two seconds, and takes the
         # children of objects of a kind that it does not know.
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(2.1)
     async with proxying(admin.access) as proxy:
         yield Cluster(admin, proxy, namespace, [])
 

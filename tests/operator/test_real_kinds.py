@@ -337,7 +337,7 @@ async def test_a_storm_and_a_freeze(good: tuple[Stage, str], cluster: Cluster) -
 
 
 async def test_a_kind_that_comes_later(cluster: Cluster) -> None:
-    """A1-35, A1-105: without the CRD of ServiceMonitors all else is made, and the condition says
+    """A1-105: without the CRD of ServiceMonitors all else is made, and the condition says
     so; with it, ours appears, and nobody is asked to restart."""
     for kind in ROUTER.kinds():
         await install(cluster.admin, crd(kind))

@@ -155,6 +155,8 @@ class Copy(Reflector[Held]):
         self._learnt: dict[Key, tuple[int, float]] = {}
         self._at = 0
         self._labelled = Labelled()
+        self.changes = 0
+        """Grows with each change of any object."""
 
     @property
     def known(self) -> State:
@@ -171,13 +173,17 @@ class Copy(Reflector[Held]):
         are known: the first that asks for a label reads all objects, and nobody after it."""
         keys: Set[Key] = self.store.keys()
         for name, value in labels.items():
-            if not self._labelled.knows(name):
-                self._labelled.learn(name, self.store)
-            keys = min(keys, self._labelled.having(name, value), key=len)
+            keys = min(keys, self.having(name, value), key=len)
         for key in sorted(k for k in keys if namespace is None or k[0] == namespace):
             found = self.store[key].object()
             if not labels or labels.items() <= section(found, "metadata", "labels").items():
                 yield found
+
+    def having(self, label: str, value: str) -> Set[Key]:
+        """The objects with this label, of any namespace."""
+        if not self._labelled.knows(label):
+            self._labelled.learn(label, self.store)
+        return self._labelled.having(label, value)
 
     def learn(self, found: Object) -> None:
         """``found`` is what the server answered to a write, or to a GET."""
@@ -217,6 +223,7 @@ class Copy(Reflector[Held]):
 
     def _put(self, key: Key, new: Held | None) -> None:
         if key not in self._learnt:
+            self.changes += 1
             self._labelled.changed(key, self.store.get(key), new)
             super()._put(key, new)
 

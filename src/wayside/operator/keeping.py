@@ -18,7 +18,7 @@ from wayside.operator.children import Children, Outcome
 from wayside.operator.events import Tell, stamp
 from wayside.operator.fields import digest
 from wayside.operator.figures import Figures
-from wayside.operator.looks import Asker, Lookers, Seen
+from wayside.operator.looks import Asker, Lookers, Seen, glance
 from wayside.operator.own import OwnWrites
 from wayside.operator.prober import Prober
 from wayside.operator.status import difference, wanted
@@ -68,6 +68,7 @@ class Keeping:
     def __init__(self, kind: Kind, tools: Tools) -> None:
         self.kind, self._t = kind, tools
         self._unsaid: set[str] = set()
+        self._settled: dict[Asker, tuple[int, float | None]] = {}
 
     async def look_after(self, namespace: str, name: str, failures: int) -> float | None:
         """One pass; after how many seconds another one is wanted though nothing changes.
@@ -101,6 +102,7 @@ class Keeping:
     def forget(self, namespace: str, name: str) -> None:
         """There is no such object any more."""
         asker = (self.kind.kind, namespace, name)
+        self._settled.pop(asker, None)
         self._t.lookers.remember(asker, ())
         self._t.prober.want(asker, ())
         self._t.figures.say(asker, ())
@@ -108,6 +110,10 @@ class Keeping:
     # --- inner workings ------------------------------------------------------------------------
 
     async def _bring(self, asker: Asker, found: Object, failures: int) -> float | None:
+        settled = self._settled.pop(asker, None)
+        if settled is not None and settled[0] == self._glance(asker, found):
+            self._settled[asker] = settled
+            return settled[1]  # all is as it was when there was nothing to do
         done: dict[str, list[str]] = {}
         before: Desired | None = None
         outcome = Outcome()
@@ -122,6 +128,7 @@ class Keeping:
             outcome = self._t.children.plan(found, desired)
             # Before anything is waited for: what changes from here on is told.
             self._t.lookers.remember(asker, world.looks | outcome.looks)
+            seen = self._glance(asker, found)
             await self._t.children.bring(self.kind, found, desired, outcome)
             self._t.lookers.remember(asker, world.looks | outcome.looks)
             for what, names in outcome.done.items():
@@ -140,17 +147,25 @@ class Keeping:
             troubles.append(Trouble("", "", "Unreachable", str(outcome.failed)))
         if troubles:
             desired = self.kind.keeper.troubled(desired, found, troubles)
-        await self._say(found, desired)
+        said = await self._say(found, desired)
         if outcome.failed is not None:
             raise _retry(outcome.failed) from outcome.failed
+        if not (said or done or troubles or world.probes or outcome.again_s is not None):
+            self._settled[asker] = (seen, desired.again_s)
         return _sooner(desired.again_s, outcome.again_s)
 
-    async def _say(self, found: Object, desired: Desired) -> None:
-        """Write the status, and tell Events of conditions that changed."""
+    def _glance(self, asker: Asker, found: Object) -> int:
+        """A number for all that a pass depends on; probes aside."""
+        meta, looks = found["metadata"], self._t.lookers.looks(asker)
+        return hash((meta["uid"], meta["resourceVersion"], glance(self._t.cache, looks)))
+
+    async def _say(self, found: Object, desired: Desired) -> bool:
+        """Write the status, and tell Events of conditions that changed; whether anything was to
+        be said."""
         status, changed = wanted(found, desired, stamp())
         patch = difference(section(found, "status"), status)
         if digest(patch) in self._unsaid:
-            return
+            return False
         if patch:
             after = await self._patch(found, {"status": patch}, "status")
             left = difference(section(after, "status"), status)
@@ -160,6 +175,7 @@ class Keeping:
             if condition.event:
                 reason = condition.event_reason or condition.reason
                 self._t.tell(found, condition.event, reason, condition.message)
+        return bool(patch or changed)
 
     def _cannot_say(self, found: Object, left: Object) -> None:
         """The schema of the status does not let it through: do not try it for ever."""

@@ -120,6 +120,28 @@ class Seen:
         self.looks.add(look if len(self.looks) < MAX_LOOKS else all_of(resource))
 
 
+def glance(cache: Cache, looks: Iterable[Look]) -> int:
+    """A number for what is there to be seen: another one as soon as any of it changes."""
+    seen: list[object] = []
+    for resource, namespace, name in looks:
+        if name == "?":
+            seen.append(tuple(c.known for c in cache.copies() if c.resource == resource))
+            continue
+        copy = cache.copy(resource, None if namespace == "*" else namespace)
+        if copy is None:
+            seen.append(None)
+        elif name == "*":
+            seen.append((copy.known, copy.changes))
+        elif name[:1] == "*":
+            label, _, value = name[1:].partition("=")
+            keys = sorted(copy.having(label, value))
+            seen.append((copy.known, *((key, copy.store[key].version) for key in keys)))
+        else:
+            held = copy.store.get((namespace, name))
+            seen.append((copy.known, None if held is None else (held.uid, held.version)))
+    return hash(tuple(seen))
+
+
 class Lookers:
     """Who looked at what."""
 
@@ -155,6 +177,10 @@ class Lookers:
             self._looks[asker] = new
         else:
             self._looks.pop(asker, None)
+
+    def looks(self, asker: Asker) -> Iterable[Look]:
+        """What it looked at, in an order that lasts until something else is remembered."""
+        return self._looks.get(asker, ())
 
     def of(self, resource: Resource, namespace: str, name: str, *were: Held | None) -> set[Asker]:
         """Who looked at this object, at its namespace, or at all of its kind; or at those with a
