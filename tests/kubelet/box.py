@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,13 @@ KEPT = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_ser
 KEPT += ",sys_chroot,mknod,audit_write,setfcap"
 """Capabilities that a container runtime leaves to root."""
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+def needed() -> list[str]:
+    """Folders of our own programs that a container would not see, as it has a ``/tmp`` of its own:
+    a checkout there."""
+    ours = {str(Path(__file__).parents[2]), sys.prefix}
+    return sorted(path for path in ours if path.startswith(("/tmp/", "/run/")))
 
 
 class Box:
@@ -59,6 +67,7 @@ class Box:
         hosts = f"127.0.0.1\tlocalhost\n{self._given.ip}\t{meta['name']}\n"
         lines = [f"hostname={shlex.quote(meta['name'])}", f"work={shlex.quote(str(folder))}"]
         lines.append(f"read_only={'yes' if self._security('readOnlyRootFilesystem') else ''}")
+        lines.append(f"needed={shlex.quote(' '.join(needed()))}")
         lines.append("fill() {")
         for name, program in image.programs.items():
             lines.append(f"program {shlex.quote(name)} {shlex.quote(program)}")

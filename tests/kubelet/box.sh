@@ -57,6 +57,7 @@ volume() { # SOURCE PATH ro|rw: first only the place, later the mount
 
 later=
 fill
+for path in $needed; do mkdir -p "root$path"; done # in our /tmp; below, in a volume that is there
 if [ -n "$read_only" ]; then
   for path in /usr/local/bin /* ""; do
     case $path in /proc | /dev | /sys) continue ;; esac
@@ -68,5 +69,10 @@ mkdir -p "root$at"
 later=yes
 program() { :; }
 fill
+for path in $needed; do
+  mkdir -p "root$path"
+  mount --bind "$path" "root$path"
+  mount -o remount,bind,ro "root$path"
+done
 : >"$work/up"
 exec chroot root /bin/sh -c 'cd "$1"; shift; exec "$@"' sh "$at" "$@"
