@@ -139,6 +139,9 @@ UNUSED: dict[Right, str] = {
         )
         for resource in (SEMANTIC_ROUTERS, *CHILDREN)
     },
+    Right("delete", "", "persistentvolumeclaims"): (
+        "of a router that goes, where its claim has no owner because it was once to be retained"
+    ),
     Right("get", "", "events"): "when an Event is told again",
     Right("patch", "", "events"): "when an Event is told again",
     Right("update", LEASES.group, LEASES.plural): "when the Lease is renewed",
