@@ -140,7 +140,7 @@ UNUSED: dict[Right, str] = {
         for resource in (SEMANTIC_ROUTERS, *CHILDREN)
     },
     Right("delete", "", "persistentvolumeclaims"): (
-        "of a router that goes, where its claim has no owner because it was once to be retained"
+        "comes with the kinds that a router owns; claims are kept, and go with their owner"
     ),
     Right("get", "", "events"): "when an Event is told again",
     Right("patch", "", "events"): "when an Event is told again",
