@@ -18,6 +18,7 @@ from tests.kube.genuine import account, install
 from tests.operator.toy import FINALIZER, TOYS, crd, toy, toy_kind
 from wayside.kube.access import Token
 from wayside.kube.client import Client
+from wayside.kube.errors import KubeError
 from wayside.kube.kubeconfig import find_access
 from wayside.kube.lease import Terms
 from wayside.vocab.resource import (
@@ -202,7 +203,7 @@ def _answers(cluster: Cluster) -> Any:
     async def ready() -> bool:
         try:
             await cluster.admin.get(TOYS, "demo", "ns")
-        except Exception:
+        except KubeError:
             return False
         return True
 

@@ -139,9 +139,6 @@ UNUSED: dict[Right, str] = {
         )
         for resource in (SEMANTIC_ROUTERS, *CHILDREN)
     },
-    Right("delete", "", "persistentvolumeclaims"): (
-        "comes with the kinds that a router owns; claims are kept, and go with their owner"
-    ),
     Right("get", "", "events"): "when an Event is told again",
     Right("patch", "", "events"): "when an Event is told again",
     Right("update", LEASES.group, LEASES.plural): "when the Lease is renewed",

@@ -63,7 +63,7 @@ def rights(install: Install, kinds: Iterable[Kind]) -> Rights:
             # (OpenShift): it is asked for when a child is written, and never by a request.
             need(kind.resource, {"update"}, "finalizers")
         for child in kind.owns:
-            need(child, READ | MAKE)
+            need(child, READ | MAKE - ({"delete"} if child in kind.spares else set()))
         for read in kind.reads:
             need(read, FOLLOW)
     need(EVENTS, {"get", "create", "patch"})

@@ -121,7 +121,8 @@ class Children:
         for look in self._owned.of(found["metadata"]["uid"]):
             outcome.looks.add(look)
             kept = look in outcome.planned or not desired.prune
-            if not kept and look[0] in kind.owns and outcome.failed is None:
+            pruned = look[0] in kind.owns and look[0] not in kind.spares
+            if pruned and not kept and outcome.failed is None:
                 await self.delete(look, found, outcome)
 
     async def delete(self, look: Look, found: Object, outcome: Outcome, uid: str = "") -> None:

@@ -199,7 +199,9 @@ class Keeping:
         world = Seen(self._t.cache, self._t.prober, self._t.settings)
         farewell = self.kind.keeper.farewell(found, world)
         self._t.lookers.remember(asker, world.looks)
-        outcome = Outcome()
+        kept = Desired(unowned=farewell.unowned, prune=False)
+        outcome = self._t.children.plan(found, kept)
+        await self._t.children.bring(self.kind, found, kept, outcome)
         for child in farewell.delete:
             meta = child["metadata"]
             look = (resource_of(child), meta.get("namespace", asker[1]), meta["name"])

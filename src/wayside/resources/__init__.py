@@ -172,6 +172,9 @@ class Farewell:
     """What is left to do for an object that is being deleted; its finalizer goes after that. Owned
     children need no mention: the cluster collects them."""
 
+    unowned: Sequence[Object] = ()
+    """Children that shall outlive the object, as in :attr:`Desired.unowned`: what is still owned
+    is let go of, or the cluster would collect it."""
     delete: Sequence[Object] = ()
     """Deleted, each only if it is still the one seen (``metadata.uid``)."""
     events: Sequence[tuple[Literal["Normal", "Warning"], str, str]] = ()
@@ -239,6 +242,8 @@ class Kind:
     """CEL rules on the object as a whole: rule and message."""
     owns: tuple[Resource, ...] = ()
     """Kinds of its children: watched, and pruned."""
+    spares: tuple[Resource, ...] = ()
+    """Those of ``owns`` that are never deleted, wanted or not: they hold what is not ours."""
     reads: tuple[Resource, ...] = ()
     """Kinds that ``desired`` may look at besides. They need not be installed."""
     finalizer: str = ""
@@ -261,6 +266,7 @@ def resource(
     short_names: tuple[str, ...] = (),
     rules: tuple[tuple[str, str], ...] = (),
     owns: tuple[Resource, ...] = (),
+    spares: tuple[Resource, ...] = (),
     reads: tuple[Resource, ...] = (),
     finalizer: str = "",
 ) -> Callable[[type[Any]], type[Any]]:
@@ -280,6 +286,7 @@ def resource(
             short_names=short_names,
             rules=rules,
             owns=owns,
+            spares=spares,
             reads=reads,
             finalizer=finalizer,
             summary=(cls.__doc__ or "").strip().partition("\n")[0],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,7 @@ DEFAULT = {
     },
     "provisioner": "example.com/disk",
 }
+KIND_OF_CLASS = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass"}
 
 
 @dataclass
@@ -125,8 +127,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-async def cluster(server: ApiServer) -> AsyncIterator[Cluster]:
-    """A namespace with one backend and one router, and the operator."""
+async def namespaced(server: ApiServer) -> AsyncIterator[Cluster]:
+    """A namespace with one backend and one router."""
     admin = Client(find_access(str(server.kubeconfig)))
     (kind,) = (kind for kind in kinds("operator") if kind.resource == SEMANTIC_ROUTERS)
     kubectl = Kubectl(server.kubeconfig)
@@ -137,6 +139,22 @@ async def cluster(server: ApiServer) -> AsyncIterator[Cluster]:
     service = {"metadata": {"name": "vllm"}, "spec": {"ports": [{"port": 8000}]}}
     await admin.create(SERVICES, service, namespace)
     await admin.create(SEMANTIC_ROUTERS, ROUTER, namespace)
+    yield Cluster(admin, namespace)
+    admin.close()
+
+
+@pytest.fixture
+async def cluster(server: ApiServer, namespaced: Cluster) -> AsyncIterator[Cluster]:
+    """The same with the operator."""
+    async with operating(server, namespaced.namespace):
+        await namespaced.until_there(DEPLOYMENTS)
+        yield namespaced
+
+
+@asynccontextmanager
+async def operating(server: ApiServer, namespace: str) -> AsyncIterator[None]:
+    """The operator, for as long as the block lasts."""
+    (kind,) = (kind for kind in kinds("operator") if kind.resource == SEMANTIC_ROUTERS)
     options = Options(
         access=find_access(str(server.kubeconfig)),
         manager="semantic-router-operator",
@@ -148,15 +166,12 @@ async def cluster(server: ApiServer) -> AsyncIterator[Cluster]:
     )
     program = Program(options, [kind], lambda *_, **__: None)
     task = asyncio.create_task(program.run())
-    one = Cluster(admin, namespace)
     try:
-        await one.until_there(DEPLOYMENTS)
-        yield one
+        yield
         assert not task.done(), task.exception()
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        admin.close()
 
 
 async def test_storage_and_scaling(cluster: Cluster) -> None:
@@ -332,3 +347,48 @@ async def _says(cluster: Cluster, resource: Resource, status: Object) -> None:
     await cluster.admin.merge(
         resource, "r", patch, cluster.namespace, manager="theirs", sub="status"
     )
+
+
+@pytest.mark.parametrize("wish", [{"retainOnDelete": True}, {"existingClaim": "r-models"}])
+async def test_a_claim_is_let_go_of_at_the_last_moment(
+    server: ApiServer, namespaced: Cluster, wish: dict[str, Any]
+) -> None:
+    """A1-67, A1-69, A1-86: who asks for the claim to be kept and deletes the router in one breath,
+    while no operator runs, has it kept; and naming our claim as one's own takes it from nobody."""
+    cluster = namespaced
+    await cluster.admin.apply(STORAGE_CLASSES, {**KIND_OF_CLASS, **DEFAULT}, force=True)
+    async with operating(server, cluster.namespace):
+        before = await cluster.until_there(CLAIMS, "r-models")
+        assert before["metadata"]["ownerReferences"]
+        await cluster.until_there(DEPLOYMENTS)
+    await cluster.change(persistence=wish)
+    await cluster.admin.delete(SEMANTIC_ROUTERS, "r", cluster.namespace)
+    async with operating(server, cluster.namespace):
+        await cluster.until_gone(SEMANTIC_ROUTERS)
+        await cluster.until_gone(DEPLOYMENTS)  # what is owned is collected
+        after = await cluster.get(CLAIMS, "r-models")
+        assert after is not None and "ownerReferences" not in after["metadata"]
+        assert after["metadata"]["uid"] == before["metadata"]["uid"]
+        assert not after["metadata"].get("deletionTimestamp")
+
+
+async def test_our_claim_named_as_ones_own_is_not_pruned(
+    server: ApiServer, namespaced: Cluster
+) -> None:
+    """A1-67: ``existingClaim: r-models``, of a router that made it, lets go of it."""
+    cluster = namespaced
+    await cluster.admin.apply(STORAGE_CLASSES, {**KIND_OF_CLASS, **DEFAULT}, force=True)
+    async with operating(server, cluster.namespace):
+        before = await cluster.until_there(CLAIMS, "r-models")
+        await cluster.change(persistence={"existingClaim": "r-models"})
+
+        async def unowned() -> Any:
+            found = await cluster.get(CLAIMS, "r-models")
+            assert found is not None and not found["metadata"].get("deletionTimestamp")
+            return "ownerReferences" not in found["metadata"] and found
+
+        after = await cluster.until(unowned)
+        assert after["metadata"]["uid"] == before["metadata"]["uid"]
+        assert {"persistentVolumeClaim": {"claimName": "r-models"}}.items() <= {
+            k: v for volume in _volumes(await cluster.get(DEPLOYMENTS)) for k, v in volume.items()
+        }.items()

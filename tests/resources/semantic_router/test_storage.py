@@ -346,6 +346,8 @@ def test_only_what_is_ours_ends_with_us(
     last = farewell(spec({"retainOnDelete": retain}), "r", "ns", "u", world)
     assert [reason for _, reason, _ in last.events] == events
     assert last.delete == ()
+    owned = bool(claims and claims[0]["metadata"].get("ownerReferences"))
+    assert bool(last.unowned) is (owned and events == ["PVCRetained"])  # or it goes with us
 
 
 def test_kubernetes_takes_the_claim(kubectl: Kubectl, namespace: str) -> None:

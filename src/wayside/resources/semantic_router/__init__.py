@@ -92,6 +92,7 @@ SEMANTIC_ROUTERS: Final = Resource("vllm.ai", "v1alpha1", "semanticrouters")
         NETWORK_POLICIES,
         SERVICE_MONITORS,
     ),
+    spares=(CLAIMS,),
     reads=(*(one for one in READS if one != SERVICES), GATEWAYS, NAMESPACES, STORAGE_CLASSES),
     finalizer="semanticrouter.vllm.ai/finalizer",
 )

@@ -75,9 +75,11 @@ def storage(spec: SemanticRouterSpec, name: str, namespace: str, world: World) -
     else:
         off = "persistence is off: each pod has a folder of its own."
         state = StorageState({"emptyDir": {}}, _ready("True", "Disabled", off))
-    if found is None or claim_name(name) == wish.existing_claim or not _made_for(found, name):
+    if found is None or not _made_for(found, name):
         return state
     kept = _there(spec, name, namespace, found, world).claim
+    if claim_name(name) == wish.existing_claim:  # ours by now is theirs: it is let go of
+        return replace(state, claim=kept, unowned=True)
     said = (
         f" Claim {claim_name(name)} is not used any more, and kept with what is in it; "
         f"`kubectl delete pvc -n {namespace} {claim_name(name)}` frees its volume."
@@ -374,19 +376,20 @@ def farewell(
     )
     kept_for_us = section(meta, "annotations").get(FOR) == uid
     where = f"Claim {namespace}/{claim_name(name)}"
-    if owned and not spec.persistence.retain_on_delete:
+    theirs = spec.persistence.existing_claim == claim_name(name)
+    if owned and not spec.persistence.retain_on_delete and not theirs:
         return Farewell(
             events=(("Normal", "PVCDeleted", f"{where} goes with its SemanticRouter."),)
         )
     if owned or kept_for_us:
+        says = "existingClaim" if theirs else "retainOnDelete"
+        told = (
+            f"{where} is kept, as persistence.{says} says; `kubectl delete pvc "
+            f"-n {namespace} {claim_name(name)}` frees its volume."
+        )
+        kept = _there(spec, name, namespace, found, world).claim if owned else None
         return Farewell(
-            events=(
-                (
-                    "Normal",
-                    "PVCRetained",
-                    f"{where} is kept, as persistence.retainOnDelete says; `kubectl delete pvc "
-                    f"-n {namespace} {claim_name(name)}` frees its volume.",
-                ),
-            )
+            unowned=() if kept is None else (kept,),
+            events=(("Normal", "PVCRetained", told),),
         )
     return Farewell()
