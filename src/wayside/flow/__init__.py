@@ -22,6 +22,7 @@ from wayside.dialects.openai_responses import PATH as RESPONSES_PATH
 from wayside.dialects.openai_responses import ResponsesBody
 from wayside.dialects.whole import Answer
 from wayside.flow import judging, messages, protocols, report, responses
+from wayside.flow.access import admitted
 from wayside.flow.compose import Composer, composed
 from wayside.flow.fallback import Fallbacks, Instead, again
 from wayside.flow.protocols import BODIES, Departure, depart, parsed
@@ -192,6 +193,13 @@ def answer(policy: Policy, request: Request, dice: float) -> Outcome | Flow[Outc
     if request.method != "POST":
         raise _wrong_method(request.method, path, "POST")
     body = parsed(parse, request)
+    if request.caller is not None:
+        return admitted(request.caller, request, body, lambda: _asked(policy, request, body, dice))
+    return _asked(policy, request, body, dice)
+
+
+def _asked(policy: Policy, request: Request, body: Body, dice: float) -> Outcome | Flow[Outcome]:
+    """By what its answers are: kept ones, or any."""
     if isinstance(body, ResponsesBody):
         return responses.create(
             policy.responses, request, body, lambda: _placed(policy, request, body, dice)

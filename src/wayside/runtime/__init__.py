@@ -36,6 +36,9 @@ Answerer = Callable[[Any], Any]
 """Answers one ask, at once or with an awaitable. May raise ``OSError`` or ``TimeoutError``."""
 Further = Callable[[Request], Outcome | Coroutine[Any, Any, Outcome] | None]
 """Serves paths beside the models'."""
+Gate = Callable[[Request], Request | Coroutine[Any, Any, Request]]
+"""Lets requests in: says who asks (``Request.caller``), at once or after a while, or raises
+:class:`RequestError`. Requests for paths that anybody may ask come back as they are."""
 
 
 class Runtime:
@@ -56,6 +59,8 @@ class Runtime:
         self.further: Further | None = None
         """Asked about every path on which no model is asked, or with a query; ``None`` from it
         means that the path is nothing to it."""
+        self.gate: Gate | None = None
+        """Asked about every request before anything else is done with it."""
         self._later: set[asyncio.Future[None]] = set()
         self.fault: Callable[[str], None] = lambda why: None
         """Told what went wrong after an answer, for the log."""
@@ -75,6 +80,26 @@ class Runtime:
         try:
             if request.path in self.local:
                 return self.local[request.path]()
+            if self.gate is not None:
+                entered = self.gate(request)
+                if not isinstance(entered, Request):
+                    return Pending(self._entered(entered, request), entered.close)
+                request = entered
+        except RequestError as error:
+            return refuse(error, request=request)
+        return self._routed(request)
+
+    async def _entered(self, entering: Awaitable[Request], request: Request) -> Outcome:
+        try:
+            request = await entering
+        except RequestError as error:
+            return refuse(error, request=request)
+        outcome = self._routed(request)
+        return outcome if isinstance(outcome, Forward | Reply) else await outcome
+
+    def _routed(self, request: Request) -> Outcome | Awaitable[Outcome]:
+        """Where a request goes that was let in."""
+        try:
             if self.further is not None and request.path not in BODIES:
                 more = self.further(request)
                 if more is not None:

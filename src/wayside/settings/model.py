@@ -31,6 +31,7 @@ from wayside.settings.fleet import (
     ModelsCheck,
     http_url,
 )
+from wayside.settings.maas import MaasSettings
 from wayside.settings.picking import PickingSettings
 from wayside.settings.production_stack import BatchSettings, ProductionStackSettings
 from wayside.settings.projections import ProjectionSettings
@@ -336,6 +337,8 @@ class ModelSettings(ProviderSettings):
     """Its size in billions of parameters; unset, read from its name where that says (`8b`)."""
     context_window: PositiveInt | None = None
     """Tokens, prompt and answer together; told in `/v1/models`."""
+    tiers: tuple[Name, ...] | None = None
+    """Of `maas`: the tiers whose members it answers; `[]` all of them. Absent: nobody's."""
     credential: CredentialSettings | None = None
     """The key its provider wants, by reference only; sent to this model's servers alone."""
     keep_authorization: bool = False
@@ -610,6 +613,9 @@ class RouterSettings(Settings):
     are kept, beside ``memory``, which is in this process (``wayside catalog``)."""
     registry: RegistrySettings | None = None
     """Models and rules that a Kubernetes cluster holds."""
+    maas: MaasSettings | None = None
+    """Models as a service: tokens, tiers, limits, usage. Absent: whoever reaches the router may
+    ask."""
     responses: ResponsesSettings = ResponsesSettings()
     """What is kept of OpenAI's Responses API, and where."""
     batches: BatchSettings = BatchSettings()

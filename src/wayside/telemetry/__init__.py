@@ -14,6 +14,7 @@ from wayside.telemetry.attempts import Attempts, told
 from wayside.telemetry.log import Log
 from wayside.telemetry.meter import Meter
 from wayside.telemetry.metrics import MICRO, Metrics
+from wayside.vocab.access import Caller, Hold
 from wayside.vocab.outcome import Record, Tried
 from wayside.vocab.usage import Tokens, prompt_guess
 
@@ -38,8 +39,10 @@ class Exchange:
         "_done",
         "_telemetry",
         "asked_at",
+        "caller",
         "endpoint",
         "first",
+        "hold",
         "meter",
         "record",
         "request_id",
@@ -61,12 +64,16 @@ class Exchange:
         self.routed_at = self.asked_at = self.first = 0.0
         self.watched = ""
         """The model that a watcher counts this request for."""
+        self.caller: Caller | None = None
+        self.hold: Hold | None = None
+        """Who asks, and what is held of what they may take: whichever model answers in the end."""
         self.meter: Meter | None = None
         """Of the answer that goes to the client, where the shell sees one."""
 
     def routed(self, record: Record) -> None:
         """The core has decided; the time until here is what routing cost."""
         self.record = record
+        self.caller, self.hold = record.caller, record.hold
         self.routed_at = self.asked_at = self._telemetry.now()
         for watcher in self._telemetry.watchers:
             watcher.began(self)

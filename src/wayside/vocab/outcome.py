@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from wayside.vocab.access import Caller, Hold
 from wayside.vocab.ask import Flow
 from wayside.vocab.usage import Tokens
 from wayside.vocab.verdict import SignalRef, Verdict
@@ -27,6 +28,8 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes = b""
     metered: bool = True
     """Whether the shell sees the answer, and so may ask for its usage and take that out again."""
+    caller: Caller | None = None
+    """Who asks, where a gate has let them in; ``None`` where there is no gate."""
 
 
 ServerProtocol = Literal["openai", "anthropic", "responses"]
@@ -147,6 +150,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     fallback_reason: str = ""
     """Why it did not: failure, overload or context_length."""
     verdicts: Mapping[SignalRef, Verdict] = {}
+    caller: Caller | None = None
+    hold: Hold | None = None
+    """What of the caller's allowance is held until the request is over."""
 
 
 Trim = Literal["", "end", "each", "all"]

@@ -1,0 +1,1 @@
+"""One file per target: what an intent comes to there."""
