@@ -20,10 +20,9 @@ from wayside.cli.files import read
 from wayside.cli.registry import app_of
 from wayside.cli.serve import over_http
 from wayside.kube.client import Client
-from wayside.kube.registry import INTELLIGENT_POOLS, INTELLIGENT_ROUTES
 from wayside.manifests.crd import crd
 from wayside.resources import kinds
-from wayside.vocab.resource import KSERVE_LLMS, Resource
+from wayside.vocab.resource import INTELLIGENT_POOLS, INTELLIGENT_ROUTES, KSERVE_LLMS, Resource
 
 from .genuine import crd as stand_in
 from .genuine import install, start

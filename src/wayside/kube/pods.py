@@ -30,6 +30,10 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
     """Its Ready condition is True, it is not being deleted, and it has an address."""
     restarts: int = 0
 
+    def at(self, port: int | str) -> str:
+        """``ip:port``; IPv6 in brackets."""
+        return f"[{self.ip}]:{port}" if ":" in self.ip else f"{self.ip}:{port}"
+
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """One port of one pod that takes requests."""
@@ -45,8 +49,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def host_port(self) -> str:
         """``ip:port``; IPv6 in brackets."""
-        ip = self.pod.ip
-        return f"[{ip}]:{self.port}" if ":" in ip else f"{ip}:{self.port}"
+        return self.pod.at(self.port)
 
 
 def read_pod(found: Object, annotations: Iterable[str] = (ACTIVE_PORTS,)) -> Pod:

@@ -14,17 +14,21 @@ from typing import Any, Final
 import msgspec
 
 from wayside.kube.client import Client, Object
-from wayside.kube.errors import KubeError
 from wayside.kube.pods import Pod, read_pod
 from wayside.kube.services import Service, read_service
 from wayside.kube.watch import Log, Reflector
 from wayside.settings.address import parse_address
 from wayside.settings.registry import RegistrySettings
 from wayside.vocab.objects import section, sections, text
-from wayside.vocab.resource import KSERVE_LLMS, PODS, SERVICES, Resource
+from wayside.vocab.resource import (
+    INTELLIGENT_POOLS,
+    INTELLIGENT_ROUTES,
+    KSERVE_LLMS,
+    PODS,
+    SERVICES,
+    Resource,
+)
 
-INTELLIGENT_POOLS: Final = Resource("vllm.ai", "v1alpha1", "intelligentpools")
-INTELLIGENT_ROUTES: Final = Resource("vllm.ai", "v1alpha1", "intelligentroutes")
 NEWER_LLMS: Final = Resource(KSERVE_LLMS.group, "v1alpha2", KSERVE_LLMS.plural)
 _LOCAL: Final = (".svc", ".svc.cluster.local")
 
@@ -183,9 +187,7 @@ class Registry:
         if self._pods is not None and self._settings.pods is not None:
             for (_, name), pod in sorted(self._pods.store.items()):
                 if pod.ready:
-                    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-                    at = f"http://{host}:{self._settings.pods.port}"
-                    yield at, Server(name, pod.labels)
+                    yield f"http://{pod.at(self._settings.pods.port)}", Server(name, pod.labels)
         if self._services is not None and self._settings.services is not None:
             for (_, name), service in sorted(self._services.store.items()):
                 port = self._settings.services.port
@@ -246,6 +248,3 @@ def _keep(found: Object) -> Kept:
     body.pop("status", None)
     generation = meta.get("generation")
     return Kept(text(meta.get("uid")), generation if isinstance(generation, int) else 0, body)
-
-
-__all__ = ["Held", "KubeError", "Llm", "Registry", "Server", "read_llm", "settled"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from wayside.kube.access import ACCOUNT
 from wayside.kube.client import Client
@@ -138,21 +138,20 @@ class Servers:
         return EndpointSettings(url=url, name=name, labels=dict(labels))
 
 
-class _Following:
+class _Following(Protocol):
     """One way of knowing servers: by host and port, with a pod's name and labels."""
 
-    runs: Sequence[Callable[[], Any]] = ()
+    runs: Sequence[Callable[[], Any]]
 
     def problem(self) -> str:
         """Why nothing can be said now."""
-        raise NotImplementedError
+        ...
 
     def known(self) -> bool:
         """Whether all there is has been listed."""
-        raise NotImplementedError
+        ...
 
-    def servers(self) -> Iterator[tuple[str, str, Mapping[str, str]]]:
-        raise NotImplementedError
+    def servers(self) -> Iterator[tuple[str, str, Mapping[str, str]]]: ...
 
 
 class _ServiceEndpoints(_Following):
@@ -215,8 +214,7 @@ class _Pods(_Following):
     def servers(self) -> Iterator[tuple[str, str, Mapping[str, str]]]:
         for (_, name), pod in sorted(self._pods.store.items()):
             if pod.ready:
-                host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-                yield f"{host}:{self._port}", name, pod.labels
+                yield pod.at(self._port), name, pod.labels
 
 
 class _Pool(_Following):

@@ -218,12 +218,13 @@ class Keeper(Protocol):
         ...
 
     def troubled(self, desired: Desired, found: Object, troubles: Sequence[Trouble]) -> Desired:
-        """``desired`` with conditions that tell what could not be written."""
-        ...
+        """``desired`` with conditions that tell what could not be written. As it is, where a kind
+        has no children."""
+        return desired
 
     def farewell(self, found: Object, world: World) -> Farewell:
-        """Asked only where the kind has a finalizer."""
-        ...
+        """Asked only where the kind has a finalizer. Nothing, unless a kind says more."""
+        return Farewell()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

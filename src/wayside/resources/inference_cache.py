@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -37,10 +36,9 @@ from wayside.resources import (
     Column,
     Condition,
     Desired,
-    Farewell,
+    Keeper,
     Object,
     Probe,
-    Trouble,
     World,
     resource,
 )
@@ -86,7 +84,7 @@ class InferenceCacheStatus(PlainStatus):
         INFERENCE_SERVICES, INFERENCE_GATEWAYS, PREFILL_DECODINGS, SPECULATIVE_DECODINGS, SERVICES,
     ),
 )  # fmt: skip
-class InferenceCacheKeeper:
+class InferenceCacheKeeper(Keeper):
     """When a server's KV cache is used where it is, and when it is too full."""
 
     def desired(self, found: Object, world: World) -> Desired:
@@ -105,12 +103,6 @@ class InferenceCacheKeeper:
             conditions=[Condition(*f) for f in findings],
             status={"cacheStats": stats, "lastUpdated": NOW},
         )
-
-    def troubled(self, desired: Desired, found: Object, troubles: Sequence[Trouble]) -> Desired:
-        return desired
-
-    def farewell(self, found: Object, world: World) -> Farewell:
-        return Farewell()
 
 
 def _stats(found: Object, spec: InferenceCacheSpec, world: World) -> dict[str, str] | None:

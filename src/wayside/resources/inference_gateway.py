@@ -47,8 +47,8 @@ from wayside.resources import (
     Column,
     Condition,
     Desired,
-    Farewell,
     Figure,
+    Keeper,
     Object,
     Probe,
     Trouble,
@@ -116,7 +116,7 @@ class InferenceGatewayStatus(PlainStatus):
         ENDPOINT_SLICES, PODS, NODES, ENVOY_BACKENDS,
     ),
 )  # fmt: skip
-class InferenceGatewayKeeper:
+class InferenceGatewayKeeper(Keeper):
     """A router of one's own for some InferenceServices."""
 
     def desired(self, found: Object, world: World) -> Desired:
@@ -173,9 +173,6 @@ class InferenceGatewayKeeper:
             figures=desired.figures,
             again_s=60.0,
         )
-
-    def farewell(self, found: Object, world: World) -> Farewell:
-        return Farewell()
 
 
 def _refused(found: Object, problem: str) -> Desired:

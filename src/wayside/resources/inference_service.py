@@ -35,7 +35,7 @@ from wayside.resources import (
     Column,
     Condition,
     Desired,
-    Farewell,
+    Keeper,
     Object,
     Trouble,
     World,
@@ -75,7 +75,7 @@ class InferenceServiceStatus(PlainStatus):
         INFERENCE_CACHES, SPECULATIVE_DECODINGS, PREFILL_DECODINGS,
     ),
 )  # fmt: skip
-class InferenceServiceKeeper:
+class InferenceServiceKeeper(Keeper):
     """A model, what serves it, and what is done about its prompts and caches."""
 
     def desired(self, found: Object, world: World) -> Desired:
@@ -122,9 +122,6 @@ class InferenceServiceKeeper:
             prune=desired.prune,
             again_s=60.0,
         )
-
-    def farewell(self, found: Object, world: World) -> Farewell:
-        return Farewell()
 
 
 def _kept(found: Object) -> dict[str, object]:

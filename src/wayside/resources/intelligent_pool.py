@@ -9,7 +9,7 @@ from pydantic import Field
 from wayside.manifests.conditions import Conditions
 from wayside.manifests.fields import Part
 from wayside.resources import AGE, Column, resource
-from wayside.vocab.resource import Resource
+from wayside.vocab.resource import INTELLIGENT_POOLS
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Price = Annotated[float, Field(ge=0)]
@@ -77,7 +77,7 @@ class IntelligentPoolStatus(Part):
 
 @resource(
     "IntelligentPool",
-    resource=Resource("vllm.ai", "v1alpha1", "intelligentpools"),
+    resource=INTELLIGENT_POOLS,
     program="router",
     spec=IntelligentPoolSpec,
     status=IntelligentPoolStatus,

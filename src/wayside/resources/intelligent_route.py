@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from wayside.manifests.conditions import Conditions
 from wayside.manifests.fields import AnyObject, Anything, Part
 from wayside.resources import AGE, Column, resource
-from wayside.vocab.resource import Resource
+from wayside.vocab.resource import INTELLIGENT_ROUTES
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Described = Annotated[str, Field(max_length=500)]
@@ -214,7 +214,7 @@ class IntelligentRouteStatus(Part):
 
 @resource(
     "IntelligentRoute",
-    resource=Resource("vllm.ai", "v1alpha1", "intelligentroutes"),
+    resource=INTELLIGENT_ROUTES,
     program="router",
     spec=IntelligentRouteSpec,
     status=IntelligentRouteStatus,

@@ -32,9 +32,8 @@ from wayside.resources import (
     Column,
     Condition,
     Desired,
-    Farewell,
+    Keeper,
     Object,
-    Trouble,
     World,
     resource,
 )
@@ -78,7 +77,7 @@ class PrefillDecodingStatus(PlainStatus):
         ENDPOINT_SLICES, PODS, NODES,
     ),
 )  # fmt: skip
-class PrefillDecodingKeeper:
+class PrefillDecodingKeeper(Keeper):
     """Prompts read by some of a model's servers, answers written by others."""
 
     def desired(self, found: Object, world: World) -> Desired:
@@ -112,12 +111,6 @@ class PrefillDecodingKeeper:
                 "lastUpdated": NOW,
             },
         )
-
-    def troubled(self, desired: Desired, found: Object, troubles: Sequence[Trouble]) -> Desired:
-        return desired
-
-    def farewell(self, found: Object, world: World) -> Farewell:
-        return Farewell()
 
 
 def _chains(found: Object, world: World) -> list[Chain]:

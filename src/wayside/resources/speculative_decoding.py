@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -28,9 +27,8 @@ from wayside.resources import (
     Column,
     Condition,
     Desired,
-    Farewell,
+    Keeper,
     Object,
-    Trouble,
     World,
     resource,
 )
@@ -59,7 +57,7 @@ class SpeculativeDecodingStatus(PlainStatus):
     rules=SPECULATIVE_RULES,
     reads=(INFERENCE_SERVICES, INFERENCE_CACHES),
 )
-class SpeculativeDecodingKeeper:
+class SpeculativeDecodingKeeper(Keeper):
     """Which small model, or what else, proposes tokens for a model."""
 
     def desired(self, found: Object, world: World) -> Desired:
@@ -80,9 +78,3 @@ class SpeculativeDecodingKeeper:
             conditions=[Condition(*f) for f in findings],
             status={"speculativeConfig": rendered, "lastUpdated": NOW},
         )
-
-    def troubled(self, desired: Desired, found: Object, troubles: Sequence[Trouble]) -> Desired:
-        return desired
-
-    def farewell(self, found: Object, world: World) -> Farewell:
-        return Farewell()

@@ -32,7 +32,7 @@ from wayside.resources import (
     Column,
     Condition,
     Desired,
-    Farewell,
+    Keeper,
     Object,
     Probe,
     Probed,
@@ -62,7 +62,7 @@ from wayside.vocab.resource import CONFIG_MAPS, SERVICES
     owns=(CONFIG_MAPS,),
     reads=(SERVICES,),
 )
-class StaticRouteKeeper:
+class StaticRouteKeeper(Keeper):
     """Servers and models written down, for a router that reads them from a ConfigMap."""
 
     def desired(self, found: Object, world: World) -> Desired:
@@ -125,9 +125,6 @@ class StaticRouteKeeper:
             prune=desired.prune,
             again_s=60.0,
         )
-
-    def farewell(self, found: Object, world: World) -> Farewell:
-        return Farewell()
 
 
 _KEPT = ("configMapRef", "lastAppliedTime", "configDigest")

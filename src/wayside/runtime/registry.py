@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from wayside.kube.errors import KubeError
-from wayside.kube.registry import INTELLIGENT_POOLS, INTELLIGENT_ROUTES, Held, Registry
+from wayside.kube.registry import Held, Registry
 from wayside.runtime.served import MOST_NAMES, Ask, Asker, Served, Survey
 from wayside.settings.load import fill, literal
 from wayside.settings.registry import RegistrySettings
@@ -25,7 +25,7 @@ from wayside.translate import intelligent, kubernetes
 from wayside.translate.found import Found, with_found
 from wayside.vocab.errors import ConfigError, Problem
 from wayside.vocab.objects import section, sections
-from wayside.vocab.resource import Resource
+from wayside.vocab.resource import INTELLIGENT_POOLS, INTELLIGENT_ROUTES, Resource
 
 GATHER_S: Final = 0.05
 """Changes that come so close together are one."""

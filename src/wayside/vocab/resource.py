@@ -78,6 +78,10 @@ SERVICE_MONITORS = Resource("monitoring.coreos.com", "v1", "servicemonitors")
 KSERVE_SERVICES = Resource("serving.kserve.io", "v1beta1", "inferenceservices")
 KSERVE_LLMS = Resource("serving.kserve.io", "v1alpha1", "llminferenceservices")
 
+SEMANTIC_ROUTERS = Resource("vllm.ai", "v1alpha1", "semanticrouters")
+INTELLIGENT_POOLS = Resource("vllm.ai", "v1alpha1", "intelligentpools")
+INTELLIGENT_ROUTES = Resource("vllm.ai", "v1alpha1", "intelligentroutes")
+
 _KINDS: dict[tuple[str, str], Resource] = {
     ("v1", "Pod"): PODS,
     ("v1", "Service"): SERVICES,

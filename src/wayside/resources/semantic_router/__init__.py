@@ -51,18 +51,17 @@ from wayside.vocab.resource import (
     NAMESPACES,
     NETWORK_POLICIES,
     ROUTES,
+    SEMANTIC_ROUTERS,
     SERVICE_ACCOUNTS,
     SERVICE_MONITORS,
     SERVICES,
     STORAGE_CLASSES,
-    Resource,
 )
 
 MOST_BYTES: Final = 1_000_000
 """Of all files of a ConfigMap: Kubernetes allows a mebibyte, with what else there is of it."""
 LEADING: Final = ("HTTPRoute", "Route", "Ingress")
 """Kinds of children that lead to the Service, by its name."""
-SEMANTIC_ROUTERS: Final = Resource("vllm.ai", "v1alpha1", "semanticrouters")
 
 
 @resource(

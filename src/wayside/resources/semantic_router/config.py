@@ -9,20 +9,15 @@ and whoever runs the router keeps the last one.
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import yaml
 from pydantic import ValidationError
 
-import wayside.selection
-from wayside.catalog import catalog, discover
-from wayside.decisions import leaves, parse_ref
-from wayside.decisions.projection_order import compile_projections
+from wayside.manifests.router_config import digest, merge, of_kinds, written
 from wayside.resources.semantic_router import secrets
 from wayside.resources.semantic_router.backends import Backend
 from wayside.resources.semantic_router.config_models import (
@@ -46,9 +41,9 @@ from wayside.translate import kubernetes
 from wayside.translate.notes import Note
 from wayside.translate.semantic_router import RouterDraft
 from wayside.translate.semantic_router_whole import REST
-from wayside.vocab.errors import ConfigError, Problem
+from wayside.vocab.errors import ConfigError
 
-discover(wayside.selection)
+__all__ = ["CONFIG_DIR", "CONFIG_FILE", "RouterConfig", "digest", "make", "merge", "render"]
 
 CONFIG_DIR = "/app/config"
 """Where the ConfigMap is mounted, whole: a file mounted by ``subPath`` would never change."""
@@ -169,50 +164,16 @@ def _make(
     )
 
 
-def merge(settings: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """``extra`` over ``settings``: mappings are merged, anything else is replaced."""
-    out = dict(settings)
-    for key, value in extra.items():
-        known = out.get(key)
-        both = isinstance(known, Mapping) and isinstance(value, Mapping)
-        out[key] = merge(known, value) if both else copy.deepcopy(value)  # type: ignore[arg-type]
-    return out
-
-
 def render(settings: Mapping[str, Any], whose: str, tools: str = "") -> str:
     """YAML, the same for the same settings.
 
     The digest of ``tools`` is told in it because a router reads that file when its configuration
     changes, and only then.
     """
-    head = [f"# Made from SemanticRouter {whose}. Change that: this is written anew."]
+    head = [f"Made from SemanticRouter {whose}. Change that: this is written anew."]
     if tools:
-        head.append(f"# tools_db.json: {digest(tools)}")
-    body = yaml.dump(
-        dict(settings),
-        Dumper=_Plain,
-        sort_keys=False,
-        allow_unicode=True,
-        default_flow_style=False,
-        width=99,
-    )
-    return "\n".join([*head, body])
-
-
-def digest(text: str) -> str:
-    """As the router computes it of its file."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-_Fast: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""Libyaml's, where PyYAML has it: the same text in a tenth of the time."""
-
-
-class _Plain(_Fast):  # type: ignore[misc]
-    """No anchors: what is written twice stands there twice, for people."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
+        head.append(f"tools_db.json: {digest(tools)}")
+    return written(settings, head)
 
 
 # --- what is wrong -------------------------------------------------------------------------------
@@ -281,32 +242,5 @@ def _checked(
         return tuple(str(p) for p in problems_from(error, RouterSettings))
     except ConfigError as error:
         return tuple(str(p) for p in error.problems)
-    problems = [*_kinds(made), *(str(p) for p in (check(made) if check else ()))]
+    problems = [*map(str, of_kinds(made)), *(str(p) for p in (check(made) if check else ()))]
     return tuple(problems) or made
-
-
-def _kinds(settings: RouterSettings) -> list[str]:
-    """What algorithms and plugins say against their own settings, and projections against each
-    other; signals have been built already."""
-    problems: list[str] = []
-    for name, routing in {"": settings.routing, **settings.recipes}.items():
-        where = f"recipes.{name}" if name else "routing"
-        wrong: list[Problem] = []
-        refs = [parse_ref(leaf.signal or "") for d in routing.decisions for leaf in leaves(d.when)]
-        compile_projections(routing.projections, refs, f"{where}.projections", wrong)
-        problems += map(str, wrong)
-        for i, decision in enumerate(routing.decisions):
-            at = f"{where}.decisions[{i}]"
-            algorithm, rule = decision.selector
-            uses = [("selector", algorithm, rule, f"{at}.select.{algorithm}")]
-            uses += [("plugin", k, r, f"{at}.plugins.{k}") for k, r in decision.plugins.items()]
-            for family, kind_name, given, place in uses:
-                kind = catalog.get("selector" if family == "selector" else "plugin", kind_name)
-                if kind is None:
-                    problems.append(f"{place}: there is no such {family}")
-                    continue
-                try:
-                    kind.settings.model_validate(given)
-                except ValidationError as error:
-                    problems += [str(p) for p in problems_from(error, kind.settings, place)]
-    return problems

@@ -15,9 +15,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from wayside.envoy.pod import BOOTSTRAP
-from wayside.manifests import workload
-from wayside.manifests.meta import digest, labels
+from wayside.manifests import router_pod, workload
+from wayside.manifests.meta import labels
+from wayside.manifests.router_pod import (
+    CONTAINER,
+    LINGER_S,
+    MARGIN_S,
+    RESTART,
+    asks_the_cluster,
+)
 from wayside.resources import Object, World
 from wayside.resources.semantic_router import proxy, secrets
 from wayside.resources.semantic_router.secrets import SecretUse
@@ -31,19 +37,10 @@ from wayside.resources.semantic_router.spec import (
 from wayside.resources.semantic_router.storage import StorageState
 from wayside.settings import RouterSettings
 
-CONTAINER: Final = "semantic-router"
 IMAGE_SETTING: Final = "ROUTER_IMAGE"
 """The operator's setting that names the image of routers whose ``spec.image`` names none."""
 CONFIG_FOLDER: Final = "/app/config"
 MODELS_FOLDER: Final = "/app/models"
-RESTART: Final = "wayside.vllm.ai/read-at-start"
-"""The pods' annotation: a digest of what they read once."""
-LINGER_S: Final = 5
-"""How long a pod that goes takes new requests: until everybody has heard of it."""
-MARGIN_S: Final = 10
-"""What is left of a pod's grace when requests have had theirs."""
-FIXED: Final = ("listen", "management", "limits", "log", "extproc", "envoy", "batches", "registry")
-"""Settings that the router reads at its start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +81,7 @@ def deployment(
         )
     pod: Object = {
         "serviceAccountName": account(spec.service_account, name),
-        "automountServiceAccountToken": _asks_the_cluster(files.settings),
+        "automountServiceAccountToken": asks_the_cluster(files.settings),
         "enableServiceLinks": False,  # one variable for each Service of the namespace otherwise
         "terminationGracePeriodSeconds": math.ceil(LINGER_S + drain_s + MARGIN_S),
         "securityContext": spec.pod_security_context
@@ -111,11 +108,8 @@ def deployment(
 
 
 def at_start(files: Files) -> str:
-    """A digest of what a pod reads once: settings that the router cannot change while it runs, and
-    Envoy's bootstrap."""
-    dumped = files.settings.model_dump(mode="json", include=set(FIXED), exclude_unset=True)
-    bootstrap = (files.envoy or {}).get(BOOTSTRAP, "")
-    return digest([dumped, bootstrap])[:32]
+    """A digest of what a pod reads once."""
+    return router_pod.at_start(files.settings, files.envoy)
 
 
 def account(wish: ServiceAccountSpec, name: str) -> str:
@@ -149,19 +143,10 @@ def image(spec: SemanticRouterSpec, world: World) -> str:
 # --- the router's container --------------------------------------------------------------------
 
 
-def command(spec: SemanticRouterSpec, ports: Ports) -> list[str]:
+def command(ports: Ports) -> list[str]:
     """What the router is started with; ``spec.args`` come after it, so that an option which is
     there twice is theirs."""
-    own = ["--config", f"{CONFIG_FOLDER}/config.yaml"]
-    own += ["--management-address", "127.0.0.1", "--management-port", str(ports.management)]
-    host = f"[{ports.address}]" if ":" in ports.address else ports.address
-    own += ["--metrics-address", f"{host}:{ports.metrics}"]
-    if ports.grpc is None:
-        where = ["--address", ports.address, "--port", str(ports.api)]
-        return ["wayside", "serve", *own, *where, "--with-api", "--linger", str(LINGER_S)]
-    where = ["--listen", f"{host}:{ports.grpc}"]
-    where += ["--api-address", f"127.0.0.1:{ports.router_api}"]
-    return ["wayside", "extproc", *own, *where, "--outlive", f"127.0.0.1:{ports.admin}"]
+    return router_pod.command(ports, f"{CONFIG_FOLDER}/config.yaml")
 
 
 def _router(
@@ -180,7 +165,7 @@ def _router(
         "image": image(spec, world),
         "imagePullPolicy": spec.image.pull_policy,
         "workingDir": "/app",
-        "command": command(spec, ports),
+        "command": command(ports),
         "ports": workload.ports({**named, "metrics": ports.metrics}),
         "env": workload.env({"HOME": "/tmp", "WAYSIDE_MODELS": MODELS_FOLDER}, spec.env),
         "resources": spec.resources or {"requests": {"cpu": "500m", "memory": "1Gi"}},
@@ -196,16 +181,8 @@ def _router(
 
 
 def _probes(spec: SemanticRouterSpec, ports: Ports) -> Object:
-    """All three, unless the spec wants one away. Alive is whoever answers, and not only whoever
-    has a socket; ready is who takes requests."""
-    started = workload.tcp_probe(ports.api if ports.grpc is None else ports.grpc)
-    alive = workload.http_probe("/health", ports.metrics)
-    ready = workload.http_probe("/ready", ports.metrics)
-    own = {
-        "startupProbe": workload.probe(started, period=10, timeout=5, failures=360),
-        "livenessProbe": workload.probe(alive, delay=30, period=30, timeout=10, failures=5),
-        "readinessProbe": workload.probe(ready, period=5, timeout=5, failures=3),
-    }
+    """All three, unless the spec wants one away."""
+    own = router_pod.probes(ports)
     wishes = (spec.startup_probe, spec.liveness_probe, spec.readiness_probe)
     return {
         kind: _probe(wish, default)
@@ -284,11 +261,3 @@ def _placed(spec: SemanticRouterSpec) -> Object:
 
 def _dicts(several: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [dict(one) for one in several]
-
-
-def _asks_the_cluster(settings: RouterSettings) -> bool:
-    """Whether the router itself watches something of the cluster: only then has it a token."""
-    return bool(settings.registry) or any(
-        model.discover is not None and model.discover.kubernetes is not None
-        for model in settings.models.values()
-    )

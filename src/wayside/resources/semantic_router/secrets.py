@@ -11,42 +11,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
+from wayside.manifests import mounted
+from wayside.manifests.mounted import READABLE, Mounted, distinct
 from wayside.translate.semantic_router_cache import SECRETS_DIR
 
 VOLUME = "secrets"
 """Name of the pod's volume."""
-READABLE = 0o440
-"""For the pod's group (``fsGroup``) and nobody else."""
+__all__ = ["READABLE", "VOLUME", "SecretUse", "distinct", "mount", "use", "volume"]
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class SecretUse:
+class SecretUse(Mounted):
     """One key of a Secret (or ConfigMap) of the router's namespace, as a file of its pods."""
 
-    name: str
-    key: str
-    kind: Literal["Secret", "ConfigMap"] = "Secret"
-    where: str = ""
-    """The field of the SemanticRouter that asks for it, for messages."""
-    optional: bool = False
-    """Whether pods start without it."""
-
-    @property
-    def path(self) -> str:
-        """Inside the volume. ConfigMaps have a folder of their own: one may be called as a Secret
-        is."""
-        folder = "" if self.kind == "Secret" else "configmaps/"
-        return f"{folder}{self.name}/{self.key}"
-
-    @property
-    def file(self) -> str:
-        """As the configuration names it."""
-        return f"{SECRETS_DIR}/{self.path}"
+    FOLDER: ClassVar[str] = SECRETS_DIR
 
 
 def use(
@@ -62,34 +45,10 @@ def use(
     return SecretUse(name, key, kind, where)
 
 
-def distinct(uses: Iterable[SecretUse]) -> tuple[SecretUse, ...]:
-    """Each once, in an order that depends on nothing but what they are."""
-    found: dict[tuple[str, str, str], SecretUse] = {}
-    for one in sorted(uses):
-        known = found.get((one.kind, one.name, one.key))
-        optional = one.optional and (known is None or known.optional)
-        found[one.kind, one.name, one.key] = replace(known or one, optional=optional)
-    return tuple(found[key] for key in sorted(found))
-
-
 def volume(uses: Iterable[SecretUse]) -> dict[str, Any] | None:
-    """The pod's volume with all of them, or ``None`` if there are none.
-
-    It is mounted whole at :data:`SECRETS_DIR`: a file mounted by ``subPath`` would never change.
-    """
-    sources: dict[tuple[str, str, bool], list[dict[str, str]]] = {}
-    for one in distinct(uses):
-        items = sources.setdefault((one.kind, one.name, one.optional), [])
-        items.append({"key": one.key, "path": one.path})
-    if not sources:
-        return None
-    listed: list[dict[str, Any]] = []
-    for (kind, name, optional), items in sources.items():
-        source: dict[str, Any] = {"name": name, "items": items}
-        if optional:
-            source["optional"] = True
-        listed.append({"secret" if kind == "Secret" else "configMap": source})
-    return {"name": VOLUME, "projected": {"defaultMode": READABLE, "sources": listed}}
+    """The pod's volume with all of them, or ``None`` if there are none; to be mounted whole at
+    :data:`SECRETS_DIR`."""
+    return mounted.volume(tuple(uses), VOLUME)
 
 
 def mount() -> dict[str, Any]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from wayside.manifests import workload
 from wayside.manifests.meta import labels
+from wayside.manifests.router_pod import Ports
 from wayside.resources import Object, Probe, World
 from wayside.resources.semantic_router.exposure import on_openshift
 from wayside.resources.semantic_router.spec import SemanticRouterSpec
@@ -28,29 +28,6 @@ API_SERVER: Final = "KUBERNETES_SERVICE_HOST"
 MOST_NAME: Final = 63
 PERIOD_S: Final = 15.0
 """How often pods are asked which configuration they have."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """Where everything in the pod listens."""
-
-    address: str
-    """What is not on loopback is on this: ``0.0.0.0``, or ``::`` where pods have IPv6 addresses,
-    which is so where the API server has one for them."""
-    api: int
-    """For clients, on every address: Envoy, or the router behind a Gateway."""
-    alias: int | None
-    """For clients, too; ``None`` where there is no Envoy, or the port is another one's."""
-    grpc: int | None
-    """The router, for Envoys: the one in the pod and others. ``None`` without ext_proc."""
-    metrics: int
-    """The router, for Prometheus and probes."""
-    management: int
-    """The router's whole management API, on loopback."""
-    router_api: int
-    """What clients may see of it, on loopback, for the Envoy in the pod."""
-    admin: int
-    """Envoy's admin page, on loopback."""
 
 
 def ports(spec: SemanticRouterSpec, world: World) -> Ports:
