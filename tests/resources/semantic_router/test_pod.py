@@ -20,8 +20,8 @@ from tests.resources.semantic_router.made import (
 )
 from tests.resources.semantic_router.restricted import violations
 from wayside.cli import app as cli_app
+from wayside.manifests.router_pod import FIXED, RESTART
 from wayside.resources.semantic_router import proxy
-from wayside.resources.semantic_router.pod import FIXED, RESTART
 from wayside.vocab.resource import DEPLOYMENTS
 
 GATEWAY = {"existingRef": {"name": "ingress", "namespace": "istio-system"}}

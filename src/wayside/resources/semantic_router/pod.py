@@ -22,12 +22,13 @@ from wayside.manifests.router_pod import (
     LINGER_S,
     MARGIN_S,
     RESTART,
+    Ports,
     asks_the_cluster,
 )
 from wayside.resources import Object, World
 from wayside.resources.semantic_router import proxy, secrets
 from wayside.resources.semantic_router.secrets import SecretUse
-from wayside.resources.semantic_router.service import Ports, tls_secret
+from wayside.resources.semantic_router.service import tls_secret
 from wayside.resources.semantic_router.spec import (
     ImageSpec,
     ProbeSpec,
