@@ -17,7 +17,16 @@ from typing import Any, NoReturn
 
 ABOUT: dict[str, Any] = json.loads(Path(os.environ["OC_STAND_IN"]).read_text())
 ABSENT = ("adm", "new-build", "start-build", "process", "new-app", "expose")
-VALUED = ("-n", "--namespace", "-c", "--container", "--context", "--kubeconfig", "--tail", "-l")
+VALUED: tuple[str, ...] = (
+    "-n",
+    "--namespace",
+    "-c",
+    "--container",
+    "--context",
+    "--kubeconfig",
+    "--tail",
+    "-l",
+)
 VALUED += ("--selector", "--since", "--request-timeout", "--address", "-u", "-p", "--token")
 VALUED += ("--username", "--password", "--server", "-s")
 
