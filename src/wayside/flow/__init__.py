@@ -194,7 +194,7 @@ def answer(policy: Policy, request: Request, dice: float) -> Outcome | Flow[Outc
         raise _wrong_method(request.method, path, "POST")
     body = parsed(parse, request)
     if request.caller is not None:
-        return admitted(request.caller, request, body, lambda: _asked(policy, request, body, dice))
+        return admitted(request.caller, request, body, lambda r, b: _asked(policy, r, b, dice))
     return _asked(policy, request, body, dice)
 
 

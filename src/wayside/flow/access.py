@@ -10,36 +10,69 @@ from typing import Final
 import msgspec
 
 from wayside.dialects import Body
+from wayside.flow.allowance import allowance, capped
+from wayside.flow.protocols import parsed
+from wayside.flow.report import merged
 from wayside.vocab.access import Caller, Hold, Over, Release, Reserve
 from wayside.vocab.ask import Flow, ask
-from wayside.vocab.errors import Abandoned, AskFailed, RequestError
-from wayside.vocab.outcome import Forward, Outcome, Reply, Request
+from wayside.vocab.errors import AskFailed, RequestError
+from wayside.vocab.outcome import Forward, HeaderPairs, Outcome, Record, Reply, Request
 
-Going = Callable[[], Outcome | Flow[Outcome]]
+Going = Callable[[Request, Body], Outcome | Flow[Outcome]]
 
 
 def admitted(caller: Caller, request: Request, body: Body, going: Going) -> Flow[Outcome]:
     """``going``, within what ``caller`` may take. Raises :class:`RequestError` (429) for what is
-    over a limit, and 503 where nobody can say."""
-    hold = yield from _reserved(caller, request, body)
+    over a limit, and 503 where nobody can say.
+
+    The outcome's record carries the hold, which whoever sees the request end settles. What raises
+    has asked no model, or says in its record which it asked: then the hold goes with that record.
+    """
+    path = request.path.partition("?")[0]
     try:
-        outcome = going()
+        hold = yield from _reserved(caller, request, body, path)
+    except RequestError as error:
+        error.record = _record(error, caller, body)
+        raise
+    try:
+        if hold.cap is not None:
+            raw = capped(path, request.body, hold.cap)
+            request = msgspec.structs.replace(request, body=raw)
+            body = parsed(type(body), request)
+        outcome = going(request, body)
         if not isinstance(outcome, Forward | Reply):
             outcome = yield from outcome
-    except (RequestError, Abandoned):
+    except RequestError as error:
+        error.record = _record(error, caller, body)
+        if error.record.calls:  # an algorithm asked models before it gave up
+            error.record = msgspec.structs.replace(error.record, hold=hold)
+        else:
+            yield from ask(Release(hold))
+        raise
+    except Exception:  # the client is gone, or a bug: nobody will ever settle it
         yield from ask(Release(hold))
         raise
     record = msgspec.structs.replace(outcome.record, caller=caller, hold=hold)
-    return msgspec.structs.replace(outcome, record=record)
+    report = merged(outcome.report, _left(hold)) if hold.left else outcome.report
+    return msgspec.structs.replace(outcome, record=record, report=report)
 
 
-def _reserved(caller: Caller, request: Request, body: Body) -> Flow[Hold]:
-    wanted = Reserve(caller=caller, model=body.model, prompt=len(request.body))
+def _reserved(caller: Caller, request: Request, body: Body, path: str) -> Flow[Hold]:
+    may = allowance(path, request.body)
+    wanted = Reserve(
+        caller=caller,
+        model=body.model,
+        prompt=may.prompt,
+        estimate=may.estimate,
+        answer=may.answer,
+        choices=may.choices,
+        usual=may.usual,
+    )
     try:
         said = yield from ask(wanted)
     except AskFailed as failed:
         raise RequestError(
-            "It cannot be told now how much you may use.",
+            "It cannot be told now how much you may use. Please try again later.",
             status=503,
             kind="server_error",
             code="limits_unavailable",
@@ -49,22 +82,47 @@ def _reserved(caller: Caller, request: Request, body: Body) -> Flow[Hold]:
     return said
 
 
+def _record(error: RequestError, caller: Caller, body: Body) -> Record:
+    """What was decided, and who asked: a refusal is somebody's, too."""
+    record = error.record or Record(path="error", reason=error.code or error.kind)
+    return msgspec.structs.replace(
+        record,
+        caller=caller,
+        requested=record.requested or body.model,
+        stream=record.stream or body.stream,
+    )
+
+
 def over(said: Over) -> RequestError:
     """429, as clients of OpenAI's API read it."""
     wait = max(1, math.ceil(said.retry_after_s))
     return RequestError(
         f"You have used up {said.limit}. Try again in {wait} seconds.",
         status=429,
-        kind=_KINDS.get(said.kind, "rate_limit_error"),
+        kind="insufficient_quota" if said.kind == "budget" else "rate_limit_error",
         code=_CODES.get(said.kind, "rate_limit_exceeded"),
         headers=(
             ("retry-after", str(wait)),
-            (f"x-ratelimit-limit-{said.kind}", str(said.size)),
-            (f"x-ratelimit-remaining-{said.kind}", str(said.remaining)),
-            (f"x-ratelimit-reset-{said.kind}", f"{wait}s"),
+            *_told(said.kind, said.size, said.remaining, wait),
         ),
     )
 
 
-_KINDS: Final = {"requests": "rate_limit_error", "tokens": "rate_limit_error"}
+def _left(hold: Hold) -> HeaderPairs:
+    """What remains, in the headers that OpenAI's API has for it."""
+    return tuple([
+        pair
+        for left in hold.left
+        for pair in _told(left.kind, left.size, left.remaining, math.ceil(left.reset_s))
+    ])  # fmt: skip
+
+
+def _told(kind: str, size: int, remaining: int, wait: int) -> HeaderPairs:
+    return (
+        (f"x-ratelimit-limit-{kind}", str(size)),
+        (f"x-ratelimit-remaining-{kind}", str(max(0, remaining))),
+        (f"x-ratelimit-reset-{kind}", f"{max(0, wait)}s"),
+    )
+
+
 _CODES: Final = {"budget": "insufficient_quota"}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from wayside.telemetry import calls
-from wayside.telemetry.accounts import Accounts, Price
+from wayside.telemetry.accounts import NO_ACCOUNT, Accounts, Price
 from wayside.telemetry.attempts import Attempts, told
 from wayside.telemetry.log import Log
 from wayside.telemetry.meter import Meter
@@ -38,6 +38,7 @@ class Exchange:
     __slots__ = (
         "_done",
         "_telemetry",
+        "account",
         "asked_at",
         "caller",
         "endpoint",
@@ -67,13 +68,16 @@ class Exchange:
         self.caller: Caller | None = None
         self.hold: Hold | None = None
         """Who asks, and what is held of what they may take: whichever model answers in the end."""
+        self.account = NO_ACCOUNT
+        """What it took and cost, once it has ended."""
         self.meter: Meter | None = None
         """Of the answer that goes to the client, where the shell sees one."""
 
     def routed(self, record: Record) -> None:
         """The core has decided; the time until here is what routing cost."""
         self.record = record
-        self.caller, self.hold = record.caller, record.hold
+        # A shell that refuses what was routed says so with a record that knows of neither.
+        self.caller, self.hold = record.caller or self.caller, record.hold or self.hold
         self.routed_at = self.asked_at = self._telemetry.now()
         for watcher in self._telemetry.watchers:
             watcher.began(self)
@@ -268,9 +272,9 @@ class Telemetry:
                 self._unknown.add(ref)
                 unknown.append(f"{ref.kind}:{ref.name}: {verdict.because}")
         usage = self.accounts.usage(exchange.meter, record, status, reason)
+        exchange.account = account = self.accounts.settle(record, usage, exchange.tries, status)
         for watcher in self.watchers:
             watcher.ended(exchange, status, reason, usage)
-        account = self.accounts.settle(record, usage, exchange.tries, status)
         if self.access is not None:
             line = self._line(exchange, status, reason, total, routing, matched, account.unserved)
             line |= account.line

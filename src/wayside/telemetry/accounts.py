@@ -41,6 +41,9 @@ class Account(NamedTuple):
     unserved: tuple[int, ...] = ()
 
 
+NO_ACCOUNT: Final = Account({})
+
+
 class Accounts:
     """The token and cost metrics, and what the log says of them."""
 

@@ -35,13 +35,28 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 class Hold(msgspec.Struct, frozen=True):
     """What is set aside for one request until it is known what it took.
 
-    ``id`` is unguessable and used once; ``tokens`` is how many were reserved. ``parts`` are the
-    limiter's own.
+    ``id`` is unguessable and used once, or empty where nothing is counted; ``account`` says whose
+    counters hold it. ``tokens`` and ``money`` (billionths of the currency) are what was reserved.
+    ``cap``, where set, is the most that one choice of the answer may take, to be said to the
+    model. ``left`` tells the client what remains.
     """
 
     id: str
-    tokens: int
-    parts: tuple[tuple[str, int], ...] = ()
+    tokens: int = 0
+    account: str = ""
+    money: int = 0
+    cap: int | None = None
+    left: tuple[Left, ...] = ()
+
+
+class Left(msgspec.Struct, frozen=True, gc=False):
+    """What remains of a limit after a request was let in: ``kind`` is ``requests`` or
+    ``tokens``."""
+
+    kind: str
+    size: int
+    remaining: int
+    reset_s: float
 
 
 class Over(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,16 +72,22 @@ class Over(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reserve(msgspec.Struct, Ask["Hold | Over"], frozen=True, kw_only=True):
-    """May this caller ask now? ``prompt`` is a bound on the tokens that will be read, ``answer``
-    on those that will be written, ``None`` where the client set none."""
+    """May this caller ask now? ``estimate`` is what the prompt is taken for, in tokens, and
+    ``prompt`` more than it can be. ``answer`` bounds the tokens that will be written, all
+    ``choices`` together; ``None`` where the client set no bound. ``usual`` is what each choice is
+    taken for then, where its API says it."""
 
     caller: Caller
     model: str
     prompt: int
+    estimate: int
     answer: int | None = None
+    choices: int = 1
+    usual: int | None = None
 
 
 class Release(msgspec.Struct, Ask[None], frozen=True):
-    """Nothing was sent to a model after all: give back what was held."""
+    """Nothing was sent to a model after all: give back the tokens and the money. The request
+    stays counted."""
 
     hold: Hold
