@@ -1,0 +1,1 @@
+"""What several targets are made of: pure functions from an intent to objects."""
