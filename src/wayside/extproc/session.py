@@ -132,7 +132,7 @@ class Door:
         ordinary = self._ordinary
         if ordinary.issuperset(headers):  # true for nearly all, and one C loop
             return ()
-        found = tuple(name for name in headers if is_internal(name.lower()))
+        found = tuple(name for name in headers if is_internal(name.lower().replace("_", "-")))
         if len(ordinary) > 4096:
             ordinary.clear()
         ordinary.update(name for name in headers if len(name) < 64 and name not in found)
@@ -687,6 +687,7 @@ def _may_be_internal(data: bytes) -> bool:
     return (
         b"x-vsr-" in data
         or b"x-wayside-" in data
+        or b"x-maas-" in data
         or b"x-selected-" in data
         or (b"x-gateway-" in data)
     )

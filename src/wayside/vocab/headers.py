@@ -9,7 +9,14 @@ DESTINATION = "x-gateway-destination-endpoint"
 """Which of its servers a request goes to: ``ip:port``, as Envoy's load balancer reads it."""
 DEBUG = "x-vsr-debug"
 
-INTERNAL_PREFIXES = ("x-vsr-", "x-wayside-")
+EXECUTED = "x-maas-model-executed"
+"""Which model answered, for those who are charged by model."""
+REQUESTED = "x-maas-model-requested"
+"""What the client asked for."""
+GATEWAY_MODEL = "x-gateway-model-name"
+"""The chosen model, on the request, for policies of a gateway that come after the choice."""
+
+INTERNAL_PREFIXES = ("x-vsr-", "x-wayside-", "x-maas-")
 INTERNAL_NAMES = frozenset(
     {
         SELECTED_MODEL,
@@ -37,7 +44,11 @@ USER_KEYS = frozenset({
 })  # fmt: skip
 """A user's own key for a provider: read here, and sent to that provider alone."""
 
-CONTROLS = frozenset({DEBUG, COMPRESSION_CONTROL, CACHE_CONTROL}) | USER_KEYS
+CLAIMS = frozenset({"x-maas-username", "x-maas-group", "x-maas-subscription"})
+"""Who somebody says they are. A gateway in front may be believed (``identity``); a gate of our own
+refuses requests that bring any."""
+
+CONTROLS = frozenset({DEBUG, COMPRESSION_CONTROL, CACHE_CONTROL}) | USER_KEYS | CLAIMS
 """Internal names that a client may send to us. They are read, and never passed on."""
 
 HOP_BY_HOP = frozenset(
@@ -88,7 +99,7 @@ def header_name(text: str) -> str:
     low = text.lower()
     if not _TOKEN.fullmatch(text):
         raise ValueError(f"{text!r} is not a header name")
-    if low in OURS or is_internal(low):
+    if low in OURS or (is_internal(low) and low not in CLAIMS):
         raise ValueError(f"header {text!r} is the router's own; it cannot be changed here")
     return low
 
