@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from wayside.kube.access import Access
-from wayside.kube.errors import Unreachable, refusal
+from wayside.kube.errors import NotFound, Unreachable, refusal
 from wayside.kube.wire import Wire, anything, retry_after
 from wayside.net.h1 import Answer
 from wayside.vocab.resource import Resource
@@ -171,6 +171,24 @@ class Client:
         ) as lines:
             yield _events(lines, f"GET {path} (watch)")
 
+    async def kinds(self, api_version: str) -> dict[str, Resource]:
+        """What the server keeps of a group's version (``apps/v1``), by kind; nothing where it
+        serves none."""
+        root = "/apis" if "/" in api_version else "/api"
+        group, _, version = api_version.rpartition("/")
+        try:
+            found = await self._ask("GET", f"{root}/{api_version}")
+        except NotFound:
+            return {}
+        listed = found.get("resources")
+        return {
+            str(one["kind"]): Resource(
+                group, version, str(one["name"]), bool(one.get("namespaced"))
+            )
+            for one in (listed if isinstance(listed, list) else [])
+            if isinstance(one, dict) and "kind" in one and "/" not in str(one.get("name", "/"))
+        }
+
     async def create(
         self, resource: Resource, body: Object, namespace: str | None = None
     ) -> Object:
@@ -193,16 +211,22 @@ class Client:
         *,
         manager: str = MANAGER,
         force: bool = False,
+        dry_run: bool = False,
         sub: str = "",
     ) -> Object:
         """Server-side apply: the fields in ``body`` are ``manager``'s, and those it left out this
         time are gone if nobody else has them.
 
         ``force`` takes fields over from others; without it that is a :class:`Conflict`. ``body``
-        needs ``apiVersion``, ``kind`` and ``metadata.name``, and no ``managedFields``.
+        needs ``apiVersion``, ``kind`` and ``metadata.name``, and no ``managedFields``. With
+        ``dry_run`` nothing is written: the answer is the object as it would be.
         """
         path = resource.path(namespace, body["metadata"]["name"], sub)
-        query = {"fieldManager": manager, "force": "true" if force else None}
+        query = {
+            "fieldManager": manager,
+            "force": "true" if force else None,
+            "dryRun": "All" if dry_run else None,
+        }
         return await self._ask("PATCH", path, body, query, "application/apply-patch+yaml")
 
     async def merge(
