@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.driving import chat, forwarded, post
+from tests.flow.driving import chat, forwarded, outcome, post
 from wayside.runtime import compile_policy
 from wayside.runtime.keys import MAX_BYTES, KeyRing
 from wayside.settings import CredentialSettings, RouterSettings
-from wayside.vocab.errors import ConfigError, Problem
+from wayside.vocab.errors import ConfigError, Problem, RequestError
 
 
 def ring(**env: str) -> KeyRing:
@@ -122,3 +122,63 @@ def test_a_variable_never_changes_under_us() -> None:
     env["KEY"] = "new"
     assert keys.refresh() == []
     assert found.value == "old"
+
+
+def test_a_secret_of_the_cluster_is_waited_for_and_a_key_that_goes_is_gone() -> None:
+    """A4-24, A4-28: without its key a model answers 503; others are asked as ever."""
+    models = {
+        "cloud": {
+            "endpoints": ["https://api.example.com/v1"],
+            "credential": {"secret": "default/openai-api-key", "key": "OPENAI_API_KEY"},
+        },
+        "local": {"endpoints": ["http://127.0.0.1:1"]},
+    }
+    keys = ring()
+    settings = RouterSettings.model_validate(
+        {"models": models, "routing": {"default_model": "local"}}
+    )
+    policy = compile_policy(settings, keys=keys.resolve)
+    assert keys.secrets == {"default/openai-api-key"}
+
+    def refused_now() -> None:
+        with pytest.raises(RequestError) as caught:
+            outcome(policy, post(chat("cloud")))
+        assert (caught.value.status, caught.value.code) == (503, "provider_key_missing")
+
+    refused_now()
+    assert forwarded(policy, post(chat("local"))).target.name == "local"
+
+    def sent() -> str:
+        return dict(forwarded(policy, post(chat("cloud"))).set_headers)["authorization"]
+
+    assert keys.told("default/openai-api-key", {"OPENAI_API_KEY": b"sk-1\n", "other": b"x"})
+    assert sent() == "Bearer sk-1"
+    assert not keys.told("default/openai-api-key", {"OPENAI_API_KEY": b"sk-1"})
+    assert keys.told("default/openai-api-key", {"OPENAI_API_KEY": b"sk-2"})
+    assert sent() == "Bearer sk-2"
+    for gone in ({}, {"other": b"x"}, {"OPENAI_API_KEY": b"a\r\nx-evil: 1"}):
+        keys.told("default/openai-api-key", gone)
+        refused_now()
+
+
+def test_only_models_wait_for_a_secret() -> None:
+    settings = CredentialSettings(secret="a/b", key="k")
+    with pytest.raises(ConfigError, match="only models wait"):
+        ring().resolve(settings, "engines.x.credential")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"secret": "openai-api-key", "key": "K"},
+        {"secret": "a/b/c", "key": "K"},
+        {"secret": "../b", "key": "K"},
+        {"secret": "a/b"},
+        {"key": "K"},
+        {"secret": "a/b", "key": "../K/x"},
+        {"secret": "a/b", "key": "K", "env": "K"},
+    ],
+)
+def test_a_reference_to_a_secret_is_whole(said: dict[str, str]) -> None:
+    with pytest.raises(ValueError):
+        CredentialSettings.model_validate(said)

@@ -26,6 +26,7 @@ from wayside.fleet.servers import servers_of
 from wayside.fleet.view import View
 from wayside.flow import Policy
 from wayside.gateway.management import Management
+from wayside.kube import secrets
 from wayside.kube.servers import Clusters
 from wayside.runtime import Answerer, Runtime, compile_policy
 from wayside.runtime.calls import Calls
@@ -269,6 +270,11 @@ class App:
         lives."""
         self.stores.open()
         view = asyncio.create_task(self.view.run())
+        keys = asyncio.create_task(
+            secrets.follow(
+                self.clusters.client, lambda: self.keys.secrets, self.keys.told, self.log
+            )
+        )
         last = 0.0
         try:
             while True:
@@ -282,6 +288,7 @@ class App:
                     self._certificates()
         finally:
             view.cancel()
+            keys.cancel()
 
     def _certificates(self) -> None:
         """Verify servers with what a rotated file of certificates says now; one that says nothing

@@ -217,6 +217,8 @@ class View:
         if settings.credential is None:
             return settings.headers
         credential = self._keys(settings.credential, f"models.{model}.credential")
+        if not credential.value:  # its Secret has not been read yet
+            return settings.headers
         name, value = credential.pair()
         return {**settings.headers, name: value}
 

@@ -109,7 +109,8 @@ def asks_the_cluster(settings: RouterSettings) -> bool:
         kubernetes
         or bool(settings.registry)
         or any(
-            model.discover is not None and model.discover.kubernetes is not None
+            (model.discover is not None and model.discover.kubernetes is not None)
+            or (model.credential is not None and model.credential.secret is not None)
             for model in settings.models.values()
         )
     )

@@ -186,8 +186,13 @@ class PriceSettings(Settings):
     """A million tokens of output."""
 
 
+_SECRET = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_KEY = re.compile(r"[-._A-Za-z0-9]{1,253}")
+
+
 class CredentialSettings(Settings):
-    """A provider's key, by reference only: the name of a variable, or a file to read.
+    """A provider's key, by reference only: the name of a variable, a file to read, or a Secret of
+    the cluster.
 
     Example: ``{env: OPENAI_API_KEY}``
     """
@@ -196,6 +201,11 @@ class CredentialSettings(Settings):
     """The name of an environment variable."""
     file: str | None = None
     """A path; read again when the file changes."""
+    secret: str | None = None
+    """`namespace/name` of a Secret, asked of the cluster itself and again every few seconds. Until
+    it is there, requests for the model are refused (503), and no others."""
+    key: str | None = None
+    """Of the `secret`: `OPENAI_API_KEY`."""
     header: str = "authorization"
     """The request header that carries the key."""
     prefix: str = "Bearer "
@@ -213,9 +223,27 @@ class CredentialSettings(Settings):
 
     @model_validator(mode="after")
     def _one_source(self) -> CredentialSettings:
-        if (self.env is None) == (self.file is None):
-            raise ValueError("give either env (a variable's name) or file (a path), not both")
+        if (self.env, self.file, self.secret).count(None) != 2:
+            raise ValueError(
+                "give one of env (a variable's name), file (a path), or secret (namespace/name)"
+            )
+        if (self.secret is None) != (self.key is None):
+            raise ValueError("secret and key go together: {secret: namespace/name, key: KEY}")
         return self
+
+    @field_validator("secret")
+    @classmethod
+    def _of_a_namespace(cls, value: str | None) -> str | None:
+        if value is not None and not _SECRET.fullmatch(value):
+            raise ValueError("write namespace/name of a Secret; the key itself goes into it")
+        return value
+
+    @field_validator("key")
+    @classmethod
+    def _of_a_secret(cls, value: str | None) -> str | None:
+        if value is not None and not _KEY.fullmatch(value):
+            raise ValueError("not a key of a Secret; the provider's key itself is its value")
+        return value
 
     @field_validator("env")
     @classmethod

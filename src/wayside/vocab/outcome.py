@@ -9,6 +9,7 @@ import msgspec
 
 from wayside.vocab.access import Caller, Hold
 from wayside.vocab.ask import Flow
+from wayside.vocab.errors import RequestError
 from wayside.vocab.usage import Tokens
 from wayside.vocab.verdict import SignalRef, Verdict
 
@@ -82,6 +83,14 @@ class Credential:
         self.header, self.prefix, self.value = header, prefix, value
 
     def pair(self) -> tuple[str, str]:
+        """The header to send. Raises :class:`RequestError` as long as there is no key."""
+        if not self.value:
+            raise RequestError(
+                "The key of this model's provider is not there yet.",
+                status=503,
+                kind="server_error",
+                code="provider_key_missing",
+            )
         return self.header, self.prefix + self.value
 
     def __repr__(self) -> str:
