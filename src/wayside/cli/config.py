@@ -12,7 +12,7 @@ import click
 import yaml
 
 from wayside.catalog import catalog
-from wayside.cli.files import FILE, config_option, load, native, read_bytes
+from wayside.cli.files import CONFIG, config_option, load, native, read_bytes
 from wayside.decisions import leaves
 from wayside.flow import Policy
 from wayside.runtime import compile_policy
@@ -31,7 +31,7 @@ def command() -> None:
 
 
 @command.command(short_help="Can it be used, and if not, what to change?")
-@click.argument("file", required=False, type=FILE)
+@click.argument("file", required=False, type=CONFIG)
 @click.option("--strict-ip", is_flag=True, help="Refuse endpoints that are not bare IP addresses.")
 @click.option("--strict", is_flag=True, help="Exit 1 when anything was lost in translation.")
 @config_option
@@ -101,6 +101,7 @@ def hints(settings: RouterSettings, env: Mapping[str, str]) -> Iterator[str]:
     for name in settings.recipes:
         if name not in entered:
             yield f"recipes.{name}: no entrypoint leads to it"
+    yield from placeholders(settings)
     if settings.registry is not None:
         yield "registry: what the cluster holds is not here; only what the file says was checked"
     for name, model in settings.models.items():
@@ -111,6 +112,23 @@ def hints(settings: RouterSettings, env: Mapping[str, str]) -> Iterator[str]:
             yield f"models.{name}.credential: {key.file} is not there; `serve` will want it"
         if model.provider and not key and not model.accept_user_keys:
             yield f"models.{name}.credential: not set; {model.provider} is asked without a key"
+
+
+PLACEHOLDERS = ("172.30.64.134", "172.30.116.177")
+"""Addresses that the template config-split.yaml has for Model-A and Model-B; some cluster may give
+them to a Service all the same, so they are not refused."""
+
+
+def placeholders(settings: RouterSettings) -> Iterator[str]:
+    """Endpoints that were forgotten when a template's addresses were replaced."""
+    for name, model in settings.models.items():
+        for i, endpoint in enumerate(model.endpoints):
+            if endpoint.address.host in PLACEHOLDERS:
+                yield (
+                    f"models.{name}.endpoints[{i}]: {endpoint.address.host} is a placeholder of "
+                    f"config-split.yaml; unless a Service has this very address, requests for "
+                    f"{name} go nowhere: write the Service's clusterIP, or better its DNS name"
+                )
 
 
 def untrained(policy: Policy) -> Iterator[str]:
@@ -136,7 +154,7 @@ def notes(found: Iterable[Note]) -> int:
 
 
 @command.command(short_help="Print a foreign configuration in our format.")
-@click.argument("file", required=False, type=FILE)
+@click.argument("file", required=False, type=CONFIG)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML.")
 @config_option
 def convert(path: Path | None, file: Path | None, as_json: bool) -> None:

@@ -11,15 +11,18 @@ import uvloop
 
 from wayside.cli.app import App, until
 from wayside.cli.beside import HOST_PORT, Beside, api_option, beside, leave, metrics_option
-from wayside.cli.config import notes
+from wayside.cli.config import notes, placeholders
+from wayside.cli.envoy_files import EnvoyFiles
 from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.registry import app_of
 from wayside.cli.serve import managed, management, meanwhile, taken
+from wayside.envoy.pod import EVERYWHERE, Ports
 from wayside.envoy.resilience import not_done
 from wayside.extproc import serve_extproc
 from wayside.runtime.composers import longest_s
 from wayside.settings import disaggregation
 from wayside.settings.address import Address, parse_address
+from wayside.settings.model import ExtProcSettings
 
 
 @click.command(
@@ -46,6 +49,18 @@ Examples:
     help="On SIGTERM, go on until nobody listens there (limits.drain_s at most): the Envoy that "
     "asks us, which leaves at the same time and has requests under way.",
 )
+@click.option(
+    "--envoy-files",
+    type=click.Path(path_type=Path),
+    help="Write there what an Envoy in the same pod follows, again whenever the configuration "
+    "changes. Its admin page is where --outlive says, our API where --api-address says.",
+)
+@click.option(
+    "--envoy-port",
+    type=click.IntRange(1, 65535),
+    multiple=True,
+    help="Where that Envoy takes clients.  [default: 8801]",
+)
 def command(
     path: Path | None,
     listen: str | None,
@@ -56,6 +71,8 @@ def command(
     metrics_address: Address | None,
     api_address: Address | None,
     outlive: Address | None,
+    envoy_files: Path | None,
+    envoy_port: tuple[int, ...],
 ) -> None:
     """Serve envoy.service.ext_proc.v3 over gRPC, with gRPC health.
 
@@ -79,7 +96,26 @@ def command(
         change["server"] = server
     update: dict[str, object] = {"extproc": s.extproc.model_copy(update=change)}
     update |= managed(s, management_address, management_port)
-    uvloop.run(serve(loaded, update, Beside(metrics_address, api_address), outlive))
+    envoy = None
+    if envoy_files is not None:
+        if api_address is None or outlive is None or unix:
+            raise click.UsageError(
+                "--envoy-files needs --listen, --api-address and --outlive: Envoy's file says "
+                "where the router, its API and Envoy's own admin page are"
+            )
+        found = update["extproc"]
+        assert isinstance(found, ExtProcSettings)
+        ports = Ports(
+            clients=envoy_port or (8801,),
+            address="::" if found.address == "::" else EVERYWHERE,
+            extproc=found.port,
+            router_api=api_address.port,
+            admin=outlive.port,
+        )
+        envoy = envoy_files, ports
+    elif envoy_port:
+        raise click.UsageError("--envoy-port is for --envoy-files, and there is none")
+    uvloop.run(serve(loaded, update, Beside(metrics_address, api_address), outlive, envoy))
 
 
 async def serve(
@@ -87,11 +123,18 @@ async def serve(
     update: dict[str, object],
     also: Beside = Beside(),  # noqa: B008 - frozen
     outlive: Address | None = None,
+    envoy: tuple[Path, Ports] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, and a little longer where ``outlive`` says so."""
+    """Serve until SIGTERM or SIGINT, and a little longer where ``outlive`` says so. With
+    ``envoy``, the files of an Envoy in this folder, with these ports, are ours to write."""
 
     def make(loaded: Loaded, **more: Any) -> App:
-        return App(loaded, update=update, needs_endpoints=False, **more)
+        made = App(loaded, update=update, needs_endpoints=envoy is not None, **more)
+        if envoy is not None:
+            written = EnvoyFiles(made, *envoy)
+            written.write()
+            made.on_reload.append(written.follow)
+        return made
 
     places = meanwhile(loaded.settings.model_copy(update=update), "management")
     async with app_of(loaded, make, meanwhile=places) as (app, followed):
@@ -104,6 +147,8 @@ async def serve_app(
     """The same; ``watches``: there is a file to follow."""
     for what in not_done(app.settings):
         app.log("not done by Envoy", level="warning", what=what)
+    for what in placeholders(app.settings):
+        app.log("placeholder", level="warning", what=what)
     where = app.settings.extproc
     stop = asyncio.Event()
     leave(stop, app, outlive=outlive, longest_s=app.settings.limits.drain_s)

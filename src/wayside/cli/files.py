@@ -13,6 +13,7 @@ import click
 from pydantic import ValidationError
 
 from wayside.cli import READING
+from wayside.runtime.reload import NAMES, inside
 from wayside.settings import RouterSettings
 from wayside.settings.load import documents, fill
 from wayside.settings.problems import problems_from
@@ -21,6 +22,8 @@ from wayside.vocab.errors import ConfigError, Problem
 
 DEFAULT_NAMES = ("wayside.yaml", "wayside.yml", "config.yaml", "config/config.yaml")
 FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+CONFIG = click.Path(allow_dash=True, path_type=Path)
+"""A file, or a folder that holds it under one of :data:`~wayside.runtime.reload.NAMES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "-c",
         "--config",
         "path",
-        type=FILE,
+        type=CONFIG,
         envvar="WAYSIDE_CONFIG",
         help="Configuration file (- for standard input): ours, vLLM Semantic Router's (flat or "
         "v0.3), or production-stack's JSON.  "
@@ -49,8 +52,15 @@ def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def find(path: Path | None) -> Path:
-    """The file to read. Raises :class:`ConfigError` that says where it looked."""
+    """The file to read, or the folder that it is in. Raises :class:`ConfigError` that says where
+    it looked."""
     if path is not None:
+        if path.is_dir() and inside(path) == path:
+            raise ConfigError.one(
+                f"has none of {', '.join(NAMES)}",
+                where=str(path),
+                fix="give the path of a configuration file, or of a folder with one",
+            )
         return path
     for name in DEFAULT_NAMES:
         if Path(name).is_file():
@@ -76,7 +86,7 @@ def read_bytes(path: Path | None) -> tuple[bytes, str]:
     if context is not None:
         context.meta[READING] = name
     try:
-        return (sys.stdin.buffer.read() if str(found) == "-" else found.read_bytes()), name
+        return (sys.stdin.buffer.read() if str(found) == "-" else inside(found).read_bytes()), name
     except OSError as error:
         raise ConfigError.one(
             f"cannot be read: {error.strerror}", where=name, fix="check the path"

@@ -14,9 +14,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from wayside.vocab.errors import ConfigError
+
+NAMES: Final = ("config.yaml", "dynamic-config.yaml", "wayside.yaml")
+"""What the configuration may be called in a folder, which is what a mounted ConfigMap is."""
+
+
+def inside(path: Path) -> Path:
+    """The file to read: ``path``, or of a folder the first of :data:`NAMES` that is in it."""
+    if not path.is_dir():
+        return path
+    return next((path / name for name in NAMES if (path / name).is_file()), path)
 
 
 @dataclass(slots=True)
@@ -70,8 +80,9 @@ class Watcher(Generic[T]):
         interval_s: float = 1.0,
         seen: bytes | None = None,
     ) -> None:
-        """``seen`` is what was read of it before; unset, what stands there now. Without a
-        ``path`` that is all there is, and only :meth:`again` does anything."""
+        """``path`` may be a folder (:func:`inside`). ``seen`` is what was read of it before;
+        unset, what stands there now. Without a ``path`` that is all there is, and only
+        :meth:`again` does anything."""
         self._path, self._prepare, self._adopt, self._refused = path, prepare, adopt, refused
         self._interval = interval_s
         self._stamp = self._signature() if seen is None else ()
@@ -135,7 +146,7 @@ class Watcher(Generic[T]):
         if self._path is None:
             return ()
         try:
-            found = self._path.stat()
+            found = inside(self._path).stat()
         except OSError:
             return ()
         return found.st_ino, found.st_mtime_ns, found.st_size, found.st_dev
@@ -144,6 +155,6 @@ class Watcher(Generic[T]):
         if self._path is None:
             return None
         try:
-            return self._path.read_bytes()
+            return inside(self._path).read_bytes()
         except OSError:
             return None
