@@ -19,14 +19,8 @@ from wayside.runtime.reload import Watcher
 from wayside.vocab.errors import ConfigError
 
 PORTS = Ports(clients=(8801,), extproc=50051, router_api=18081, admin=19000)
-AWAY = [
-    "--listen",
-    "0.0.0.0:50051",
-    "--api-address",
-    "127.0.0.1:18081",
-    "--outlive",
-    "127.0.0.1:19000",
-]
+AWAY = ["--listen", "0.0.0.0:50051", "--api-address", "127.0.0.1:18081"]
+AWAY += ["--outlive", "127.0.0.1:19000"]
 
 
 def split(address_b: str) -> str:
