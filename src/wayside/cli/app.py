@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from wayside.cli.files import Loaded
 from wayside.cli.files import read as read_again
@@ -25,6 +25,7 @@ from wayside.fleet.gauges import show
 from wayside.fleet.servers import servers_of
 from wayside.fleet.view import View
 from wayside.flow import Policy
+from wayside.gateway.further import Further
 from wayside.gateway.management import Management
 from wayside.kube import secrets
 from wayside.kube.servers import Clusters
@@ -42,6 +43,9 @@ from wayside.translate import production_stack
 from wayside.vocab.ask import Ask
 from wayside.vocab.errors import ConfigError, Problem, WaysideError
 from wayside.vocab.outcome import Record, Reply
+
+if TYPE_CHECKING:
+    from wayside.maas import Maas
 
 FLUSH_S = 0.2
 MAX_EVER = 10_000
@@ -114,7 +118,11 @@ class App:
         self.experience = Experience(lambda flow: self.runtime.after(flow))
         self.telemetry.watchers = self.experience.adopt(self.settings, policy)
         self.experience.observed.servers = lambda model: servers_of(self.fleet.pools.get(model))
+        self.maas = _maas(self.settings, self._env, self.log)
         self.runtime = Runtime(policy, self._answerers(self.engines, self.stores))
+        if self.maas is not None:
+            self.runtime.gate = self.maas.gate
+            self.runtime.further = self._maas_api(self.maas)
         self.runtime.fault = lambda why: self.log("left undone", level="error", why=why)
         self.state = ConfigState(path=loaded.path)
         self.state.accepted(loaded.text, tuple(str(n) for n in loaded.notes), ())
@@ -157,7 +165,19 @@ class App:
             **stores.answerers(),
             **self.calls.answerers(),
             **self.experience.answerers(),
+            **(self.maas.answerers() if self.maas is not None else {}),
         }
+
+    def _maas_api(self, maas: Maas) -> Further:
+        from wayside.gateway.maas_api import MaasApi
+
+        def ready(model: str) -> bool:
+            pool = self.fleet.pools.get(model)
+            return pool is not None and bool(pool.in_rotation)
+
+        further = Further()
+        MaasApi(maas, lambda: self.settings, ready, self.created).add_to(further)
+        return further
 
     def health(self) -> dict[str, Any]:
         """What production-stack's router tells of itself: its configuration, and why a newer one
@@ -196,6 +216,8 @@ class App:
     def prepare(self, text: bytes) -> Prepared:
         """Everything about a new configuration that takes time; changes nothing yet."""
         loaded = self._read(text)
+        if self.maas is not None:
+            self.maas.prepare(loaded.settings)
         policy = compile_policy(
             loaded.settings,
             keys=self.keys.resolve,
@@ -233,6 +255,11 @@ class App:
             if getattr(loaded.settings, part) != getattr(self._in_file, part)
         )
         fixed = {part: getattr(self.settings, part) for part in _FIXED}
+        if self.maas is not None:
+            waiting += self.maas.follow(loaded.settings)
+        elif loaded.settings.maas is not None:
+            waiting += ("maas",)
+        fixed["maas"] = None if self.maas is None else self.maas.settings
         self.settings = loaded.settings.model_copy(update=fixed)
         self.state.accepted(text, tuple(str(n) for n in loaded.notes), waiting)
         self.log(
@@ -285,6 +312,8 @@ class App:
                     last = now
                     for path in self.keys.refresh():
                         self.log("key rotated", file=path)
+                    if self.maas is not None:
+                        self.maas.refresh()
                     self._certificates()
         finally:
             view.cancel()
@@ -324,6 +353,8 @@ class App:
     async def close(self) -> None:
         """Finish what is done after answers, then let go of the stores."""
         await self.runtime.settled()
+        if self.maas is not None:
+            await self.maas.close()
         self.stores.close()
         self.clusters.close()
 
@@ -351,6 +382,15 @@ class App:
             "Configurations refused since the start.",
             read=lambda: [((), float(state.refused))],
         )
+
+
+def _maas(settings: RouterSettings, env: Mapping[str, str], log: Log) -> Maas | None:
+    """Who asks, and how much; imported only where that is asked for."""
+    if settings.maas is None:
+        return None
+    from wayside.maas import Maas
+
+    return Maas(settings, env, log)
 
 
 def load_engines(engines: Engines, policy: Policy) -> None:

@@ -72,6 +72,9 @@ class Stack:
         self._files_and_batches()
         if settings().production_stack.enabled:
             self._production_stack()
+        self._beneath = runtime.further
+        if self._beneath is not None:
+            self._further.add_last(self._beneath)
         runtime.further = self._further
 
     def _policy(self) -> Policy:
@@ -79,7 +82,7 @@ class Stack:
 
     async def stop(self) -> None:
         """Leave batches to whoever comes next."""
-        self._runtime.further = None
+        self._runtime.further = self._beneath
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)

@@ -1,2 +1,208 @@
 """Models as a service: who asks, which models may answer them, how much they may take, and what
 they took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from wayside.maas import durations, names, shown
+from wayside.maas.callers import Callers, Minter, Owner, Rights
+from wayside.maas.gate import Gate
+from wayside.maas.jose import available
+from wayside.maas.keys import Keys, Person
+from wayside.maas.keys_sqlite import Sqlite
+from wayside.maas.local import LocalRights, LocalTokens
+from wayside.maas.people import SOURCE, People, Users
+from wayside.maas.tiers import Tiers
+from wayside.maas.tokens import Issuer, Minted
+from wayside.settings.maas import MaasSettings, TierSettings
+from wayside.settings.model import RouterSettings
+from wayside.telemetry import Log
+from wayside.vocab.access import Caller, Hold, Release, Reserve
+from wayside.vocab.errors import ConfigError, Problem
+
+FIXED: Final = ("instance", "folder", "database", "oidc", "kubernetes")
+"""Of the settings: what is read at start only."""
+SHORTEST_NS: Final = 10 * durations.MINUTE
+"""Kubernetes mints none for less."""
+
+
+class Maas:
+    """All of it, for one router. ``settings`` have ``maas``."""
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        env: Mapping[str, str],
+        log: Log,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Raises :class:`ConfigError`."""
+        assert settings.maas is not None
+        available()
+        check(settings)
+        self._env, self.log, self.clock = env, log, clock
+        self.settings: MaasSettings = settings.maas
+        self.router = settings
+        self.instance = settings.maas.instance
+        folder = Path(settings.maas.folder)
+        self.tiers = Tiers(settings.maas)
+        self._users = Users(settings.maas, env)
+        self.keys = Keys(Sqlite(folder))
+        self.issuer = Issuer(folder, self.instance, clock)
+        self.minter: LocalTokens = LocalTokens(self.issuer, self.keys)
+        self._rights: Rights = LocalRights(settings)
+        self._people: tuple[People, ...] = ()
+        self.callers = Callers(
+            self.keys,
+            self.minter,
+            lambda: self.tiers,
+            lambda: self._rights,
+            lambda: self._users.persons,
+            instance=self.instance,
+            cache_s=lambda: self.settings.review_cache_s,
+            clock=clock,
+        )
+        self.callers.fault = lambda why: log("key use not written", level="warning", why=why)
+        self.gate = Gate(self.callers, self.visitor)
+
+    # settings
+
+    def prepare(self, settings: RouterSettings) -> None:
+        """Find out whether :meth:`follow` can take ``settings``. Raises :class:`ConfigError`."""
+        if settings.maas is not None:
+            check(settings)
+            Tiers(settings.maas)
+            Users(settings.maas, self._env)
+
+    def follow(self, settings: RouterSettings) -> tuple[str, ...]:
+        """Put new settings in force, which :meth:`prepare` found good; the parts that
+        wait for a restart."""
+        if settings.maas is None:
+            return ("maas",)
+        old, new = self.settings, settings.maas
+        waiting = [part for part in FIXED if getattr(old, part) != getattr(new, part)]
+        self.settings = new.model_copy(update={part: getattr(old, part) for part in FIXED})
+        self.router = settings.model_copy(update={"maas": self.settings})
+        self.tiers = Tiers(self.settings)
+        self._users = Users(self.settings, self._env)
+        self._rights = LocalRights(self.router)
+        self.callers.forget()
+        return tuple(f"maas.{part}" for part in waiting)
+
+    def refresh(self) -> None:
+        """Take up files that changed: tiers, and tokens of users."""
+        if self.tiers.refresh(lambda why: self.log("tiers refused", level="error", error=why)):
+            self.log("tiers read again", tiers=",".join(tier.name for tier in self.tiers.all))
+            self.callers.forget()
+        for user in self._users.refresh():
+            self.log("token of a user rotated", user=user)
+
+    # people
+
+    async def person(self, token: str) -> Person | None:
+        """Who shows a token of their own. Somebody whom another source calls like a user of the
+        settings is not believed. Raises :class:`AskFailed`."""
+        found = await self._users.find(token)
+        if found is not None:
+            return found
+        for people in self._people:
+            found = await people.find(token)
+            if found is not None:
+                return None if found.user in self._users.persons else found
+        return None
+
+    async def asker(self, headers: Mapping[str, str]) -> tuple[Person, bool]:
+        """Who asks on a path that the gate leaves open, and whether that was shown by a token of
+        ours. Raises :class:`RequestError` (401, 403, 503)."""
+        shown.refuse_identity(headers)
+        token = shown.token(headers)
+        try:
+            found = await self.person(token)
+            if found is not None:
+                return found, False
+            owner = await self.callers.owner(token)
+        except (OSError, TimeoutError):
+            raise shown.unknown() from None
+        if owner is None:
+            raise shown.invalid()
+        return owner.person, True
+
+    async def visitor(self, token: str) -> Caller | None:
+        """Who looks at models with a token of their own."""
+        person = await self.person(token)
+        return None if person is None else await self.caller(person)
+
+    async def caller(self, person: Person) -> Caller:
+        """As which ``person`` would ask models; without a tier, for none."""
+        tier = self.tier(person)
+        name = tier.name if tier else ""
+        owner = self.owner(person, name)
+        models = await self._rights.models(owner, name) if tier else frozenset[str]()
+        return Caller(
+            user=person.user, groups=person.groups, tier=name, tenant=self.instance, models=models
+        )
+
+    def owner(self, person: Person, tier: str) -> Owner:
+        space = names.namespace(self.instance, tier) if tier else ""
+        return Owner(person, space, names.account(person.user), "", float("inf"))
+
+    def tier(self, person: Person) -> TierSettings | None:
+        return self.tiers.lookup(person.groups)
+
+    def is_admin(self, person: Person) -> bool:
+        return not set(self.settings.admin_groups).isdisjoint(person.groups)
+
+    # tokens
+
+    async def mint(self, person: Person, tier: TierSettings, ns: int) -> Minted:
+        """Raises :class:`~wayside.maas.keys.Taken`, :class:`AskFailed`."""
+        space = names.namespace(self.instance, tier.name)
+        return await self.minter.mint(person, space, ns // durations.SECOND)
+
+    async def revoke(self, person: Person) -> None:
+        """All tokens and keys of ``person`` are void, from now on. Raises :class:`AskFailed`."""
+        await self.keys.revoke_all(person.user, int(self.clock()))
+        await self.minter.revoke(person)
+
+    def jwks(self) -> dict[str, Any]:
+        """The public keys that our tokens are verified with."""
+        return self.issuer.jwks()
+
+    def answerers(self) -> dict[type[Any], Callable[[Any], Any]]:
+        """Who answers the core's asks about allowances."""
+        # Until limits are kept: everybody may take everything.
+        return {Reserve: lambda _: Hold("", 0), Release: lambda _: None}
+
+    async def close(self) -> None:
+        self.keys.close()
+
+
+def check(settings: RouterSettings) -> None:
+    """What of the settings cannot be used together. Raises :class:`ConfigError`."""
+    maas = settings.maas
+    if maas is None:
+        return
+    problems = []
+    for part in ("token_ttl", "key_ttl", "max_ttl"):
+        try:
+            if durations.parse(getattr(maas, part)) < SHORTEST_NS:
+                problems.append(Problem("is less than 10m", f"maas.{part}", "a Go duration: 4h"))
+        except ValueError as error:
+            problems.append(Problem(str(error), f"maas.{part}", "a Go duration: 4h, 720h"))
+    for name, model in settings.models.items():
+        if model.keep_authorization:
+            problems.append(Problem(
+                "would hand callers' tokens of maas to this model's servers",
+                f"models.{name}.keep_authorization",
+                "leave it out, and give the model a credential",
+            ))  # fmt: skip
+    if problems:
+        raise ConfigError(problems)
+
+
+__all__ = ["SHORTEST_NS", "SOURCE", "Maas", "Minter", "check"]
