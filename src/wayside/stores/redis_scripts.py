@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from wayside.stores.redis_limits import RESERVE_LIMITS, SETTLE_LIMITS
+
 _HOLD = """
 local function hold(key, first)
   local set = redis.pcall('HSET', key, unpack(ARGV, first))
@@ -128,6 +130,8 @@ SCRIPTS = {
         (RELEASE, RELEASE),
         (PUT, PUT),
         (DELETE, DELETE),
+        (RESERVE_LIMITS, RESERVE_LIMITS),
+        (SETTLE_LIMITS, SETTLE_LIMITS),
     )
 }
 """The digest of each script, by which it is called once the server has it."""
