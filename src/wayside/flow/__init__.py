@@ -6,6 +6,7 @@ bytes -> body -> (a concrete model: straight through)
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import GeneratorType
@@ -21,7 +22,16 @@ from wayside.dialects.answers import JSON, STREAM
 from wayside.dialects.openai_responses import PATH as RESPONSES_PATH
 from wayside.dialects.openai_responses import ResponsesBody
 from wayside.dialects.whole import Answer
-from wayside.flow import judging, messages, protocols, report, responses
+from wayside.flow import (
+    executed,
+    judging,
+    messages,
+    named_by_path,
+    protocols,
+    report,
+    responses,
+    rights,
+)
 from wayside.flow.access import admitted
 from wayside.flow.compose import Composer, composed
 from wayside.flow.fallback import Fallbacks, Instead, again
@@ -34,6 +44,7 @@ from wayside.plugins import NO_ROUTE, Draft, Early, Plugin, Route
 from wayside.selection import Candidate, Picked, Selector, pick
 from wayside.settings import ReasoningFamily
 from wayside.signals import Reading, Signal
+from wayside.vocab.access import Caller
 from wayside.vocab.ask import Bank, Flow, Now, ask, gather
 from wayside.vocab.errors import Abandoned, AskFailed, RequestError
 from wayside.vocab.headers import CREDENTIALS, DEBUG, SELECTED_MODEL
@@ -147,10 +158,12 @@ class Recipe:
     judged: bool = False
     """Whether outcomes of its requests may be told, so that it matters whose they are."""
 
-    def prompt(self, body: Body, headers: Mapping[str, str]) -> Prompt:
+    def prompt(
+        self, body: Body, headers: Mapping[str, str], caller: Caller | None = None
+    ) -> Prompt:
         """What its signals read."""
         check_headers(headers)
-        return self.identity.told(body.prompt(headers), headers)
+        return self.identity.told(body.prompt(headers), headers, caller)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,21 +193,27 @@ class Policy:
     """The trained selectors of its decisions, and where their settings stand."""
     asked_about: frozenset[str] = frozenset()
     """The models whose servers' own words a decision goes by."""
+    places: Mapping[str, named_by_path.Place] = field(default_factory=dict)
+    """The names by which paths name models (``/<name>/v1/...``); empty where none may."""
     gone: frozenset[str] = frozenset()
     """Names that were concrete under earlier settings, where clients are told to come back."""
 
 
-def answer(policy: Policy, request: Request, dice: float) -> Outcome | Flow[Outcome]:
-    """Where a request goes. Concrete names are answered at once; others may have to ask."""
+def answer(
+    policy: Policy, request: Request, dice: float, came: bytes | None = None
+) -> Outcome | Flow[Outcome]:
+    """Where a request goes. Concrete names are answered at once; others may have to ask. ``came``
+    is the body as the client sent it, where ``request`` has another."""
     path, _, _query = request.path.partition("?")
     parse = BODIES.get(path)
     if parse is None:
-        return _other_path(policy, request, path)
+        return _other_path(policy, request, path, dice)
     if request.method != "POST":
         raise _wrong_method(request.method, path, "POST")
     body = parsed(parse, request)
     if request.caller is not None:
-        return admitted(request.caller, request, body, lambda r, b: _asked(policy, r, b, dice))
+        going = admitted(request.caller, request, body, lambda r, b: _asked(policy, r, b, dice))
+        return executed.told(request.body if came is None else came, body.model, going)
     return _asked(policy, request, body, dice)
 
 
@@ -216,9 +235,7 @@ def _placed(policy: Policy, request: Request, body: Body, dice: float) -> Outcom
         check_once(request.body, body.judged)
         return route(recipe, request, body, dice)
     check_once(request.body, body.judged if policy.guard is not None else MODEL)
-    served = policy.concrete.get(body.model)
-    if served is None:
-        raise unknown_model(body.model, policy.gone)
+    served = named(policy, body.model, request.caller)
     if policy.guard is not None:
         return guarded(policy.guard, served, request, body, dice)
     return _pass_through(served, request, body)
@@ -251,7 +268,10 @@ def _pass_through(served: Served, request: Request, body: Body) -> Forward:
     )
     if served.fallbacks is None:
         return forward
-    instead = Instead(served.fallbacks, lambda other: _pass_through(other.served, request, body))
+    fallbacks = rights.standing_in(served.fallbacks, request.caller)
+    if fallbacks is None:
+        return forward
+    instead = Instead(fallbacks, lambda other: _pass_through(other.served, request, body))
     return instead.of(forward)
 
 
@@ -267,8 +287,8 @@ def _translated(
 
 def route(recipe: Recipe, request: Request, body: Body, dice: float) -> Flow[Outcome]:
     """The whole journey of a prompt."""
-    prompt = recipe.prompt(body, request.headers)
-    choice = yield from choose(recipe, prompt, dice)
+    prompt = recipe.prompt(body, request.headers, request.caller)
+    choice = yield from choose(recipe, prompt, dice, request.caller)
     if choice.settled is not None:
         yield from remember(choice.settled)
     return (yield from _carry_out(choice, request, body, prompt, dice))
@@ -279,7 +299,7 @@ def guarded(
 ) -> Flow[Outcome]:
     """A request that names its model: the decisions of ``recipe`` may stop or change it, and
     watch its answer, but not send it elsewhere."""
-    prompt = recipe.prompt(body, request.headers)
+    prompt = recipe.prompt(body, request.headers, request.caller)
     verdicts, match = yield from judge(recipe, prompt)
     if match is None:
         return _pass_through(served, request, body)
@@ -321,6 +341,10 @@ def _carry_out(
             after = tell(draft.witnesses, Answer(path=early.path, status=status))
             reply = msgspec.structs.replace(reply, after=after)
         return reply
+    if choice.denied is not None:
+        yield from tell(draft.witnesses, UNANSWERED)
+        choice.denied.record = _record(choice, body, prompt, model="", path="error")
+        raise choice.denied
     if choice.composer is not None:
         record = _record(choice, body, prompt, model="", path="looper")
         return (yield from composed(choice.composer, record, draft, request, body, prompt, dice))
@@ -367,6 +391,8 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
     """Answers itself, when plugins have run."""
     settled: Settled | None = None
     """What became of the conversation; not yet remembered."""
+    denied: RequestError | None = None
+    """Why no model answers whoever asks, once plugins have run."""
 
 
 def judge(recipe: Recipe, prompt: Prompt) -> Flow[tuple[Verdicts, Match | None]]:
@@ -380,48 +406,76 @@ def judge(recipe: Recipe, prompt: Prompt) -> Flow[tuple[Verdicts, Match | None]]
     return verdicts, match
 
 
-def choose(recipe: Recipe, prompt: Prompt, dice: float) -> Flow[Choice]:
-    """Signals, decision, selection: which model should answer, and why."""
+def choose(
+    recipe: Recipe, prompt: Prompt, dice: float, caller: Caller | None = None
+) -> Flow[Choice]:
+    """Signals, decision, selection: which model should answer, and why. Of the decision's models
+    only those count that ``caller`` may use."""
     verdicts, match = yield from judge(recipe, prompt)
-    composer = None if match is None else recipe.composers.get(match.decision.name)
-    if match is not None and composer is not None and composer.selector is not None:
-        algorithm, _ = recipe.selectors[match.decision.name]
-        option = recipe.options[match.decision.name, composer.candidates[0]]
+    if match is None:
+        return _by_default(recipe, verdicts, None, caller)
+    name, candidates = match.decision.name, rights.allowed(match.decision.candidates, caller)
+    composer = recipe.composers.get(name)
+    composes = composer is not None and composer.selector is not None
+    if composer is not None and caller is not None:
+        composer = rights.narrowed(composer, caller)
+    if composes and composer is not None:
+        algorithm, _ = recipe.selectors[name]
+        option = recipe.options[name, composer.candidates[0]]
         why = composer.why
         return Choice(recipe, verdicts, match, algorithm, option, why, composer=composer)
-    if match is None or not match.decision.candidates:
-        unserved = recipe.options.get((match.decision.name, NO_MODEL)) if match else None
-        if unserved is not None:
-            return Choice(recipe, verdicts, match, "default", unserved)
-        if recipe.default is None:
-            raise RequestError(
-                "Unable to route the request: no decision matched and there is no default model.",
-                code="no_model_selected",
-            )
-        if match is None:
-            return Choice(recipe, verdicts, None, "default", recipe.default)
-        candidate = recipe.default.candidate
-        option = recipe.options[match.decision.name, candidate]
-        return Choice(recipe, verdicts, match, "default", option)
-    algorithm, selector = recipe.selectors[match.decision.name]
-    if match.decision.name in recipe.learning:
+    if composes or not candidates:
+        return _by_default(recipe, verdicts, match, caller)
+    algorithm, selector = recipe.selectors[name]
+    if name in recipe.learning:
         prompt = msgspec.structs.replace(prompt, category=_category(verdicts))
-    picking = pick(selector, prompt, match.decision.candidates, dice)
+    picking = pick(selector, prompt, candidates, dice)
     ledger = None if composer is None else composer.ledger()
     try:
         picked = yield from (picking if ledger is None else ledger.kept(picking))
     except AskFailed as failed:  # vSR's fallback chain: an algorithm that fails takes the first
-        picked = Picked(
-            match.decision.candidates[0], f"the first, for want of an answer: {failed}"
-        )
-    sticky = recipe.sticky.get(match.decision.name)
+        picked = Picked(candidates[0], f"the first, for want of an answer: {failed}")
+    sticky = recipe.sticky.get(name)
     settled = None
     if sticky is not None:
-        settled = yield from sticky.settle(prompt, match.decision.candidates, picked)
+        settled = yield from sticky.settle(prompt, candidates, picked)
         picked = picked if settled is None else settled.picked
-    option = recipe.options[match.decision.name, picked.candidate]
+    option = recipe.options[name, picked.candidate]
     calls = () if ledger is None else tuple(ledger.calls)
     return Choice(recipe, verdicts, match, algorithm, option, picked.why, calls, settled=settled)
+
+
+def _by_default(
+    recipe: Recipe, verdicts: Verdicts, match: Match | None, caller: Caller | None
+) -> Choice:
+    """No decision holds, or the one that does has no model for ``caller``: the default answers, if
+    it may. Where nothing may, the plugins of the decision run all the same."""
+    decision, default = match.decision if match else None, recipe.default
+    unserved = recipe.options.get((decision.name, NO_MODEL)) if decision else None
+    if unserved is not None:
+        return Choice(recipe, verdicts, match, "default", unserved)
+    if default is None and (decision is None or not decision.candidates):
+        raise RequestError(
+            "Unable to route the request: no decision matched and there is no default model.",
+            code="no_model_selected",
+        )
+    if caller is not None and (default is None or not caller.may(default.candidate.model)):
+        guards = recipe.plugins[decision.name] if decision else ()
+        guards = tuple([g for g in guards if not getattr(g, "creates", False)])
+        nothing = Option(NOWHERE, NO_MODEL, (), guards)
+        denied = rights.none_left(decision, caller)
+        return Choice(recipe, verdicts, match, "default", nothing, denied=denied)
+    assert default is not None
+    if decision is None:
+        return Choice(recipe, verdicts, None, "default", default)
+    if not decision.candidates:
+        option = recipe.options[decision.name, default.candidate]
+        return Choice(recipe, verdicts, match, "default", option)
+    said = report.routed(recipe.name, decision.name, "default", default.candidate.name)
+    plugins = recipe.plugins[decision.name]
+    option = dataclasses.replace(default, report=said, plugins=plugins)
+    why = "the default, as its own models may not be used"
+    return Choice(recipe, verdicts, match, "default", option, why)
 
 
 def _early(
@@ -494,10 +548,11 @@ def _send(
     """The request as it goes to the model; ``stands_in`` for the one that was chosen."""
     option, served = choice.option, choice.option.served
     instead = None
-    if option.fallbacks is not None:
+    fallbacks = rights.standing_in(option.fallbacks, request.caller)
+    if fallbacks is not None:
         restored = again(draft)
         instead = Instead(
-            option.fallbacks,
+            fallbacks,
             lambda other: _send(
                 msgspec.structs.replace(choice, option=other),
                 restored(),
@@ -660,6 +715,17 @@ def unknown_model(name: str, gone: frozenset[str] = frozenset()) -> RequestError
     )
 
 
+def named(policy: Policy, model: str, caller: Caller | None) -> Served:
+    """Where a model is that a client named. Raises :class:`RequestError`: 404 where there is none,
+    403 where it is not for ``caller``."""
+    served = policy.concrete.get(model)
+    if served is None:
+        raise unknown_model(model, policy.gone)
+    if caller is not None and not caller.may(served.target.name):
+        raise rights.not_allowed(model, caller)
+    return served
+
+
 def _count(policy: Policy, request: Request, path: str) -> Outcome:
     """Tokens of a request of Anthropic's API. Asked of the model's servers where they count and
     the client named the model; a request that guards would have to judge is not sent."""
@@ -668,9 +734,9 @@ def _count(policy: Policy, request: Request, path: str) -> Outcome:
     body = parsed(messages.MessagesBody, request)
     check_once(request.body)
     assert isinstance(body, messages.MessagesBody)
-    served = policy.concrete.get(body.model)
-    if served is None and body.model not in policy.virtual:
-        raise unknown_model(body.model)
+    served = None
+    if body.model not in policy.virtual:
+        served = named(policy, body.model, request.caller)
     if served is None or served.target.protocol != "anthropic" or policy.guard is not None:
         return messages.counted(body)
     counting = _pass_through(served, request, body)
@@ -678,34 +744,62 @@ def _count(policy: Policy, request: Request, path: str) -> Outcome:
     return msgspec.structs.replace(counting, record=free)
 
 
-def _other_path(policy: Policy, request: Request, path: str) -> Outcome | Flow[Outcome]:
+def _other_path(
+    policy: Policy, request: Request, path: str, dice: float
+) -> Outcome | Flow[Outcome]:
     if path == messages.COUNT_PATH:
         return _count(policy, request, path)
     if path.startswith(RESPONSES_PATH + "/"):
         return responses.lookup(policy.responses, request, path)
     if path == MODELS_PATH or path.startswith(MODELS_PATH + "/"):
-        if request.method not in ("GET", "HEAD"):
-            raise _wrong_method(request.method, path, "GET, HEAD")
-        name = unquote(path[len(MODELS_PATH) + 1 :])  # clients write org%2Fmodel as well
-        if messages.asks_as_anthropic(request):
-            found = messages.listed(policy.listing, request, name)
-            if found is None:
-                raise unknown_model(name)
-            body = found
-        elif not name:
-            items = b",".join(policy.listing.values())
-            body = b'{"object":"list","data":[' + items + b"]}"
-        elif name in policy.listing:
-            body = policy.listing[name]
-        else:
-            raise unknown_model(name)
-        return Reply(status=200, body=body, report=report.LOCAL, record=Record(path="models"))
+        return _models(rights.listing(policy, request.caller), request, path)
+    if policy.places and request.caller is not None:
+        there = named_by_path.read(policy.places, path)
+        if there is not None:
+            return _named_by_path(policy, request, there, dice)
     raise RequestError(
         f"Unknown request URL: {request.method[:16]} {path[:256]}. "
         f"This router serves {', '.join([*BODIES, MODELS_PATH])}.",
         status=404,
         code="unknown_url",
     )
+
+
+def _models(listing: Mapping[str, bytes], request: Request, path: str) -> Reply:
+    """``GET /v1/models``, and one of them."""
+    if request.method not in ("GET", "HEAD"):
+        raise _wrong_method(request.method, path, "GET, HEAD")
+    name = unquote(path[len(MODELS_PATH) + 1 :])  # clients write org%2Fmodel as well
+    if messages.asks_as_anthropic(request):
+        found = messages.listed(listing, request, name)
+        if found is None:
+            raise unknown_model(name)
+        body = found
+    elif not name:
+        items = b",".join(listing.values())
+        body = b'{"object":"list","data":[' + items + b"]}"
+    elif name in listing:
+        body = listing[name]
+    else:
+        raise unknown_model(name)
+    return Reply(status=200, body=body, report=report.LOCAL, record=Record(path="models"))
+
+
+def _named_by_path(
+    policy: Policy, request: Request, there: named_by_path.Named, dice: float
+) -> Outcome | Flow[Outcome]:
+    """``/<model>/v1/...``: the same as ``/v1/...`` with the model in the body."""
+    named(policy, there.model, request.caller)
+    if there.path == MODELS_PATH:
+        one = {name: item for name, item in policy.listing.items() if name == there.model}
+        return _models(one, request, there.path)
+
+    def model_of(name: str) -> str | None:
+        served = policy.concrete.get(name)
+        return None if served is None else served.target.name
+
+    inner = named_by_path.rewritten(request, there, model_of)
+    return answer(policy, inner, dice, request.body)
 
 
 def _wrong_method(method: str, path: str, wanted: str) -> RequestError:

@@ -9,7 +9,7 @@ that plugins hung on it, to their witnesses, to the client as it asked.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -47,10 +47,11 @@ class Composes(Protocol):
     ``compose`` gets the chat request as plugins left it and makes its questions with ``budget``.
     It raises :class:`AskFailed` where no answer can be made. ``calls`` is the most questions it
     puts about so many candidates, ``asks`` the models it asks beside them, by the setting that
-    names each.
+    names each, and ``least`` the fewest candidates that it can do with.
     """
 
     asks: Mapping[str, str]
+    least: int
 
     def calls(self, candidates: int) -> int: ...
 
@@ -74,6 +75,8 @@ class Composer:
     candidates: tuple[Candidate, ...]
     facts: Mapping[str, ModelFacts] = field(default_factory=dict)
     styles: Mapping[Candidate, Style] = field(default_factory=dict)
+    may: Callable[[str], bool] | None = None
+    """Which models may be asked; ``None``: any."""
 
     @property
     def why(self) -> str:
@@ -82,7 +85,7 @@ class Composer:
 
     def ledger(self, headers: HeaderPairs = ()) -> Ledger:
         """For one request, whose ``headers`` go with every question."""
-        return Ledger(self.limits, self.facts, self.styles, headers)
+        return Ledger(self.limits, self.facts, self.styles, headers, self.may)
 
 
 def passed(headers: Mapping[str, str], draft: Draft) -> HeaderPairs:

@@ -10,6 +10,7 @@ import msgspec
 
 from wayside.dialects import UNREADABLE, encode
 from wayside.dialects.openai_responses_answer import number_of
+from wayside.vocab.access import Caller
 from wayside.vocab.ask import Flow, ask
 from wayside.vocab.errors import AskFailed, RequestError
 from wayside.vocab.identity import NOBODY, Identity
@@ -41,11 +42,11 @@ class Keeping(msgspec.Struct, frozen=True):
     max_turns: int = 200
     max_bytes: int = 16 << 20
 
-    def shelf(self, headers: Mapping[str, str]) -> Shelf:
-        """What belongs to the caller: to the user that a trusted proxy names, else to all with
-        the client's key. Callers who show neither share theirs, and have only the ids, which
-        nobody can guess, to keep them apart."""
-        who = self.identity.told(Prompt(model="", headers=headers), headers)
+    def shelf(self, headers: Mapping[str, str], caller: Caller | None = None) -> Shelf:
+        """What belongs to the caller: to the user that a gate or a trusted proxy names, else to
+        all with the client's key. Callers who show neither share theirs, and have only the ids,
+        which nobody can guess, to keep them apart."""
+        who = self.identity.told(Prompt(model="", headers=headers), headers, caller)
         name = hashlib.sha256(repr(sharers(who, "user")).encode("utf-8", "replace")).hexdigest()
         return Shelf(self, f"responses/{name}")
 

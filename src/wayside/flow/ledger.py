@@ -49,7 +49,10 @@ class Ledger:
         facts: Mapping[str, ModelFacts] | None = None,
         styles: Mapping[Candidate, Style] | None = None,
         headers: HeaderPairs = (),
+        may: Callable[[str], bool] | None = None,
     ) -> None:
+        """``may`` says which models may be asked; a question to another one fails."""
+        self._may = may
         self.limits, self._facts, self._styles = limits, facts or {}, styles or {}
         self._headers = headers
         self._lane = Lane(limits.max_concurrent)
@@ -109,6 +112,8 @@ class Ledger:
         """The question with the time that is left for it, or why it is not put."""
         if not isinstance(question, Complete):
             return question
+        if self._may is not None and not self._may(question.model):
+            return Failure("not asked: the caller may not use this model")
         limits = self.limits
         left = limits.timeout_s - max(0.0, self.now - self.began)
         if not self.calls_left:

@@ -249,6 +249,9 @@ def speaker(path: str, headers: Mapping[str, str] | None = None) -> type[Body]:
     """Whose words a client of ``path`` understands; OpenAI's where nothing says otherwise."""
     path = path.partition("?")[0]
     found = BODIES.get(path)
+    if found is None and not path.startswith("/v1/"):  # /<model>/v1/...
+        path = path[max(0, path.find("/v1/")) :]
+        found = BODIES.get(path)
     while found is None and path.count("/") > 2:
         path = path.rpartition("/")[0]
         found = BODIES.get(path)

@@ -45,7 +45,7 @@ def create(
     keeping: Keeping, request: Request, body: ResponsesBody, routed: Routed
 ) -> Flow[Outcome]:
     """Answer a request: ``routed`` sends it where it goes, as every other request."""
-    shelf = keeping.shelf(request.headers)
+    shelf = keeping.shelf(request.headers, request.caller)
     if keeping.store is None:
         _check_stateless(body)
     history: list[Item] = []
@@ -207,7 +207,7 @@ def lookup(keeping: Keeping, request: Request, path: str) -> Flow[Outcome]:
     id, _, rest = path.removeprefix(f"{PATH}/").partition("/")
     id = unquote(id)
     query = parse_qs(request.path.partition("?")[2])
-    shelf = keeping.shelf(request.headers)
+    shelf = keeping.shelf(request.headers, request.caller)
     if rest == "" and request.method == "DELETE":
         if not (yield from shelf.delete(id)):
             raise _not_found(id)

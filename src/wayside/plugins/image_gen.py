@@ -39,6 +39,7 @@ class ImageGenPlugin:
     def __init__(self, rule: ImageGenRule) -> None:
         self._rule = rule
         self.answers = rule.on_failure == "refuse"
+        self.creates = True
 
     def before(self, prompt: Prompt, draft: Draft) -> Flow[None] | None:
         return self._draw(prompt, draft) if prompt.question.strip() else None

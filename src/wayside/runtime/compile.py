@@ -24,6 +24,7 @@ from wayside.dialects import encode
 from wayside.engines import BUILT_IN, Engine
 from wayside.flow import NO_MODEL, NOWHERE, Option, Policy, Recipe, Served, report, served
 from wayside.flow.compose import Composer
+from wayside.flow.named_by_path import Place
 from wayside.flow.responses import Keeping
 from wayside.flow.sticky import Sticky
 from wayside.plugins import Plugin
@@ -171,6 +172,7 @@ class _Compiler:
             responses=keeping,
             taught=tuple(self.taught),
             asked_about=frozenset(self.asked_about),
+            places=self.places(),
         )
 
     def found(self) -> None:
@@ -283,7 +285,8 @@ class _Compiler:
             self.uses_engine(name, task, f"{where}.{field}")
 
     def needs_identity(self, rule: Any, where: str) -> None:
-        if getattr(rule, "needs_identity", False) and not self.identity.trusted:
+        known = self.identity.trusted or self.settings.maas is not None
+        if getattr(rule, "needs_identity", False) and not known:
             self.wrong(
                 "can do nothing: nothing tells the router who is asking",
                 where,
@@ -324,6 +327,24 @@ class _Compiler:
                     self.wrong(f"{asked!r} already names model {other!r}", where, "rename one")
                 found[asked] = served(target, asked, sent, _headers(model), self.removed)
         return {asked: self.with_fallbacks(asked, name) for asked, name in found.items()}
+
+    def places(self) -> dict[str, Place]:
+        """How paths name models: by name, by alias, and as a cluster calls them. Nothing where
+        there is no gate."""
+        if self.settings.maas is None:
+            return {}
+        cluster = self.settings.maas.kubernetes
+        found = {name: Place(name) for name in self.settings.models}
+        for name, model in self.settings.models.items():
+            home = "" if cluster is None else cluster.models_namespace
+            called = name.lower() if cluster is None else cluster.models.get(name, name.lower())
+            said, slash, service = called.partition("/")
+            place = Place(name, said if slash else home)
+            for other in (*model.aliases, service if slash else called):
+                found.setdefault(other, place)
+            if home and found[name].model == name:
+                found[name] = Place(name, home)
+        return found
 
     def with_fallbacks(self, asked: str, to: Served) -> Served:
         """Who answers in the place of a model that the client names."""

@@ -140,6 +140,8 @@ class Composing:
 
     asks: Mapping[str, str] = {}
     """Models asked beside the candidates, by the setting that names each."""
+    least = 1
+    """The fewest candidates that it can do with."""
 
     def choose(self, prompt: Prompt, candidates: tuple[Candidate, ...], dice: float) -> Candidate:
         """For those who only want to know where a request would go: it begins with the first."""

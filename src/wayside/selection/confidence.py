@@ -122,7 +122,7 @@ class ConfidenceSelector(Composing):
         self.rule = self.limits = rule
         threshold = rule.threshold
         self.threshold = THRESHOLDS[rule.confidence_method] if threshold is None else threshold
-        self._order: tuple[int, ...] | None = None
+        self._worth: dict[str, float] | None = None
 
     def meet(self, facts: tuple[ModelFacts, ...]) -> None:
         """Put the candidates in order. Raises :class:`ConfigError` where what it goes by is
@@ -142,8 +142,7 @@ class ConfidenceSelector(Composing):
                 where="escalation_order",
                 fix=f"set models.{unknown[0]}.{what}, or escalation_order: declared",
             )
-        known = [w for w in worth if w is not None]
-        self._order = tuple(sorted(range(len(facts)), key=lambda i: known[i]))
+        self._worth = {f.name: w for f, w in zip(facts, worth, strict=True) if w is not None}
 
     def calls(self, candidates: int) -> int:
         verified = self.rule.confidence_method == "self_verify"
@@ -153,9 +152,10 @@ class ConfidenceSelector(Composing):
         return self._ordered(candidates)[0]
 
     def _ordered(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        if self._order is None or len(self._order) != len(candidates):
+        worth = self._worth
+        if worth is None or any([c.model not in worth for c in candidates]):
             return candidates
-        return tuple(candidates[i] for i in self._order)
+        return tuple(sorted(candidates, key=lambda c: worth[c.model]))
 
     def compose(
         self,

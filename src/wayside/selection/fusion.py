@@ -106,6 +106,7 @@ class FusionSelector(Composing):
         self.asks = {f"analysis_models[{i}]": m.model for i, m in enumerate(rule.analysis_models)}
         if rule.model is not None:
             self.asks["model"] = rule.model
+        self.least = 1 if rule.analysis_models else rule.min_successful_responses
 
     def calls(self, candidates: int) -> int:
         panel = len(self.rule.analysis_models) or candidates

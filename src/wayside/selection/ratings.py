@@ -33,6 +33,7 @@ class RatingsSelector(Composing):
 
     def __init__(self, rule: RatingsRule) -> None:
         self.rule = self.limits = rule
+        self.least = rule.min_successful_responses
 
     def calls(self, candidates: int) -> int:
         return candidates

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from wayside.vocab.access import Caller
 from wayside.vocab.prompt import Prompt
 
 
@@ -31,11 +32,18 @@ class Identity(msgspec.Struct, frozen=True):
         names = (self.user, self.groups, self.team, self.tenant)
         return tuple(dict.fromkeys([*names, *(name.replace("-", "_") for name in names)]))
 
-    def told(self, prompt: Prompt, headers: Mapping[str, str]) -> Prompt:
-        """``prompt`` with the user, the groups, the team and the tenant that ``headers`` name.
+    def told(
+        self, prompt: Prompt, headers: Mapping[str, str], caller: Caller | None = None
+    ) -> Prompt:
+        """``prompt`` with the user, the groups, the team and the tenant that ``headers`` name, or
+        those of a ``caller`` who proved them: then no header says anything.
 
         Groups are listed with commas; a header sent twice is one list.
         """
+        if caller is not None:
+            return msgspec.structs.replace(
+                prompt, user=caller.user, groups=caller.groups, team="", tenant=caller.tenant
+            )
         if not self.trusted:
             return prompt
         user = headers.get(self.user, "").strip()
