@@ -25,6 +25,8 @@ PAGE: Final = 500
 GRACE_S: Final = 15.0
 """A watch that the server does not end in its own time is ended by us so much later."""
 MANAGER: Final = "wayside"
+LIST: Final = list
+"""Its name is a method's here."""
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
 
@@ -171,6 +173,12 @@ class Client:
         ) as lines:
             yield _events(lines, f"GET {path} (watch)")
 
+    async def groups(self) -> tuple[str, ...]:
+        """The version that the server prefers of each group but the core: ``apps/v1``."""
+        found = (await self._ask("GET", "/apis")).get("groups")
+        listed = found if isinstance(found, LIST) else []
+        return tuple(str(group["preferredVersion"]["groupVersion"]) for group in listed)
+
     async def kinds(self, api_version: str) -> dict[str, Resource]:
         """What the server keeps of a group's version (``apps/v1``), by kind; nothing where it
         serves none."""
@@ -185,7 +193,7 @@ class Client:
             str(one["kind"]): Resource(
                 group, version, str(one["name"]), bool(one.get("namespaced"))
             )
-            for one in (listed if isinstance(listed, list) else [])
+            for one in (listed if isinstance(listed, LIST) else [])
             if isinstance(one, dict) and "kind" in one and "/" not in str(one.get("name", "/"))
         }
 

@@ -1,0 +1,210 @@
+"""Processes on this machine, for the target ``local``: started apart from us, and stopped exactly.
+
+A folder holds what they read, their logs and ``processes.json``: each with its process id and the
+moment it started, by which it is told from another that was given the same id later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from wayside.deploy import Process, Step, Text
+from wayside.vocab.errors import ConfigError
+
+_STATE = "processes.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process that was started."""
+
+    name: str
+    pid: int
+    started: str
+    """What the system says of when; another process with the same id says something else."""
+    digest: str
+    """Of what it was started with and reads at its start."""
+    url: str = ""
+
+
+def read(folder: Path) -> dict[str, Running]:
+    """The processes of a folder, by name. Raises :class:`ConfigError` for a file of no use."""
+    try:
+        held = json.loads((folder / _STATE).read_text())
+        return {one["name"]: Running(**one) for one in held}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigError.one(f"cannot be read: {error}", where=str(folder / _STATE)) from None
+
+
+def alive(one: Running) -> bool:
+    """Whether it is still that process."""
+    return _started(one.pid) == one.started != ""
+
+
+def start(
+    folder: Path, steps: Iterable[Step], tell: Callable[[str, str], None], *, timeout_s: float
+) -> list[str]:
+    """Write the files, start what does not run as it shall, end what is no longer asked for, and
+    wait until each answers. The names of those that were started; none the second time."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    known, begun, wanted = read(folder), list[str](), set[str]()
+    for step in steps:
+        tell("step", step.title)
+        texts = [text for text in step.texts if _written(folder, text)]
+        for process in step.processes:
+            wanted.add(process.name)
+            digest = _digest(process)
+            running = known.get(process.name)
+            if running is not None and alive(running) and running.digest == digest:
+                tell("unchanged", process.name)
+                continue
+            if running is not None:
+                stop(running)
+            known[process.name] = _begin(folder, process, digest)
+            _keep(folder, known)
+            begun.append(process.name)
+            tell("created", process.name)
+        for text in texts:
+            tell("changed", text.path)
+        for process in step.processes:
+            if process.url:
+                _answers(folder, known[process.name], process.url, timeout_s)
+        for note in step.notes:
+            tell("note", note)
+    for name in [name for name in known if name not in wanted]:
+        stop(known.pop(name))
+        tell("deleted", name)
+        _keep(folder, known)
+    return begun
+
+
+def stop(one: Running, *, grace_s: float = 40.0) -> bool:
+    """End a process and those it started; whether it ran."""
+    if not alive(one):
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(one.pid, signal.SIGTERM)
+    ends = time.monotonic() + grace_s
+    while alive(one) and time.monotonic() < ends:
+        _reap(one.pid)
+        time.sleep(0.02)
+    if alive(one):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(one.pid, signal.SIGKILL)
+        while alive(one):
+            _reap(one.pid)
+            time.sleep(0.02)
+    return True
+
+
+def destroy(folder: Path, tell: Callable[[str, str], None], *, with_data: bool) -> list[str]:
+    """End every process of a folder, the last first; the folder goes with ``with_data``."""
+    ended = []
+    for one in reversed(list(read(folder).values())):
+        if stop(one):
+            ended.append(one.name)
+            tell("deleted", one.name)
+    if (folder / _STATE).exists():
+        (folder / _STATE).unlink()
+        if with_data:
+            shutil.rmtree(folder)
+        else:
+            tell("kept", f"{folder}: logs and data; --with-data deletes it, too")
+    return ended
+
+
+def _begin(folder: Path, process: Process, digest: str) -> Running:
+    argv = list(process.argv)
+    if argv[0] == "wayside":
+        argv[:1] = [sys.executable, "-m", "wayside"]
+    with (folder / f"{process.name}.log").open("ab") as log:
+        child = subprocess.Popen(
+            argv,
+            cwd=folder,
+            env={**os.environ, **process.env},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    child.returncode = 0  # it is nobody's to wait for: it goes on when we end
+    return Running(process.name, child.pid, _started(child.pid), digest, process.url)
+
+
+def _answers(folder: Path, one: Running, url: str, timeout_s: float) -> None:
+    ends = time.monotonic() + timeout_s
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (OSError, urllib.error.HTTPError):
+            pass
+        _reap(one.pid)
+        log = folder / f"{one.name}.log"
+        if not alive(one):
+            told = log.read_text(errors="replace")[-1500:].strip()
+            raise ConfigError.one(f"ended at once: {told}", where=one.name, fix=f"see {log}")
+        if time.monotonic() > ends:
+            raise ConfigError.one(f"does not answer at {url}", where=one.name, fix=f"see {log}")
+        time.sleep(0.05)
+
+
+def _written(folder: Path, text: Text) -> bool:
+    """Write a file, readable for nobody else; whether it was another before."""
+    path = folder / text.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.read_text() == text.text:
+        return False
+    half = path.with_name(f".{path.name}.new")
+    half.write_text(text.text)
+    half.chmod(0o600)
+    half.replace(path)
+    return True
+
+
+def _keep(folder: Path, known: dict[str, Running]) -> None:
+    half = folder / f".{_STATE}.new"
+    half.write_text(json.dumps([asdict(one) for one in known.values()], indent=1) + "\n")
+    half.replace(folder / _STATE)
+
+
+def _digest(process: Process) -> str:
+    said = [list(process.argv), sorted(process.env.items())]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+
+
+def _started(pid: int) -> str:
+    """When a process started, as the system tells it; empty if it is not there, or a zombie."""
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            return ""
+        return "" if fields[0] == "Z" else fields[19]
+    told = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return "" if told.startswith("Z") else told.partition(" ")[2].strip()
+
+
+def _reap(pid: int) -> None:
+    """Where it is our own child: a zombie would look alive to others."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
