@@ -27,10 +27,13 @@ from wayside.manifests.network import GATEWAY_API
 from wayside.settings.maas import LimitOf, TierSettings
 
 
-def limit_policies(intent: Intent, options: MaasOptions, *, route: str = ROUTE) -> list[Object]:
+def limit_policies(
+    intent: Intent, options: MaasOptions, *, route: str = ROUTE, suffix: str = ""
+) -> list[Object]:
     """Limits of tokens and of requests for the router's path, and for the gateway's own, where
     they are asked for. A policy of a route takes the place of its gateway's, so each has the
-    whole table, and lets nobody through whose tier is not in it."""
+    whole table, and lets nobody through whose tier is not in it. ``suffix`` is of the names of the
+    policies of a second route."""
     if options.limits != "kuadrant":
         return []
     table = tiers(intent)
@@ -44,7 +47,7 @@ def limit_policies(intent: Intent, options: MaasOptions, *, route: str = ROUTE) 
             ' && !request.path.endsWith("/v1/models")',
         ),
     ):
-        if prefix == "gateway" and not options.gateway_limits:
+        if prefix == "gateway" and (suffix or not options.gateway_limits):
             continue
         for version, kind, name, what in (
             ("kuadrant.io/v1alpha1", "TokenRateLimitPolicy", "token-rate-limits", "tokens"),
@@ -55,7 +58,12 @@ def limit_policies(intent: Intent, options: MaasOptions, *, route: str = ROUTE) 
                 spec = {"targetRef": at, "limits": limits}
                 made.append(
                     object_(
-                        intent, version, kind, f"{prefix}-{name}", namespace=namespace, spec=spec
+                        intent,
+                        version,
+                        kind,
+                        f"{prefix}-{name}{suffix}",
+                        namespace=namespace,
+                        spec=spec,
                     )
                 )
     return made
