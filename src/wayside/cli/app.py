@@ -45,6 +45,7 @@ from wayside.vocab.errors import ConfigError, Problem, WaysideError
 from wayside.vocab.outcome import Record, Reply
 
 if TYPE_CHECKING:
+    from wayside.gateway.maas_api import MaasApi
     from wayside.maas import Maas
 
 FLUSH_S = 0.2
@@ -122,7 +123,9 @@ class App:
         self.runtime = Runtime(policy, self._answerers(self.engines, self.stores))
         if self.maas is not None:
             self.runtime.gate = self.maas.gate
-            self.runtime.further = self._maas_api(self.maas)
+            self.maas_api = self._maas_api(self.maas)
+            self.runtime.further = Further()
+            self.maas_api.add_to(self.runtime.further)
         self.runtime.fault = lambda why: self.log("left undone", level="error", why=why)
         self.state = ConfigState(path=loaded.path)
         self.state.accepted(loaded.text, tuple(str(n) for n in loaded.notes), ())
@@ -137,6 +140,7 @@ class App:
             settings=self.settings.management,
             experience=self.experience,
             stores=lambda: self.stores,
+            more=self.maas_api.endpoints() if self.maas is not None else (),
         )
         self.runtime.local["/health"] = self._health
         self.runtime.local["/ready"] = self._ready
@@ -168,16 +172,14 @@ class App:
             **(self.maas.answerers() if self.maas is not None else {}),
         }
 
-    def _maas_api(self, maas: Maas) -> Further:
+    def _maas_api(self, maas: Maas) -> MaasApi:
         from wayside.gateway.maas_api import MaasApi
 
         def ready(model: str) -> bool:
             pool = self.fleet.pools.get(model)
             return pool is not None and bool(pool.in_rotation)
 
-        further = Further()
-        MaasApi(maas, lambda: self.settings, ready, self.created).add_to(further)
-        return further
+        return MaasApi(maas, lambda: self.settings, ready, self.created)
 
     def health(self) -> dict[str, Any]:
         """What production-stack's router tells of itself: its configuration, and why a newer one

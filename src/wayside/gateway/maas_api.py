@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypedDict
 
 import msgspec
+from pydantic import Field
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
 
-from wayside.gateway.further import Found, Further, told
+from wayside.gateway.api import Body, Endpoint
+from wayside.gateway.further import Found as Answered
+from wayside.gateway.further import Further, told
 from wayside.maas import SHORTEST_NS, Maas, durations, shown
 from wayside.maas.gate import HEALTH, JWKS, KEYS, LOOKUP, MODELS, TOKENS
 from wayside.maas.keys import Key, Person, Taken, TooMany
 from wayside.maas.lookup import looked_up
 from wayside.settings import RouterSettings
-from wayside.vocab.errors import RequestError
+from wayside.vocab.errors import AskFailed, RequestError
 from wayside.vocab.outcome import Outcome, Reply, Request
 
 MAX_BODY: Final = 1 << 20
@@ -26,6 +31,20 @@ MAX_NAME: Final = 128
 MAX_DESCRIPTION: Final = 1024
 _NO_STORE: Final = (("cache-control", "no-store"),)
 Handling = Callable[[Request, str], Coroutine[Any, Any, Outcome]]
+
+
+class Groups(Body):
+    """Those of somebody."""
+
+    groups: Annotated[list[str], Field(min_length=1)]
+    """By name."""
+
+
+class Found(TypedDict):
+    """The tier with the highest level that one of the groups is in."""
+
+    tier: str
+    displayName: str
 
 
 class Bad(Exception):
@@ -65,7 +84,33 @@ class MaasApi:
         further.add("GET", MODELS, self._told(self._models))
         further.add("POST", LOOKUP, self._told(self._lookup))
 
-    def _told(self, handling: Handling) -> Callable[[Request, str], Found]:
+    def endpoints(self) -> list[Endpoint]:
+        """Of the management API, whose callers show no token: what Authorino asks."""
+
+        async def lookup(http: HttpRequest) -> Response:
+            raw = b""
+            async for chunk in http.stream():
+                raw += chunk
+                if len(raw) > MAX_BODY:
+                    return JSONResponse({"error": "bad_request", "message": "too large"}, 413)
+            status, body = looked_up(self._maas.tiers, raw)
+            return JSONResponse(body, status)
+
+        return [
+            Endpoint(
+                "POST",
+                "/v1/tiers/lookup",
+                lookup,
+                "Which tier some groups are in.",
+                also=LOOKUP,
+                body=Groups,
+                answer=Found,
+                refusals=((404, "no tier has any of the groups"),),
+                example={"groups": ["system:authenticated"]},
+            )
+        ]
+
+    def _told(self, handling: Handling) -> Callable[[Request, str], Answered]:
         """``handling``, and what goes wrong in it as clients of Models-as-a-Service expect it."""
 
         async def answered(request: Request, id: str) -> Outcome:
@@ -75,7 +120,7 @@ class MaasApi:
                 return await handling(request, id)
             except Bad as bad:
                 return told(bad.body, bad.status, _NO_STORE)
-            except (OSError, TimeoutError) as error:
+            except (AskFailed, OSError, TimeoutError) as error:
                 self._maas.log("maas-api failed", level="error", error=str(error))
                 raise shown.unknown() from None
 
@@ -195,7 +240,7 @@ class MaasApi:
         person, _ours = await self._maas.asker(request.headers)
         try:
             caller = await self._maas.caller(person)
-        except (OSError, TimeoutError):
+        except (AskFailed, OSError, TimeoutError):
             raise RequestError(
                 "Failed to retrieve LLM models", status=500, kind="server_error"
             ) from None

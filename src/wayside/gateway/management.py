@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -74,8 +74,10 @@ class Management:
         settings: ManagementSettings | None = None,
         experience: Experience | None = None,
         stores: Callable[[], Stores] = Stores,
+        more: Sequence[Endpoint] = (),
     ) -> None:
-        """``engines`` and ``stores`` are those in force: a reload replaces them."""
+        """``engines`` and ``stores`` are those in force: a reload replaces them. ``more``: further
+        endpoints of all of it."""
         self._runtime, self._telemetry, self._state, self._ready = runtime, telemetry, state, ready
         self._started = time.time()
         most = (settings or ManagementSettings()).max_batch_size
@@ -103,6 +105,7 @@ class Management:
             *PassagesApi(runtime, most).endpoints(),
             *CacheApi(runtime, stores).endpoints(),
             *OutcomesApi(runtime, experience or Experience()).endpoints(),
+            *more,
         ]
 
     def app(self, part: Part = "all") -> Starlette:

@@ -198,10 +198,17 @@ class Client:
         }
 
     async def create(
-        self, resource: Resource, body: Object, namespace: str | None = None
+        self,
+        resource: Resource,
+        body: Object,
+        namespace: str | None = None,
+        *,
+        name: str | None = None,
+        sub: str = "",
     ) -> Object:
-        """Raises :class:`AlreadyExists`."""
-        return await self._ask("POST", resource.path(namespace), body)
+        """Raises :class:`AlreadyExists`. With ``name`` and ``sub``, a thing under another one: a
+        ServiceAccount's ``token``."""
+        return await self._ask("POST", resource.path(namespace, name, sub), body)
 
     async def replace(
         self, resource: Resource, body: Object, namespace: str | None = None, *, sub: str = ""

@@ -8,21 +8,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from wayside.kube.client import Client
+from wayside.kube.kubeconfig import find_access
+from wayside.kube.servers import Clusters
 from wayside.maas import durations, names, shown
-from wayside.maas.callers import Callers, Minter, Owner, Rights
+from wayside.maas.callers import Callers, Owner, Rights
+from wayside.maas.cluster import ClusterRights, ClusterTokens, Reviewed
 from wayside.maas.gate import Gate
 from wayside.maas.jose import available
-from wayside.maas.keys import Keys, Person
+from wayside.maas.keys import Database, Keys, Person
+from wayside.maas.keys_postgres import Postgres
 from wayside.maas.keys_sqlite import Sqlite
 from wayside.maas.local import LocalRights, LocalTokens
-from wayside.maas.people import SOURCE, People, Users
+from wayside.maas.oidc import Oidc, secure
+from wayside.maas.people import SOURCE, People, Users, secret
 from wayside.maas.tiers import Tiers
 from wayside.maas.tokens import Issuer, Minted
 from wayside.settings.maas import MaasSettings, TierSettings
 from wayside.settings.model import RouterSettings
 from wayside.telemetry import Log
 from wayside.vocab.access import Caller, Hold, Release, Reserve
-from wayside.vocab.errors import ConfigError, Problem
+from wayside.vocab.errors import AskFailed, ConfigError, Problem
 
 FIXED: Final = ("instance", "folder", "database", "oidc", "kubernetes")
 """Of the settings: what is read at start only."""
@@ -49,17 +55,30 @@ class Maas:
         self.settings: MaasSettings = settings.maas
         self.router = settings
         self.instance = settings.maas.instance
-        folder = Path(settings.maas.folder)
         self.tiers = Tiers(settings.maas)
         self._users = Users(settings.maas, env)
-        self.keys = Keys(Sqlite(folder))
-        self.issuer = Issuer(folder, self.instance, clock)
-        self.minter: LocalTokens = LocalTokens(self.issuer, self.keys)
-        self._rights: Rights = LocalRights(settings)
-        self._people: tuple[People, ...] = ()
+        self._ready: tuple[MaasSettings, Tiers, Users] | None = None
+        self._clusters = Clusters(environ=env)
+        folder = Path(settings.maas.folder)
+        self.keys = Keys(_database(settings.maas, folder, env))
+        self._people: list[People] = [
+            Oidc(rule, f"maas.oidc[{i}]", clock=clock) for i, rule in enumerate(settings.maas.oidc)
+        ]
+        self._issuer: Issuer | None = None
+        self._minter: LocalTokens | ClusterTokens
+        cluster = settings.maas.kubernetes
+        if cluster is None:
+            self._issuer = Issuer(folder, self.instance, clock)
+            self._minter = LocalTokens(self._issuer, self.keys)
+        else:
+            find_access(cluster.kubeconfig or None, environ=env)  # there is one
+            self._people.append(Reviewed(self._client, cluster, self.instance))
+            names_of = lambda: [tier.name for tier in self.tiers.all]  # noqa: E731
+            self._minter = ClusterTokens(self._client, self.keys, self.instance, names_of)
+        self._rights = self._rights_of(settings)
         self.callers = Callers(
             self.keys,
-            self.minter,
+            self._minter,
             lambda: self.tiers,
             lambda: self._rights,
             lambda: self._users.persons,
@@ -76,8 +95,8 @@ class Maas:
         """Find out whether :meth:`follow` can take ``settings``. Raises :class:`ConfigError`."""
         if settings.maas is not None:
             check(settings)
-            Tiers(settings.maas)
-            Users(settings.maas, self._env)
+            maas = settings.maas.model_copy(update={"instance": self.instance})
+            self._ready = settings.maas, Tiers(maas), Users(maas, self._env)
 
     def follow(self, settings: RouterSettings) -> tuple[str, ...]:
         """Put new settings in force, which :meth:`prepare` found good; the parts that
@@ -88,9 +107,12 @@ class Maas:
         waiting = [part for part in FIXED if getattr(old, part) != getattr(new, part)]
         self.settings = new.model_copy(update={part: getattr(old, part) for part in FIXED})
         self.router = settings.model_copy(update={"maas": self.settings})
-        self.tiers = Tiers(self.settings)
-        self._users = Users(self.settings, self._env)
-        self._rights = LocalRights(self.router)
+        if self._ready is None or self._ready[0] is not new:
+            self.prepare(settings)
+        assert self._ready is not None
+        _, self.tiers, self._users = self._ready
+        self._ready = None
+        self._rights = self._rights_of(self.router)
         self.callers.forget()
         return tuple(f"maas.{part}" for part in waiting)
 
@@ -101,6 +123,17 @@ class Maas:
             self.callers.forget()
         for user in self._users.refresh():
             self.log("token of a user rotated", user=user)
+
+    def _rights_of(self, settings: RouterSettings) -> Rights:
+        rule = self.settings.kubernetes
+        if rule is None:
+            return LocalRights(settings)
+        return ClusterRights(self._client, settings, rule, self.settings.review_cache_s)
+
+    def _client(self) -> Client:
+        """Of the cluster; made within the loop that uses it."""
+        assert self.settings.kubernetes is not None
+        return self._clusters.client(self.settings.kubernetes.kubeconfig)
 
     # people
 
@@ -126,7 +159,7 @@ class Maas:
             if found is not None:
                 return found, False
             owner = await self.callers.owner(token)
-        except (OSError, TimeoutError):
+        except (AskFailed, OSError, TimeoutError):
             raise shown.unknown() from None
         if owner is None:
             raise shown.invalid()
@@ -142,7 +175,7 @@ class Maas:
         tier = self.tier(person)
         name = tier.name if tier else ""
         owner = self.owner(person, name)
-        models = await self._rights.models(owner, name) if tier else frozenset[str]()
+        models = (await self._rights.models(owner, name))[0] if tier else frozenset[str]()
         return Caller(
             user=person.user, groups=person.groups, tier=name, tenant=self.instance, models=models
         )
@@ -162,16 +195,16 @@ class Maas:
     async def mint(self, person: Person, tier: TierSettings, ns: int) -> Minted:
         """Raises :class:`~wayside.maas.keys.Taken`, :class:`AskFailed`."""
         space = names.namespace(self.instance, tier.name)
-        return await self.minter.mint(person, space, ns // durations.SECOND)
+        return await self._minter.mint(person, space, ns // durations.SECOND)
 
     async def revoke(self, person: Person) -> None:
         """All tokens and keys of ``person`` are void, from now on. Raises :class:`AskFailed`."""
-        await self.keys.revoke_all(person.user, int(self.clock()))
-        await self.minter.revoke(person)
+        await self._minter.revoke(person)
+        await self.keys.revoke_all(person.user, int(self.clock()))  # last: it ends the epoch
 
     def jwks(self) -> dict[str, Any]:
-        """The public keys that our tokens are verified with."""
-        return self.issuer.jwks()
+        """The public keys that our tokens are verified with; none where a cluster makes them."""
+        return self._issuer.jwks() if self._issuer else {"keys": []}
 
     def answerers(self) -> dict[type[Any], Callable[[Any], Any]]:
         """Who answers the core's asks about allowances."""
@@ -180,6 +213,24 @@ class Maas:
 
     async def close(self) -> None:
         self.keys.close()
+        self._clusters.close()
+
+
+def _database(settings: MaasSettings, folder: Path, env: Mapping[str, str]) -> Database:
+    if settings.database is None:
+        return Sqlite(folder)
+    source = settings.database
+
+    def url() -> str:
+        return secret(source, env)
+
+    try:
+        url()
+    except ValueError as error:
+        raise ConfigError.one(
+            str(error), where="maas.database", fix="postgresql://user:password@host/database"
+        ) from None
+    return Postgres(url)
 
 
 def check(settings: RouterSettings) -> None:
@@ -201,8 +252,22 @@ def check(settings: RouterSettings) -> None:
                 f"models.{name}.keep_authorization",
                 "leave it out, and give the model a credential",
             ))  # fmt: skip
+    prefixes = [""] if maas.kubernetes else []
+    for i, rule in enumerate(maas.oidc):
+        at = f"maas.oidc[{i}]"
+        if rule.user_prefix in prefixes:
+            problems.append(Problem(
+                "its users could bear the names of another source's",
+                f"{at}.user_prefix",
+                "give each source of people a prefix of its own: sso:",
+            ))  # fmt: skip
+        prefixes.append(rule.user_prefix)
+        for part in ("issuer", "jwks_url"):
+            url = getattr(rule, part)
+            if url and not secure(url):
+                problems.append(Problem("is not https", f"{at}.{part}", "https://..."))
     if problems:
         raise ConfigError(problems)
 
 
-__all__ = ["SHORTEST_NS", "SOURCE", "Maas", "Minter", "check"]
+__all__ = ["SHORTEST_NS", "SOURCE", "Maas", "check"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -52,8 +53,9 @@ class Minter(Protocol):
 class Rights(Protocol):
     """Which configured models may answer somebody."""
 
-    async def models(self, owner: Owner, tier: str) -> frozenset[str]:
-        """Raises :class:`AskFailed` where nobody can say."""
+    async def models(self, owner: Owner, tier: str) -> tuple[frozenset[str], float]:
+        """Also for how many seconds that holds. Raises :class:`AskFailed` where nobody can
+        say."""
         ...
 
 
@@ -129,8 +131,8 @@ class Callers:
         if owner is None:
             self._remember(self._refused, token, Entry(None, 0, now + REFUSED_S))
             return None
-        caller = await self._caller(owner)
-        until = min(now + self._cache_s(), owner.ends)
+        caller, left = await self._caller(owner)
+        until = min(now + min(self._cache_s(), left), owner.ends)
         if generation == self._generation:
             self._remember(self._known, token, Entry(caller, epoch, until))
         return caller
@@ -146,10 +148,18 @@ class Callers:
                 owner = None
         if owner is None or owner.ends <= self._clock():
             return None
+        user = self._users().get(owner.person.user)
         if owner.person.source == SOURCE:  # the settings say what is so now
-            now = self._users().get(owner.person.user)
-            return None if now is None else self._in_tier(owner._replace(person=now))
-        return owner
+            return None if user is None else self._in_tier(owner._replace(person=user))
+        return owner if user is None else None  # the name is another's by now
+
+    async def again(self, caller: Caller) -> Caller:
+        """``caller`` with the groups, the tier and the rights of this moment; without a tier, for
+        whom has none any more. Raises :class:`AskFailed`."""
+        now = self._users().get(caller.user)
+        person = now or Person(caller.user, caller.groups, "")
+        owner = self._in_tier(Owner(person, "", "", caller.key, math.inf))
+        return (await self._caller(owner))[0]
 
     def forget(self) -> None:
         """Tiers, models or people are others now: ask again about everybody."""
@@ -173,17 +183,22 @@ class Callers:
         space = names.namespace(self._instance, tier.name) if tier else ""
         return owner._replace(space=space, name=names.account(owner.person.user))
 
-    async def _caller(self, owner: Owner) -> Caller:
+    async def _caller(self, owner: Owner) -> tuple[Caller, float]:
+        """As whom the owner of a token asks, and for how many seconds that holds."""
         tier = self._tiers().lookup(names.groups(owner.space)) if owner.space else None
         level = tier.name if tier else ""
-        return Caller(
+        models, left = frozenset[str](), self._cache_s()
+        if level:
+            models, left = await self._rights().models(owner, level)
+        caller = Caller(
             user=owner.person.user,
             groups=owner.person.groups,
             tier=level,
             tenant=self._instance,
             key=owner.key,
-            models=await self._rights().models(owner, level) if level else frozenset(),
+            models=models,
         )
+        return caller, left
 
     @staticmethod
     def _remember(into: OrderedDict[bytes, Entry], token: str, entry: Entry) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from wayside.maas import names
 from wayside.maas.callers import Owner
 from wayside.maas.jose import BadToken
@@ -46,5 +48,5 @@ class LocalRights:
     def __init__(self, settings: RouterSettings) -> None:
         self._models = settings.models
 
-    async def models(self, owner: Owner, tier: str) -> frozenset[str]:
-        return allowed(self._models, tier)
+    async def models(self, owner: Owner, tier: str) -> tuple[frozenset[str], float]:
+        return allowed(self._models, tier), math.inf

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from wayside.maas.keys import Person
 from wayside.maas.names import AUTHENTICATED
-from wayside.settings.maas import MaasSettings, UserSettings
+from wayside.settings.maas import MaasSettings, SecretSource, UserSettings
 from wayside.vocab.errors import ConfigError, Problem
 
 SOURCE: Final = "users"
@@ -45,10 +45,10 @@ class Users:
                 self._digests[user.name] = self._read(user)
             except ValueError as error:
                 problems.append(
-                    Problem(str(error), f"maas.users[{i}].token", "openssl rand -hex 24")
+                    Problem(str(error), f"maas.users[{i}].token", "make one: openssl rand -hex 24")
                 )
         if not problems and len(set(self._digests.values())) < len(self._digests):
-            problems.append(Problem("two users have the same token", "maas.users", ""))
+            problems.append(Problem("two users have the same token", "maas.users", "make another"))
         if problems:
             raise ConfigError(problems)
         self._index()
@@ -80,30 +80,33 @@ class Users:
         self._of = {digest: self.persons[name] for name, digest in self._digests.items()}
 
     def _read(self, user: UserSettings) -> bytes:
-        if user.token.env is not None:
-            text, source = self._env.get(user.token.env, ""), f"the variable {user.token.env}"
-        else:
-            path = Path(user.token.file or "")
-            self._stamps[user.name] = _stamp(user)
-            source = f"the file {path}"
-            try:
-                with path.open("rb") as file:
-                    text = file.read(MAX_BYTES).decode("utf-8", "replace")
-            except OSError as error:
-                raise ValueError(f"cannot read {path}: {error.strerror}") from None
-        text = text.strip()
-        if not text:
-            raise ValueError(f"{source} is empty or not set")
+        self._stamps[user.name] = _stamp(user)
+        text = secret(user.token, self._env)
         if len(text) < SHORTEST or not (text.isascii() and text.isprintable() and " " not in text):
-            raise ValueError(
-                f"{source} is no token: at least {SHORTEST} visible ASCII characters are wanted"
-            )
+            raise ValueError(f"a token of at least {SHORTEST} visible ASCII characters is wanted")
         return _digest(text)
 
 
 def person_of(user: UserSettings) -> Person:
     groups = dict.fromkeys((*user.groups, AUTHENTICATED))
     return Person(user.name, tuple(groups), SOURCE)
+
+
+def secret(source: SecretSource, env: Mapping[str, str]) -> str:
+    """What is there now. Raises ``ValueError`` that says where nothing is."""
+    if source.env is not None:
+        text, where = env.get(source.env, ""), f"the variable {source.env}"
+    else:
+        path = Path(source.file or "")
+        where = f"the file {path}"
+        try:
+            with path.open("rb") as file:
+                text = file.read(MAX_BYTES).decode("utf-8", "replace")
+        except OSError as error:
+            raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    if not text.strip():
+        raise ValueError(f"{where} is empty or not set")
+    return text.strip()
 
 
 def _digest(token: str) -> bytes:

@@ -143,7 +143,12 @@ class OidcSettings(Settings):
     audience: Name
     """What its tokens have to be for (`aud`)."""
     user_claim: str = "sub"
+    """Which of its claims is the user's name; of `email`, only addresses that were verified."""
+    user_prefix: str = ""
+    """Put before the names of its users, so that they are never those of another source."""
     groups_claim: str = "groups"
+    """Which of its claims lists the user's groups; those that begin with `system:` are left
+    out."""
     jwks_url: str = ""
     """Its keys; found at `<issuer>/.well-known/openid-configuration` when empty."""
     ca_file: str | None = None
