@@ -235,8 +235,8 @@ def host(intent: Intent, scene: Scene) -> str:
     return f"maas.{domain}"
 
 
-def needs(intent: Intent, options: MaasOptions) -> tuple[Need, ...]:
-    """OpenShift, the gateway and Kuadrant."""
+def needs(intent: Intent, options: MaasOptions, *, openshift: bool) -> tuple[Need, ...]:
+    """OpenShift (where it is one), the gateway and Kuadrant."""
     at, where = gateway_of(intent).name, gateway_namespace(intent)
     kinds = [("AuthPolicy", "authpolicies.kuadrant.io")]
     if options.limits == "kuadrant":
@@ -244,16 +244,15 @@ def needs(intent: Intent, options: MaasOptions) -> tuple[Need, ...]:
             ("TokenRateLimitPolicy", "tokenratelimitpolicies.kuadrant.io"),
             ("RateLimitPolicy", "ratelimitpolicies.kuadrant.io"),
         ]
+    version = Need(
+        what="OpenShift 4.18",
+        resource=CLUSTER_VERSION,
+        name="version",
+        version=("status.desired.version", "4.18"),
+        fix="upgrade the cluster, or say platform: kubernetes where it is none of OpenShift",
+    )
     return (
-        Need(
-            what="OpenShift",
-            resource=CLUSTER_VERSION,
-            name="version",
-            version=("status.desired.version", "4.18"),
-            fix="upgrade to OpenShift 4.18 or later",
-            # Gateway API and Kuadrant are to be had elsewhere, too.
-            level="warning",
-        ),
+        *((version,) if openshift else ()),
         *(
             Need(
                 what=f"Kuadrant's {kind}",

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from wayside.deploy import Check, Manifest, Need, Scene, Step, target
-from wayside.deploy.intent import Intent
+from wayside.deploy.intent import DnsName, Intent
 from wayside.deploy.parts import exposure, kserve, maas, maas_entry, maas_tiers
 from wayside.deploy.parts.maas import MaasOptions
 from wayside.deploy.parts.options import options
@@ -34,6 +34,9 @@ class DualGatewayOptions(MaasOptions):
         "integration",
     )
     """`router`: models, router and rights; `integration`: what makes the gateway lead there."""
+    service: Literal[""] | DnsName = ""
+    """With `parts: [integration]`: the router's Service, where its deployment has another name
+    than this one; `<name>-kserve` when empty."""
 
 
 @target(
@@ -57,20 +60,37 @@ class MaasDualGateway:
         found = [*maas.problems(intent, wish), *exposure.problems(intent, ("none",))]
         if "router" in wish.parts:
             found += kserve.problems(intent)
+            if wish.service:
+                found.append(
+                    Problem(
+                        "the router's Service is made here, and called as the deployment is",
+                        f"targets.{NAME}.service",
+                        "leave it out, or say parts: [integration]",
+                    )
+                )
+        else:
+            found += [
+                Problem("only the integration is applied", where, "leave it out")
+                for where in ("models", "router")
+                if where in intent.model_fields_set
+            ]
         return found
 
     def needs(self, intent: Intent) -> Sequence[Need]:
         intent, wish = kserve.of_kserve(intent), options(intent, NAME, DualGatewayOptions)
-        found = list(maas_entry.needs(intent, wish)) if "integration" in wish.parts else []
+        found = (
+            list(maas_entry.needs(intent, wish, openshift=wish.platform == "openshift"))
+            if "integration" in wish.parts
+            else []
+        )
         if "router" in wish.parts:
             return [*kserve.needs(intent), *found]
-        name = kserve.router_name(intent)
         return [
             *found,
             Need(
                 what="the router's Service",
                 resource=SERVICES,
-                name=name,
+                name=wish.service or kserve.router_name(intent),
                 namespace=intent.namespace,
                 fix="deploy the router first: "
                 "deploy/openshift/deploy-to-openshift.sh --kserve --simulator --no-public-route",
@@ -99,7 +119,7 @@ class MaasDualGateway:
 
 def _integration(intent: Intent, wish: DualGatewayOptions, host: str) -> Iterator[Step]:
     """Who may come in, and how much they may take, is there before the route that lets them."""
-    service = kserve.router_name(intent)
+    service = wish.service or kserve.router_name(intent)
     limits = maas_tiers.limit_policies(intent, wish)
     yield Step(
         title="integration with MaaS",

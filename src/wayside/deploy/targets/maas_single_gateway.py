@@ -94,7 +94,7 @@ class MaasSingleGateway:
         wish = options(intent, NAME, SingleGatewayOptions)
         return [
             *kserve.needs(kserve.of_kserve(intent)),
-            *maas_entry.needs(intent, wish),
+            *maas_entry.needs(intent, wish, openshift=wish.platform == "openshift"),
             Need(
                 what="Istio's EnvoyFilter",
                 resource=CRDS,
