@@ -120,6 +120,8 @@ class App:
         self.telemetry.watchers = self.experience.adopt(self.settings, policy)
         self.experience.observed.servers = lambda model: servers_of(self.fleet.pools.get(model))
         self.maas = _maas(self.settings, self._env, self.log)
+        if self.maas is not None:
+            self.maas.meter(self.telemetry, lambda: self.stores, self._has_model)
         self.runtime = Runtime(policy, self._answerers(self.engines, self.stores))
         if self.maas is not None:
             self.runtime.gate = self.maas.gate
@@ -171,6 +173,10 @@ class App:
             **self.experience.answerers(),
             **(self.maas.answerers() if self.maas is not None else {}),
         }
+
+    def _has_model(self, name: str) -> bool:
+        policy = self.runtime.policy
+        return name in policy.concrete or name in policy.virtual
 
     def _maas_api(self, maas: Maas) -> MaasApi:
         from wayside.gateway.maas_api import MaasApi

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
@@ -96,15 +95,26 @@ def _record(error: RequestError, caller: Caller, body: Body) -> Record:
 def over(said: Over) -> RequestError:
     """429, as clients of OpenAI's API read it."""
     wait = max(1, math.ceil(said.retry_after_s))
+    message = f"You have used up {said.limit}. Try again in {wait} seconds."
+    if said.remaining:
+        message = (
+            f"This request may take more than remains of {said.limit}. Ask for less with a "
+            f"smaller max_tokens, or try again in {wait} seconds."
+        )
+    if said.kind == "tokens" and said.wanted > said.size > 0 and said.remaining:
+        message = (
+            f"This request may take {said.wanted:,} tokens, and {said.limit} are allowed. Ask for "
+            f"less with a smaller max_tokens, or try again in {wait} seconds."
+        )
+    headers: HeaderPairs = (("retry-after", str(wait)),)
+    if said.kind != "budget":
+        headers += _told(said.kind, said.size, said.remaining, wait)
     return RequestError(
-        f"You have used up {said.limit}. Try again in {wait} seconds.",
+        message,
         status=429,
         kind="insufficient_quota" if said.kind == "budget" else "rate_limit_error",
-        code=_CODES.get(said.kind, "rate_limit_exceeded"),
-        headers=(
-            ("retry-after", str(wait)),
-            *_told(said.kind, said.size, said.remaining, wait),
-        ),
+        code="insufficient_quota" if said.kind == "budget" else "rate_limit_exceeded",
+        headers=headers,
     )
 
 
@@ -123,6 +133,3 @@ def _told(kind: str, size: int, remaining: int, wait: int) -> HeaderPairs:
         (f"x-ratelimit-remaining-{kind}", str(max(0, remaining))),
         (f"x-ratelimit-reset-{kind}", f"{max(0, wait)}s"),
     )
-
-
-_CODES: Final = {"budget": "insufficient_quota"}

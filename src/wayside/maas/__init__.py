@@ -11,7 +11,7 @@ from typing import Any, Final
 from wayside.kube.client import Client
 from wayside.kube.kubeconfig import find_access
 from wayside.kube.servers import Clusters
-from wayside.maas import durations, names, shown
+from wayside.maas import durations, limits, names, shown
 from wayside.maas.callers import Callers, Owner, Rights
 from wayside.maas.cluster import ClusterRights, ClusterTokens, Reviewed
 from wayside.maas.gate import Gate
@@ -20,14 +20,16 @@ from wayside.maas.keys import Database, Keys, Person
 from wayside.maas.keys_postgres import Postgres
 from wayside.maas.keys_sqlite import Sqlite
 from wayside.maas.local import LocalRights, LocalTokens
+from wayside.maas.metering import Metering
 from wayside.maas.oidc import Oidc, secure
 from wayside.maas.people import SOURCE, People, Users, secret
 from wayside.maas.tiers import Tiers
 from wayside.maas.tokens import Issuer, Minted
 from wayside.settings.maas import MaasSettings, TierSettings
 from wayside.settings.model import RouterSettings
-from wayside.telemetry import Log
-from wayside.vocab.access import Caller, Hold, Release, Reserve
+from wayside.stores import Stores
+from wayside.telemetry import Log, Telemetry
+from wayside.vocab.access import Caller
 from wayside.vocab.errors import AskFailed, ConfigError, Problem
 
 FIXED: Final = ("instance", "folder", "database", "oidc", "kubernetes")
@@ -113,6 +115,7 @@ class Maas:
         _, self.tiers, self._users = self._ready
         self._ready = None
         self._rights = self._rights_of(self.router)
+        self.metering.follow(self.router)
         self.callers.forget()
         return tuple(f"maas.{part}" for part in waiting)
 
@@ -206,12 +209,23 @@ class Maas:
         """The public keys that our tokens are verified with; none where a cluster makes them."""
         return self._issuer.jwks() if self._issuer else {"keys": []}
 
-    def answerers(self) -> dict[type[Any], Callable[[Any], Any]]:
+    # what they take
+
+    def meter(
+        self, telemetry: Telemetry, stores: Callable[[], Stores], known: Callable[[str], bool]
+    ) -> None:
+        """Count what requests take from now on; before anything is answered. ``known`` says
+        whether a model is called so. Raises :class:`AskFailed` for a store that cannot be made."""
+        self.metering = Metering(self.router, telemetry, stores, self.log, known, clock=self.clock)
+        telemetry.always += (self.metering,)
+        telemetry.watchers += (self.metering,)
+
+    def answerers(self) -> Mapping[type[Any], Callable[[Any], Any]]:
         """Who answers the core's asks about allowances."""
-        # Until limits are kept: everybody may take everything.
-        return {Reserve: lambda _: Hold("", 0), Release: lambda _: None}
+        return self.metering.answerers()
 
     async def close(self) -> None:
+        await self.metering.close()
         self.keys.close()
         self._clusters.close()
 
@@ -238,7 +252,7 @@ def check(settings: RouterSettings) -> None:
     maas = settings.maas
     if maas is None:
         return
-    problems = []
+    problems = limits.problems(settings)
     for part in ("token_ttl", "key_ttl", "max_ttl"):
         try:
             if durations.parse(getattr(maas, part)) < SHORTEST_NS:

@@ -64,6 +64,9 @@ class Full(NamedTuple):
 
 
 class Counters(Protocol):
+    at_once: bool
+    """Whether they are asked without waiting."""
+
     def reserve(
         self,
         account: str,
@@ -131,6 +134,8 @@ class _Account:
 
 class MemoryCounters:
     """The counters of this process alone. ``clock`` gives seconds, and never goes back."""
+
+    at_once = True
 
     def __init__(self, clock: Callable[[], float], hold_s: float) -> None:
         self.clock, self.hold_s = clock, hold_s

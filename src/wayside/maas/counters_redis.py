@@ -20,6 +20,8 @@ class RedisCounters:
     """``store`` is asked for at each question, since a reload may replace it; ``clock`` gives the
     time in milliseconds where it is not to be the server's, which all routers agree on."""
 
+    at_once = False
+
     def __init__(
         self,
         store: Callable[[], RedisStore],

@@ -50,8 +50,8 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 class Left(msgspec.Struct, frozen=True, gc=False):
-    """What remains of a limit after a request was let in: ``kind`` is ``requests`` or
-    ``tokens``."""
+    """What remains of a limit when a request was let in: ``kind`` is ``requests``, itself
+    counted, or ``tokens``, without its own, which nobody knows yet."""
 
     kind: str
     size: int
@@ -68,6 +68,8 @@ class Over(msgspec.Struct, frozen=True, kw_only=True):
     """``requests``, ``tokens`` or ``budget``."""
     size: int = 0
     remaining: int = 0
+    wanted: int = 0
+    """What the request might take of it."""
     retry_after_s: float = 1.0
 
 
