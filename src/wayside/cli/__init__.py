@@ -19,6 +19,7 @@ _COMMANDS = {
     "vllm-router": ("wayside.cli.vllm_router", "Serve in the place of vllm_router."),
     "extproc": ("wayside.cli.extproc", "Serve ext_proc to an Envoy you already have."),
     "epp": ("wayside.cli.epp", "Pick endpoints for a gateway, in llm-d's place."),
+    "deploy": ("wayside.cli.deploy", "Deploy it, from one file to every target."),
     "operator": ("wayside.cli.operator", "Run SemanticRouters on Kubernetes."),
     "router-controller": ("wayside.cli.router_controller", "Run production-stack's resources."),
     "route": ("wayside.cli.route", "Show where a prompt would go, and why."),

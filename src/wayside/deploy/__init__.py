@@ -36,6 +36,11 @@ class Scene(Protocol):
         """False while rendering: nothing can be looked up, and ``None`` says nothing."""
         ...
 
+    @property
+    def cluster(self) -> str:
+        """The name of this one of ``Intent.clusters``; ``""`` where there are none."""
+        ...
+
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
         """One object as it is now; ``None`` if there is none, or nothing can be looked up."""
         ...
@@ -200,7 +205,7 @@ def target(
     return add
 
 
-def targets() -> Mapping[str, Entry]:
+def entries() -> Mapping[str, Entry]:
     """By name. Modules of :mod:`wayside.deploy.targets` register themselves when
     :func:`wayside.catalog.discover` imports them."""
     return dict(sorted(_entries.items()))

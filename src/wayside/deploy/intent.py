@@ -191,7 +191,13 @@ class ClusterIntent(Settings):
     context: str
     """In the kubeconfig."""
     zone: str = ""
+    """Where none of a cluster's own servers answers, clusters of the same zone are asked first."""
     weight: Annotated[float, Field(gt=0)] = 1.0
+    """Of those in one zone, the heavier are asked first."""
+    models: dict[Name, str] = Field(default_factory=dict)
+    """Where other clusters reach its models' servers: `{Model-A: "https://a.east.example.com"}`.
+    Those of a model that is not here are reached as `<service>.<namespace>.svc.clusterset.local`,
+    for which its Services are exported."""
 
 
 class Intent(Settings):

@@ -93,6 +93,26 @@ def start(
     return begun
 
 
+def changes(folder: Path, steps: Iterable[Step]) -> list[str]:
+    """What :func:`start` would do, a line each; nothing is touched."""
+    known, wanted, found = read(folder), set[str](), list[str]()
+    for step in steps:
+        for text in step.texts:
+            path = folder / text.path
+            if not path.exists():
+                found.append(f"+ {text.path}")
+            elif path.read_text() != text.text:
+                found.append(f"~ {text.path}")
+        for process in step.processes:
+            wanted.add(process.name)
+            one = known.get(process.name)
+            if one is None or not alive(one):
+                found.append(f"+ Process {process.name}")
+            elif one.digest != _digest(process):
+                found.append(f"~ Process {process.name} (ended and started anew)")
+    return found + [f"- Process {name}" for name in known if name not in wanted]
+
+
 def stop(one: Running, *, grace_s: float = 40.0) -> bool:
     """End a process and those it started; whether it ran."""
     if not alive(one):

@@ -25,9 +25,12 @@ class Told:
     """What the user set, and what of it somebody asked for."""
 
     def __init__(self, told: Mapping[str, str] | None = None, cluster: str = "") -> None:
-        self._told, self._asked = dict(told or {}), set[str]()
-        self.cluster = cluster
+        self._told, self._asked, self._cluster_name = dict(told or {}), set[str](), cluster
+
+    @property
+    def cluster(self) -> str:
         """Of ``intent.clusters``, the one that this is; empty where there are none."""
+        return self._cluster_name
 
     def told(self, name: str) -> str:
         """What the user set, or ``""``."""
@@ -48,7 +51,9 @@ class Told:
 class Offline(Told):
     """Knows nothing but what the user told it: for rendering."""
 
-    live = False
+    @property
+    def live(self) -> bool:
+        return False
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
         return None
@@ -63,7 +68,9 @@ class Offline(Told):
 class Live(Told):
     """A cluster, looked at from the thread that a target runs in."""
 
-    live = True
+    @property
+    def live(self) -> bool:
+        return True
 
     def __init__(
         self, cluster: Cluster, told: Mapping[str, str] | None = None, name: str = ""

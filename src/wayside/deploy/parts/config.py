@@ -121,11 +121,11 @@ def checked(intent: Intent, made: Mapping[str, Any]) -> RouterSettings:
     else:
         problems += of_kinds(settings)
     if problems:
-        raise ConfigError([_in_the_intent(intent, problem) for problem in problems])
+        raise ConfigError([in_the_intent(intent, problem) for problem in problems])
     return settings
 
 
-def _in_the_intent(intent: Intent, problem: Problem) -> Problem:
+def in_the_intent(intent: Intent, problem: Problem) -> Problem:
     """The same problem, by the path in the intent that makes it."""
     where = problem.where
     if where == "default_model":
