@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
-from tests.cluster import admin, binary, kubeconfig, kubectl, namespace
+from tests.cluster import (
+    admin,
+    binary,
+    kubeconfig,
+    kubectl,
+    namespace,
+    pytest_runtest_setup,
+    pytest_runtest_teardown,
+)
 
-__all__ = ["admin", "binary", "kubeconfig", "kubectl", "namespace"]
+__all__ = [
+    "admin",
+    "binary",
+    "kubeconfig",
+    "kubectl",
+    "namespace",
+    "pytest_runtest_setup",
+    "pytest_runtest_teardown",
+]

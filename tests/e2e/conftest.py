@@ -1,4 +1,4 @@
-"""One platform for all tests of a worker."""
+"""One platform for the tests here: it is busy as long as it runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from .platform import Platform, platform
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with platform(tmp_path_factory.mktemp("platform")) as made:
         yield made
