@@ -61,6 +61,7 @@ async def serve_extproc(
         log=log or _log_of(telemetry),
         count_usage=where.count_usage,
         replicas=replicas,
+        model_header=where.model_header,
     )
     if where.server == "grpcio":
         reference = GrpcioServer(door)

@@ -18,10 +18,10 @@ from wayside.extproc import wire
 from wayside.extproc.metered import Asked, Meter, Metered, is_stream
 from wayside.extproc.replicas import HEADER, Chosen, NoServer, Replicas
 from wayside.flow.protocols import shell_error
-from wayside.flow.report import failed, merged
+from wayside.flow.report import failed, header_text, merged
 from wayside.runtime.prefill import NoPrefill, Place, Read
 from wayside.vocab.ask import Flow
-from wayside.vocab.headers import CONTROLS, is_internal
+from wayside.vocab.headers import CONTROLS, GATEWAY_MODEL, is_internal
 from wayside.vocab.outcome import (
     Ended,
     Forward,
@@ -90,12 +90,15 @@ class Door:
         log: Say = silence,
         count_usage: bool = True,
         replicas: Replicas | None = None,
+        model_header: str = "",
     ) -> None:
         self.runtime, self.telemetry, self.replicas = runtime, telemetry, replicas
         self.max_body_bytes = max_body_bytes
         self.max_held_bytes = max_held_bytes or max(256 << 20, 4 * max_body_bytes)
         self.assumed = wire.Protocol(assumed, wire.NONE, assumed == wire.FULL_DUPLEX_STREAMED)
         self.log = log
+        self.model_header = model_header
+        """In which the chosen model goes on to filters behind us."""
         self.held = 0
         self.sees_responses = False
         """Whether this Envoy shows us response headers, so that their absence means something."""
@@ -595,6 +598,10 @@ class Session:
 
     def _go_on(self, outcome: Forward, place: Place | None = None) -> Replies:
         """The request is as it goes to the model's server."""
+        header = self.door.model_header or (GATEWAY_MODEL if outcome.record.caller else "")
+        if header:
+            pairs = (*outcome.set_headers, (header, header_text(outcome.target.name)))
+            outcome = msgspec.structs.replace(outcome, set_headers=pairs)
         if self._chosen is not None:
             pairs = (*outcome.set_headers, (HEADER, self._chosen.hosts))
             outcome = msgspec.structs.replace(outcome, set_headers=pairs)

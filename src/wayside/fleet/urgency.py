@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from wayside.settings.model import IdentitySettings
 from wayside.settings.resilience import UrgencySettings
@@ -23,18 +23,24 @@ class Urgencies:
     ) -> None:
         settings, identity = settings or UrgencySettings(), identity or IdentitySettings()
         self._header = settings.header if identity.trusted else None
-        self._groups = settings.groups if identity.trusted else {}
-        self._groups_header = identity.groups_header.lower()
+        self._groups = settings.groups
+        self._groups_header = identity.groups_header.lower() if identity.trusted else None
 
-    def of(self, headers: Mapping[str, str], decided: int) -> int:
-        """From -100 to 100: the header's, else that of the most urgent group, else ``decided``."""
+    def of(
+        self, headers: Mapping[str, str], decided: int, groups: Sequence[str] | None = None
+    ) -> int:
+        """From -100 to 100: the header's, else that of the most urgent group, else ``decided``.
+        ``groups`` are those of a caller who proved them; no header names others then."""
         if self._header is not None:
             said = _NUMBER.fullmatch(headers.get(self._header, ""))
             if said is not None:
                 return max(-100, min(100, int(said[1])))
         if self._groups:
-            names = headers.get(self._groups_header, "").split(",")
-            found = [self._groups[n] for name in names if (n := name.strip()) in self._groups]
+            if groups is None and self._groups_header is not None:
+                groups = headers.get(self._groups_header, "").split(",")
+            found = [
+                self._groups[n] for name in groups or () if (n := name.strip()) in self._groups
+            ]
             if found:
                 return max(found)
         return decided

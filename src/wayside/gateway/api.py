@@ -13,9 +13,12 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from wayside.settings.problems import problems_from
+from wayside.vocab.access import Caller
 
 MAX_BODY_BYTES = 2 << 20
 MAX_MESSAGE = 500  # characters of an error
+CALLER = "wayside.caller"
+"""In a scope of ASGI: who asks, where a gate has let them in."""
 Handler = Callable[[HttpRequest], Awaitable[Response]]
 B = TypeVar("B", bound=BaseModel)
 
@@ -67,6 +70,12 @@ def error_answer(status: int, code: str, message: str) -> JSONResponse:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     body = {"error": {"code": code, "message": scrubbed(message), "timestamp": stamp}}
     return JSONResponse(body, status_code=status)
+
+
+def caller_of(http: HttpRequest) -> Caller | None:
+    """Who asks; ``None`` on the management listener, where operators are."""
+    found: Caller | None = http.scope.get(CALLER)
+    return found
 
 
 async def parsed(http: HttpRequest, model: type[B]) -> B:

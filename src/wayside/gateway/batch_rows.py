@@ -11,6 +11,7 @@ import msgspec
 
 from wayside.gateway.batch_db import ENDED, missing, new_id, page
 from wayside.gateway.file_rows import File, FileRows
+from wayside.vocab.access import Caller
 from wayside.vocab.errors import RequestError
 
 BAD, GOOD, UNASKED = 0, 1, 2
@@ -19,12 +20,14 @@ KEPT: Final = 10_000
 """Batches of one owner that are remembered; of more, the oldest that ended are forgotten."""
 OUTPUT: Final = "batch_output"
 """The purpose of a file that a batch has made; nobody uploads one."""
+_CALLER: Final = ":caller"
+"""No header has such a name."""
 _COLUMNS: Final = "id, owner, status, input, created, due, about, identity"
 
 
 class Batch(msgspec.Struct):
     """A batch. ``due`` is when its time is up; ``about`` is what else clients are told of it, and
-    ``identity`` the headers that say who its requests are from."""
+    ``identity`` says who its requests are from: headers that are believed, or the ``caller``."""
 
     id: str
     owner: str
@@ -38,6 +41,23 @@ class Batch(msgspec.Struct):
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+    def of(self, caller: Caller | None) -> Batch:
+        """The same, of somebody who proved who they are; how they did is not kept."""
+        if caller is not None:
+            self.identity[_CALLER] = msgspec.json.encode(caller).decode()
+        return self
+
+    @property
+    def caller(self) -> Caller | None:
+        """Who made it, as they were then."""
+        said = self.identity.get(_CALLER)
+        return None if said is None else msgspec.json.decode(said, type=Caller)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those of its requests."""
+        return {name: value for name, value in self.identity.items() if name != _CALLER}
 
 
 class Rows(FileRows):

@@ -267,7 +267,8 @@ class _Work:
                 self._server,
                 self.batch.about["endpoint"],
                 body,
-                self.batch.identity,
+                self.batch.headers,
+                caller=self.batch.caller,
                 urgency=self._rows.settings.urgency,
                 max_bytes=MAX_ANSWER,
             )

@@ -94,7 +94,7 @@ class BatchesApi:
             due=now + self._rows.settings.window_s,
             about=about,
             identity=identity_headers(request, self._identity),
-        )
+        ).of(request.caller)
         await self._rows.add_batch(batch)
         self._wake()
         return told(shown(batch, 0, 0))

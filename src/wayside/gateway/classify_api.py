@@ -14,7 +14,15 @@ from typing import Any
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
-from wayside.gateway.api import ApiError, Endpoint, at_most, needs_text, parsed, since
+from wayside.gateway.api import (
+    ApiError,
+    Endpoint,
+    at_most,
+    caller_of,
+    needs_text,
+    parsed,
+    since,
+)
 from wayside.gateway.classify_shapes import (
     BatchAnswer,
     BatchOptions,
@@ -187,7 +195,7 @@ class ClassifyApi:
         text = needs_text(body.text)
         asked = IntentRequest(text=text, options=body.intent_options)
         answer: CombinedAnswer = {
-            "intent": await self._routing.intent(asked),
+            "intent": await self._routing.intent(asked, caller_of(http)),
             "pii": await self._pii(text, body.pii_options),
             "security": await self._security(text, body.security_options),
             "processing_time_ms": 0.0,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from starlette.requests import Request as HttpRequest
 
-from wayside.gateway.api import Endpoint, Handler
+from wayside.gateway.api import CALLER, Endpoint, Handler
 from wayside.gateway.further import Found, Further, raw
 from wayside.vocab.outcome import Outcome, Request
 
@@ -60,6 +60,7 @@ def _as_asgi(request: Request, path: str) -> HttpRequest:
         ],
         "server": ("router", None),
         "client": None,
+        CALLER: request.caller,
     }
     sent = False
 

@@ -32,6 +32,7 @@ from wayside.gateway.replies import (
     encode_pairs,
     status_line,
 )
+from wayside.vocab.access import Caller
 from wayside.vocab.outcome import Forward, HeaderPairs, Outcome, Reply, Request, Tap
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Door(asyncio.Protocol):
         "_tap",
         "_task",
         "blocked",
+        "caller",
         "deadline",
         "errand",
         "exchange",
@@ -91,6 +93,8 @@ class Door(asyncio.Protocol):
         self._looping = False
         self.head: RequestHead | None = None
         self.exchange: Exchange | None = None
+        self.caller: Caller | None = None
+        """Whose requests these are, where that is known before they are read."""
         self._task: asyncio.Task[None] | None = None
         self._forget()
 
@@ -291,7 +295,9 @@ class Door(asyncio.Protocol):
             self.answer(204, b"", "", _OPTIONS)
             return
         try:
-            outcome = server.runtime.handle(Request(head.method, head.path, head.headers, body))
+            outcome = server.runtime.handle(
+                Request(head.method, head.path, head.headers, body, True, self.caller)
+            )
         except Exception:  # noqa: BLE001 - the shell's last resort
             self.fault()
             return
@@ -349,8 +355,10 @@ class Door(asyncio.Protocol):
 
     def urgency(self, forward: Forward) -> int:
         """Whether it goes before others that wait, asked when it has to."""
-        head = self.head
-        return self.server.fleet.urgency.of({} if head is None else head.headers, forward.urgency)
+        head, caller = self.head, forward.record.caller
+        headers = {} if head is None else head.headers
+        groups = None if caller is None else caller.groups
+        return self.server.fleet.urgency.of(headers, forward.urgency, groups)
 
     def unanswered(
         self, forward: Forward, status: int, message: str, reason: str, pairs: HeaderPairs

@@ -120,7 +120,8 @@ def identity_of(who: IdentitySettings) -> Identity:
 def owner_of(request: Request, identity: Identity, scope: Scope, *, anonymous: bool) -> str:
     """A digest of whose a thing is that is made by this request. Raises :class:`RequestError` for
     nobody, unless that is ``anonymous``."""
-    prompt = identity.told(Prompt(model="", headers=request.headers), request.headers)
+    prompt = Prompt(model="", headers=request.headers)
+    prompt = identity.told(prompt, request.headers, request.caller)
     found = sharers(prompt, scope)
     if found is None:
         if anonymous and not identity.trusted:
@@ -136,7 +137,7 @@ def owner_of(request: Request, identity: Identity, scope: Scope, *, anonymous: b
 def identity_headers(request: Request, identity: Identity) -> dict[str, str]:
     """Those that say who asks, where they are believed. Never a key."""
     names = (identity.user, identity.groups, identity.team, identity.tenant)
-    if not identity.trusted:
+    if not identity.trusted or request.caller is not None:
         return {}
     return {name: request.headers[name] for name in names if name in request.headers}
 

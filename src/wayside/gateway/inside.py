@@ -14,6 +14,7 @@ import httptools
 
 from wayside.gateway.door import Door
 from wayside.gateway.server import HttpServer
+from wayside.vocab.access import Caller
 from wayside.vocab.outcome import Forward
 
 
@@ -52,8 +53,10 @@ async def ask(
     *,
     urgency: int,
     max_bytes: int,
+    caller: Caller | None = None,
 ) -> Answered:
-    """POST ``body`` (JSON) to ``path`` of our own data plane. Cancelled, the model is let go.
+    """POST ``body`` (JSON) to ``path`` of our own data plane, for ``caller`` where it is known who
+    that is. Cancelled, the model is let go.
 
     Raises :class:`Unanswered`, and :class:`Full` of its kind. ``headers`` are trusted: they came
     from a request that was read.
@@ -62,6 +65,7 @@ async def ask(
     head += [f"{name}: {value}" for name, value in headers.items()]
     head += [f"content-length: {len(body)}", "", ""]
     door = _Inside(server, urgency)
+    door.caller = caller
     wire = _Wire(door, max_bytes)
     door.connection_made(wire)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NotRequired
 
 from pydantic import Field
@@ -15,12 +16,21 @@ from typing_extensions import TypedDict
 from wayside.dialects import encode, openai_chat
 from wayside.flow import Choice
 from wayside.flow.report import PLURAL
-from wayside.gateway.api import ApiError, Body, Endpoint, needs_text, parsed, since
+from wayside.gateway.api import (
+    ApiError,
+    Body,
+    Endpoint,
+    caller_of,
+    needs_text,
+    parsed,
+    since,
+)
 from wayside.gateway.heads import Heads
 from wayside.runtime import Runtime
 from wayside.runtime.costs import Costs
 from wayside.runtime.explain import explanation
 from wayside.settings.problems import suggest
+from wayside.vocab.access import Caller
 from wayside.vocab.ask import Labels
 from wayside.vocab.errors import RequestError
 from wayside.vocab.outcome import Request
@@ -149,21 +159,22 @@ class RoutingApi:
         ]
 
     async def _post_intent(self, http: HttpRequest) -> Response:
-        return JSONResponse(await self.intent(await parsed(http, IntentRequest)))
+        body = await parsed(http, IntentRequest)
+        return JSONResponse(await self.intent(body, caller_of(http)))
 
     async def _post_eval(self, http: HttpRequest) -> Response:
         began = time.perf_counter()
         body = await parsed(http, IntentRequest)
         wants_trace = body.options.trace or http.query_params.get("trace") == "true"
-        return JSONResponse(await self.evaluate(body, began, wants_trace))
+        return JSONResponse(await self.evaluate(body, began, wants_trace, caller_of(http)))
 
-    async def intent(self, body: IntentRequest) -> IntentAnswer:
+    async def intent(self, body: IntentRequest, caller: Caller | None = None) -> IntentAnswer:
         """The domain of a prompt, and the model it would get."""
         began = time.perf_counter()
-        prompt, choice, costs = await self._choose(body)
+        prompt, choice, costs = await self._choose(body, caller)
         labels = await self._heads.labels(DOMAIN, prompt.question)
         best, confidence = labels[0]
-        told = await _explained(prompt, choice, costs, changes=body.options.trace)
+        told = await _explained(prompt, choice, costs, caller, changes=body.options.trace)
         routing = _routing(choice, confidence, body.options)
         answer: IntentAnswer = {
             "classification": {
@@ -189,10 +200,12 @@ class RoutingApi:
             answer["trace"] = _trace(told)
         return answer
 
-    async def evaluate(self, body: IntentRequest, began: float, trace: bool) -> EvalAnswer:
+    async def evaluate(
+        self, body: IntentRequest, began: float, trace: bool, caller: Caller | None = None
+    ) -> EvalAnswer:
         """The whole decision."""
-        prompt, choice, costs = await self._choose(body)
-        told = await _explained(prompt, choice, costs, changes=trace)
+        prompt, choice, costs = await self._choose(body, caller)
+        told = await _explained(prompt, choice, costs, caller, changes=trace)
         refs = _refs(choice)
         labels: Labels = ()
         if body.options.return_probabilities or not choice.recipe.decider.decisions:
@@ -236,7 +249,9 @@ class RoutingApi:
             answer["eval_trace"] = _trace(told)
         return answer
 
-    async def _choose(self, body: IntentRequest) -> tuple[Prompt, Choice, Costs]:
+    async def _choose(
+        self, body: IntentRequest, caller: Caller | None
+    ) -> tuple[Prompt, Choice, Costs]:
         if body.messages is None:
             needs_text(body.text)
             messages: list[dict[str, Any]] = [{"role": "user", "content": body.text}]
@@ -250,7 +265,7 @@ class RoutingApi:
         if body.metadata is not None:
             chat["metadata"] = body.metadata
         self._refuse_concrete(chat["model"])
-        request = Request("POST", openai_chat.PATH, {}, encode(chat))
+        request = Request("POST", openai_chat.PATH, {}, encode(chat), caller=caller)
         try:
             return await self._runtime.examine(
                 request, every_signal=body.options.evaluate_all_signals
@@ -275,12 +290,13 @@ class RoutingApi:
 
 
 async def _explained(
-    prompt: Prompt, choice: Choice, costs: Costs, *, changes: bool
+    prompt: Prompt, choice: Choice, costs: Costs, caller: Caller | None, *, changes: bool
 ) -> dict[str, Any]:
     """Looking for what would have changed the choice may take long: on another thread then."""
+    explain = partial(explanation, prompt, choice, costs, caller=caller)
     if not changes:
-        return explanation(prompt, choice, costs, changes=False)
-    return await asyncio.to_thread(explanation, prompt, choice, costs)
+        return explain(changes=False)
+    return await asyncio.to_thread(explain)
 
 
 def _routing(choice: Choice, confidence: float, options: Options) -> str:

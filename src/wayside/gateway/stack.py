@@ -65,7 +65,7 @@ class Stack:
         self._runner: Runner | None = None
         self._metrics: StackMetrics | None = None
         self._chores: list[asyncio.Task[None]] = []
-        self._passing = PassingApi(self._policy)
+        self._passing = PassingApi(self._policy, runtime.drive)
         for path in PASSED:
             self._further.add("POST", path, lambda request, _: self._passing.asked(request))
         clients_api.add_to(self._further, api)
@@ -137,7 +137,7 @@ class Stack:
             add("GET", "/engines", self._for_admins(lambda _, __: engines.listed()))
             for path, method in SLEEP.items():
                 add(method, path, self._for_admins(lambda request, _: sleep.asked(request)))
-            pins = Pinned(engines, self._runtime.handle)
+            pins = Pinned(engines, self._runtime.routed)
             further.add_last(pins)
             for path in PASSED:
                 further.add("POST", path, lambda request, _: self._passed(request, pins))
@@ -169,10 +169,10 @@ class Stack:
 
         def guarded(request: Request, id: str) -> Found:
             settings = self._settings()
-            identity = settings.identity
-            if identity.trusted:
+            identity, caller = settings.identity, request.caller
+            if identity.trusted or caller is not None:
                 said = request.headers.get(identity.groups_header.lower(), "").split(",")
-                groups = {group.strip() for group in said} - {""}
+                groups = {group.strip() for group in (caller.groups if caller else said)} - {""}
                 if groups.isdisjoint(settings.production_stack.admin_groups):
                     raise RequestError(
                         "Only members of production_stack.admin_groups may do this.",

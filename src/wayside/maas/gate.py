@@ -49,6 +49,8 @@ class Gate:
         path = request.path.partition("?")[0]
         if opens(path):
             return request
+        if request.caller is not None:
+            return self._again(request, request.caller)
         shown.refuse_identity(request.headers)
         token = shown.token(request.headers)
         entry = self._callers.recall(token)
@@ -65,6 +67,14 @@ class Gate:
         except (AskFailed, TimeoutError, OSError):
             raise shown.unknown() from None
         return entered(request, caller)
+
+    async def _again(self, request: Request, caller: Caller) -> Request:
+        """A request of a batch: who asks was proven when that was made. What they may use is
+        looked up anew."""
+        try:
+            return entered(request, await self._callers.again(caller))
+        except (AskFailed, TimeoutError, OSError):
+            raise shown.unknown() from None
 
 
 def entered(request: Request, caller: Caller | None) -> Request:

@@ -38,7 +38,9 @@ Further = Callable[[Request], Outcome | Coroutine[Any, Any, Outcome] | None]
 """Serves paths beside the models'."""
 Gate = Callable[[Request], Request | Coroutine[Any, Any, Request]]
 """Lets requests in: says who asks (``Request.caller``), at once or after a while, or raises
-:class:`RequestError`. Requests for paths that anybody may ask come back as they are."""
+:class:`RequestError`. Requests for paths that anybody may ask come back as they are. One that has
+a caller is of our own making, such as one of a batch: it was proven before who that is, and the
+gate says what they may use by now."""
 
 
 class Runtime:
@@ -87,17 +89,17 @@ class Runtime:
                 request = entered
         except RequestError as error:
             return refuse(error, request=request)
-        return self._routed(request)
+        return self.routed(request)
 
     async def _entered(self, entering: Awaitable[Request], request: Request) -> Outcome:
         try:
             request = await entering
         except RequestError as error:
             return refuse(error, request=request)
-        outcome = self._routed(request)
+        outcome = self.routed(request)
         return outcome if isinstance(outcome, Forward | Reply) else await outcome
 
-    def _routed(self, request: Request) -> Outcome | Awaitable[Outcome]:
+    def routed(self, request: Request) -> Outcome | Awaitable[Outcome]:
         """Where a request goes that was let in."""
         try:
             if self.further is not None and request.path not in BODIES:
@@ -249,10 +251,10 @@ class Runtime:
             raise RequestError(body.needs_model, param="model")
         if every_signal:
             recipe = dataclasses.replace(recipe, signals=recipe.every_signal)
-        prompt = recipe.prompt(body, request.headers)
+        prompt = recipe.prompt(body, request.headers, request.caller)
         meter = Meter()
         watched = dataclasses.replace(recipe, signals=timed(recipe.signals, meter))
-        choice = await self._metered(choose(watched, prompt, self._dice()), meter)
+        choice = await self._metered(choose(watched, prompt, self._dice(), request.caller), meter)
         readings, first, spent = [meter.costs()], meter.spent(), 0
         while len(readings) < repeats and first < SLOW_NS and spent < MAX_NS:
             meter = Meter()

@@ -7,11 +7,13 @@ from typing import Any
 
 from wayside.decisions import Decision, Match, Trace, Truth, trace
 from wayside.flow import Choice, Recipe
+from wayside.flow.rights import allowed
 from wayside.runtime.changes import alternatives
 from wayside.runtime.costs import Costs, KindCost
 from wayside.runtime.limits import Limits, limits, threshold
 from wayside.runtime.projected import projected
 from wayside.settings.projections import PROJECTION
+from wayside.vocab.access import Caller
 from wayside.vocab.prompt import Prompt
 from wayside.vocab.verdict import NO, SignalRef, Verdict, Verdicts
 
@@ -20,14 +22,20 @@ _NONE: Costs = {}
 
 
 def explanation(
-    prompt: Prompt, choice: Choice, costs: Costs = _NONE, *, changes: bool = True
+    prompt: Prompt,
+    choice: Choice,
+    costs: Costs = _NONE,
+    *,
+    changes: bool = True,
+    caller: Caller | None = None,
 ) -> dict[str, Any]:
     """Signals with their values and costs, every decision with its rule, and what was chosen.
 
     A decision is ``nearly`` when its rule does not hold although part of it does.
     ``would_change`` are the other outcomes, with what each needed, nearest first; the decision is
     ``None`` for the default model; without ``changes`` nobody looks for them, which is most of the
-    work. ``cost_us`` is that of a signal's kind, all rules together.
+    work. ``cost_us`` is that of a signal's kind, all rules together. Models that ``caller`` may
+    not use are not named.
     """
     verdicts = choice.verdicts
     recipe = choice.recipe
@@ -49,26 +57,32 @@ def explanation(
         "costs": [_cost(kind, cost, recipe) for kind, cost in costs.items()],
         "projections": projected(recipe.projections, verdicts),
         "decisions": [
-            _decision(d, verdicts, matches.get(d.name), choice.match)
+            _decision(d, verdicts, matches.get(d.name), choice.match, caller)
             for d in recipe.decider.decisions
         ],
         "decision": choice.match.decision.name if choice.match else None,
         "confidence": round(choice.match.confidence, 4) if choice.match else None,
         "algorithm": choice.algorithm,
         "reason": choice.why,
-        "candidates": [c.model for c in choice.match.decision.candidates] if choice.match else [],
+        "candidates": _models(choice.match.decision, caller) if choice.match else [],
         "model": choice.option.served.target.name or None,
         "lora": candidate.lora,
         "reasoning": candidate.reasoning,
         "effort": choice.option.effort if candidate.reasoning else None,
         "plugins": list(choice.match.decision.settings.plugins) if choice.match else [],
         "why": why(choice),
-        "would_change": _would_change(recipe, verdicts, bounds) if changes else [],
+        "would_change": _would_change(recipe, verdicts, bounds, caller) if changes else [],
     }
+
+
+def _models(decision: Decision, caller: Caller | None) -> list[str]:
+    return [c.model for c in allowed(decision.candidates, caller)]
 
 
 def why(choice: Choice) -> str:
     """One sentence."""
+    if choice.denied is not None:
+        return str(choice.denied)
     model = choice.option.served.target.name
     if choice.match is None:
         return f"No decision matched, so the default model {model} answers."
@@ -85,6 +99,8 @@ def why(choice: Choice) -> str:
         return (
             f"{decision.name} holds{because}; it names no model, so the default {model} answers."
         )
+    if choice.algorithm == "default":
+        return f"{decision.name} holds{because}; {model} answers: {choice.why}."
     among = len(decision.candidates)
     how = f", chosen by {choice.algorithm} among {among}" if among > 1 else ""
     if how and choice.why:
@@ -120,20 +136,27 @@ def _cost(kind: str, cost: KindCost, recipe: Recipe) -> dict[str, Any]:
 
 
 def _would_change(
-    recipe: Recipe, verdicts: Verdicts, bounds: Mapping[SignalRef, Limits]
+    recipe: Recipe,
+    verdicts: Verdicts,
+    bounds: Mapping[SignalRef, Limits],
+    caller: Caller | None,
 ) -> list[dict[str, Any]]:
     return [
         {
             "decision": found.decision.name if found.decision else None,
             "needs": [change.text for change in found.way.values()],
-            "models": [c.model for c in found.decision.candidates] if found.decision else [],
+            "models": _models(found.decision, caller) if found.decision else [],
         }
         for found in alternatives(recipe.decider, verdicts, bounds)
     ]
 
 
 def _decision(
-    decision: Decision, verdicts: Verdicts, match: Match | None, winner: Match | None
+    decision: Decision,
+    verdicts: Verdicts,
+    match: Match | None,
+    winner: Match | None,
+    caller: Caller | None,
 ) -> dict[str, Any]:
     tree = trace(decision.settings.when, verdicts)
     holds = match is not None and not match.unknown
@@ -147,7 +170,7 @@ def _decision(
         "nearly": not holds and _partly(decision, verdicts),
         "confidence": round(match.confidence, 4) if match else None,
         "rule": _tree(tree),
-        "models": [c.model for c in decision.candidates],
+        "models": _models(decision, caller),
     }
 
 

@@ -92,7 +92,8 @@ def problems(settings: RouterSettings) -> list[Problem]:
                 found.append(Problem(f"{other!r} is written twice", where, "once is enough"))
     urgency = settings.urgency
     if not settings.identity.trusted:
-        for key, given in (("header", urgency.header), ("groups", urgency.groups)):
+        groups = urgency.groups if settings.maas is None else {}
+        for key, given in (("header", urgency.header), ("groups", groups)):
             if given:
                 found.append(
                     Problem(

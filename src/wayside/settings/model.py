@@ -592,6 +592,11 @@ class ExtProcSettings(Settings):
     piece of an answer. False: only answers that guards watch are counted."""
     message_timeout_s: PositiveFloat = 5.0
     """What the generated Envoy allows per message."""
+    model_header: str = ""
+    """Carries the chosen model on the request, for policies of filters that come after ours. None
+    when empty; with `maas`, which is for such policies too, `x-gateway-model-name`."""
+
+    _check_model_header = field_validator("model_header")(lambda name: name and header_name(name))
 
 
 class EnvoySettings(Settings):
