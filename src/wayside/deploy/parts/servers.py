@@ -17,6 +17,9 @@ IMAGES: Final = {
     "llm-katan": "ghcr.io/vllm-project/semantic-router/llm-katan:v0.1.0",
 }
 """Where the intent names none; a simulator is the router's own image."""
+USUAL: Final = {"vllm": ("2", "20Gi"), "llm-katan": ("1", "8Gi"), "simulator": ("100m", "256Mi")}
+"""CPU and memory of one replica where the intent does not say: enough for 8B of weights on a GPU,
+and for llm-katan's 0.6B."""
 CACHE: Final = "/home/models"
 """Where weights are kept: the claim's folder, or one that goes with the pod."""
 
@@ -131,10 +134,10 @@ def _container(
     if run == "vllm":
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})
     resources = model.resources.model_copy(update={"gpus": gpus(model)})
-    if run == "simulator" and resources.memory is None:
-        resources = resources.model_copy(
-            update={"cpu": resources.cpu or "100m", "memory": "256Mi"}
-        )
+    cpu, memory = USUAL[run]
+    resources = resources.model_copy(
+        update={"cpu": resources.cpu or cpu, "memory": resources.memory or memory}
+    )
     path = "/v1/models" if run == "llm-katan" else "/health"
     asked = workload.http_probe(path, port)
     # Weights may take an hour to come; nobody is ended while they do.
