@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -87,7 +87,7 @@ def in_files() -> Iterator[Shipped]:
         for found in documents(path):
             if isinstance(found, dict) and "kind" in found:
                 yield from _unpacked(where, found)
-            else:
+            elif not path.name.startswith("wayside"):  # an intent, looked at as rendered
                 assert path.name in NO_OBJECTS or "/llmd+public" in where, (
                     f"{where} is neither an object nor one of {sorted(NO_OBJECTS)}"
                 )
@@ -162,27 +162,45 @@ def merged(base: Object, more: Object) -> Object:
 
 
 @cache
-def steps(name: str, variant: str = "") -> tuple[Step, ...]:
-    """Of a target's example; empty where the target says that it cannot do the variant."""
+def _steps(name: str, variant: str) -> tuple[Step, ...]:
+    return steps(name, VARIANTS[variant], whole=not variant)
+
+
+def steps(
+    name: str, said: Object, *, example: Object | None = None, whole: bool = False
+) -> tuple[Step, ...]:
+    """Of a target's example with more said; empty where the target says that it cannot do that,
+    which of a ``whole`` intent it may not say."""
     entry = entries()[name]
-    said = merged(yaml.safe_load(entry.example), VARIANTS[variant])
-    intent = Intent.model_validate(said)
+    base = yaml.safe_load(entry.example) if example is None else example
+    intent = Intent.model_validate(merged(base, said))
     problems = entry.target.problems(intent)
     if problems:
-        assert variant, f"{name}: its own example is refused: {[str(p) for p in problems]}"
+        assert not whole, f"{name}: {said or 'its example'}: {[str(p) for p in problems]}"
         return ()
     return tuple(entry.target.steps(intent, Rendering()))
 
 
 def rendered() -> Iterator[Shipped]:
+    """What targets make of their examples and the variants of those, and of the intents that are
+    shipped: ``deploy/**/wayside*.yaml``."""
     for name in entries():
         for variant in VARIANTS:
             suffix = f" ({variant})" if variant else ""
-            for step in steps(name, variant):
-                for manifest in step.manifests:
-                    where = f"wayside deploy render --target {name}{suffix}: {manifest.path}"
-                    for found in manifest.objects:
-                        yield Shipped(where, found)
+            where = f"wayside deploy render --target {name}{suffix}"
+            yield from _of(where, _steps(name, variant))
+    for path in paths():
+        if path.name.startswith("wayside") and path.suffix == ".yaml":
+            said = yaml.load(path.read_bytes(), yaml.CSafeLoader)
+            name = said["target"]
+            where = f"wayside deploy render -f {path.relative_to(ROOT)}"
+            yield from _of(where, steps(name, said, example={}, whole=True))
+
+
+def _of(where: str, made: Iterable[Step]) -> Iterator[Shipped]:
+    for step in made:
+        for manifest in step.manifests:
+            yield from (Shipped(f"{where}: {manifest.path}", each) for each in manifest.objects)
 
 
 def charts() -> Iterator[Shipped]:

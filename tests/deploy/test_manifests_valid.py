@@ -188,7 +188,7 @@ def test_ax_07_a_great_deal_was_looked_at(judge: Judge) -> None:
     for start in ("deploy/", "kubectl kustomize", "helm template"):
         assert sum(where.startswith(start) for where in sources) >= 5, start
     for name in shipped.entries():
-        manifests = [m for step in shipped.steps(name) for m in step.manifests]
+        manifests = [m for step in shipped.steps(name, {}) for m in step.manifests]
         assert manifests or name in ("local", "helm-values"), f"{name} renders no object"
     assert len({each.body["kind"] for each in judge.objects}) > 15
 
