@@ -58,7 +58,6 @@ def read(
     target: str = "",
     namespace: str = "",
     settings: Sequence[str] = (),
-    context: str = "",
 ) -> Wanted:
     """The intent in a file, with what the command line says laid over it. Raises
     :class:`ConfigError` with every problem, by its path in the file."""
@@ -124,7 +123,10 @@ def check(wanted: Wanted) -> None:
 
 
 def _routing(intent: Intent) -> list[Problem]:
-    """What the compiler of policies has against the routing, wherever the models may be."""
+    """What the compiler of policies has against the routing, wherever the models may be. A
+    target may do without a router of its own; one that makes a router says so without models."""
+    if not intent.models and not intent.router.settings:
+        return []
     places = {
         name: "http://model.invalid:8000" for name, m in intent.models.items() if not m.cloud
     }

@@ -56,7 +56,8 @@ class MaasDualGateway:
     """Behind the gateway of Models-as-a-Service, which leads /v1/chat to the router."""
 
     def problems(self, intent: Intent) -> Sequence[Problem]:
-        intent, wish = kserve.of_kserve(intent), options(intent, NAME, DualGatewayOptions)
+        wish, said = options(intent, NAME, DualGatewayOptions), intent.model_fields_set
+        intent = kserve.of_kserve(intent)
         found = [*maas.problems(intent, wish), *exposure.problems(intent, ("none",))]
         if "router" in wish.parts:
             found += kserve.problems(intent)
@@ -72,7 +73,7 @@ class MaasDualGateway:
             found += [
                 Problem("only the integration is applied", where, "leave it out")
                 for where in ("models", "router")
-                if where in intent.model_fields_set
+                if where in said
             ]
         return found
 
