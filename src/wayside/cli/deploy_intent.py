@@ -117,16 +117,16 @@ def check(wanted: Wanted) -> None:
     if problems:
         raise ConfigError(problems)
     problems += entry.target.problems(intent)
-    problems += _routing(intent)
+    # A target that may do without a router says so by a method of this name.
+    has_router = getattr(entry.target, "has_router", None)
+    if has_router is None or has_router(intent):
+        problems += _routing(intent)
     if problems:
         raise ConfigError(problems)
 
 
 def _routing(intent: Intent) -> list[Problem]:
-    """What the compiler of policies has against the routing, wherever the models may be. A
-    target may do without a router of its own; one that makes a router says so without models."""
-    if not intent.models and not intent.router.settings:
-        return []
+    """What the compiler of policies has against the routing, wherever the models may be."""
     places = {
         name: "http://model.invalid:8000" for name, m in intent.models.items() if not m.cloud
     }

@@ -77,6 +77,10 @@ class MaasDualGateway:
             ]
         return found
 
+    def has_router(self, intent: Intent) -> bool:
+        """Whether a router is made, or one that is there is integrated."""
+        return "router" in options(intent, NAME, DualGatewayOptions).parts
+
     def needs(self, intent: Intent) -> Sequence[Need]:
         intent, wish = kserve.of_kserve(intent), options(intent, NAME, DualGatewayOptions)
         found = (
