@@ -27,9 +27,10 @@ def settings(folder: Path, **usage: Any) -> MaasSettings:
     return MaasSettings.model_validate({"folder": str(folder), "usage": usage})
 
 
-def ledger(
-    folder: Path, said: list[tuple[str, dict[str, Any]]] | None = None, **usage: Any
-) -> Ledger:
+Said = list[tuple[str, dict[str, Any]]]
+
+
+def ledger(folder: Path, said: Said | None = None, **usage: Any) -> Ledger:
     news = [] if said is None else said
     return Ledger(
         settings(folder, **usage), lambda event, **more: news.append((event, more)), lambda: NOW
@@ -142,7 +143,7 @@ def test_old_rows_and_too_many_are_let_go(tmp_path: Path) -> None:
     assert prune(db, NOW - 7.5 * 86_400, 1000) == 2
     assert prune(db, 0, 1000) == 0
     assert prune(db, 0, 5) == 3
-    assert [r[0] for r in db.execute("SELECT seq FROM usage")] == [4, 5, 6, 7, 8]
+    assert [r[0] for r in db.execute("SELECT seq FROM usage ORDER BY seq")] == [4, 5, 6, 7, 8]
     db.close()
 
 
