@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def read(
     found = path or Path(DEFAULT)
     start = f"wayside deploy init --target {target or 'kubernetes'} > {found}"
     try:
-        text = click.get_text_stream("stdin").read() if str(found) == "-" else found.read_text()
+        text = sys.stdin.read() if str(found) == "-" else found.read_text()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ConfigError.one(

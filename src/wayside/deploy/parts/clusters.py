@@ -27,7 +27,7 @@ def elsewhere(intent: Intent, cluster: str) -> dict[str, Places]:
     others = [each for each in intent.clusters if each is not own]
     others.sort(key=lambda each: (not each.zone or each.zone != own.zone, -each.weight))
     found: dict[str, Places] = {each.name: dict(each.models) for each in others if each.models}
-    if any(not each.models for each in others):
+    if any(places(intent).keys() - each.models.keys() for each in others):
         found[SET] = {
             name: service_url(intent, name, domain="clusterset.local") for name in places(intent)
         }
@@ -37,7 +37,7 @@ def elsewhere(intent: Intent, cluster: str) -> dict[str, Places]:
 def exports(intent: Intent) -> tuple[Object, ...]:
     """A ServiceExport for each model's Service, where another cluster asks for it by the set's
     DNS."""
-    if len(intent.clusters) < 2 or all(each.models for each in intent.clusters):
+    if not any(places(intent).keys() - each.models.keys() for each in intent.clusters):
         return ()
     made = []
     for name in places(intent):

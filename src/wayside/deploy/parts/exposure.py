@@ -48,8 +48,9 @@ def problems(
         found.append(Problem(what, "exposure.secret", "name its Secret, or write tls: none"))
     if wish.kind == "ingress" and wish.tls == "none" and wish.secret:
         found.append(Problem("tls: none has no certificate", "exposure.secret", "leave it out"))
-    if wish.kind != "ingress" and wish.secret:
-        what = "a certificate is named for an Ingress, and there is none"
+    made = wish.kind == "gateway" and intent.gateway is not None and bool(intent.gateway.class_)
+    if wish.kind != "ingress" and not made and wish.secret:
+        what = "a certificate is named for an Ingress or a Gateway, and none is made here"
         found.append(Problem(what, "exposure.secret", "leave it out"))
     if wish.kind == "ingress" and not wish.host:
         found.append(Problem("an Ingress is for a host", "exposure.host", "write its name"))
@@ -94,6 +95,34 @@ def ingress(intent: Intent, name: str, service: str, port: str) -> Object:
     if wish.tls == "edge":
         spec["tls"] = [{"hosts": [wish.host], "secretName": wish.secret}]
     return object_(intent, "networking.k8s.io/v1", "Ingress", name, spec=spec)
+
+
+def gateway(intent: Intent) -> tuple[Object, ...]:
+    """The Gateway itself, where its ``class`` is said: HTTP, or HTTPS with the certificate that
+    ``exposure.secret`` names."""
+    wish = intent.gateway
+    if wish is None or not wish.class_:
+        return ()
+    secret = intent.exposure.secret
+    listener: dict[str, Any] = {
+        "name": wish.section or ("https" if secret else "http"),
+        "port": 443 if secret else 80,
+        "protocol": "HTTPS" if secret else "HTTP",
+        "allowedRoutes": {"namespaces": {"from": "All"}},
+    }
+    if host := intent.exposure.host or wish.host:
+        listener["hostname"] = host
+    if secret:
+        listener["tls"] = {"mode": "Terminate", "certificateRefs": [{"name": secret}]}
+    made = object_(
+        intent,
+        "gateway.networking.k8s.io/v1",
+        "Gateway",
+        wish.name,
+        namespace=wish.namespace or intent.namespace,
+        spec={"gatewayClassName": wish.class_, "listeners": [listener]},
+    )
+    return (made,)
 
 
 def gateway_route(intent: Intent, name: str, service: str, port: str) -> Object:
