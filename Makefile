@@ -12,6 +12,9 @@ help:            ## list the targets
 demo: .venv/.ready  ## three simulated models, the gateway, real prompts (ONCE=1: stop after them)
 	@$(BIN)/wayside demo $(if $(filter 1,$(ONCE)),--once) $(ARGS)
 
+# Tests start hundreds of processes: each would compile all it imports again.
+export PYTHONDONTWRITEBYTECODE =
+
 test: .venv/.ready  ## every check: lint, types, import contracts, tests
 	@echo "== tests (lint, types and import contracts are among them)"
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
