@@ -14,6 +14,15 @@ from wayside.settings.base import Settings
 from wayside.vocab.errors import Problem
 
 NAME: Final = "kserve"
+EXAMPLE: Final = """\
+name: semantic-router
+namespace: vllm-semantic-router-system
+target: kserve
+models:
+  Model-A: {run: simulator, kserve: model-a}
+  Model-B: {run: simulator, kserve: model-b}
+default_model: Model-A
+"""
 
 
 class KserveOptions(Settings):
@@ -34,15 +43,7 @@ class KserveOptions(Settings):
 @target(
     NAME,
     options=KserveOptions,
-    example="""\
-name: semantic-router
-namespace: vllm-semantic-router-system
-target: kserve
-models:
-  Model-A: {run: simulator, kserve: model-a}
-  Model-B: {run: simulator, kserve: model-b}
-default_model: Model-A
-""",
+    example=EXAMPLE,
 )
 class Kserve:
     """Models as LLMInferenceServices of KServe, and the router as semantic-router-kserve."""
