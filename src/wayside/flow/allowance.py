@@ -31,7 +31,8 @@ _URL = re.compile(rb'"image_url"\s*:')
 
 
 class Allowance(NamedTuple):
-    """``prompt`` is more than the prompt's tokens can be, ``estimate`` what they are taken for.
+    """``prompt`` is more than the prompt's tokens can be, by its bytes; ``estimate`` what they are
+    taken for.
 
     ``answer`` bounds what will be written, ``None`` where the client set no bound: then each of
     the ``choices`` is ``usual`` long, where the API says it."""
@@ -58,8 +59,9 @@ _prompts = msgspec.json.Decoder(list[msgspec.Raw])
 
 def allowance(path: str, raw: bytes) -> Allowance:
     """Of a body that was read before; ``path`` is its API's, without a query."""
-    prompt = max(1, len(raw))
-    estimate = min(_estimate(raw), prompt)
+    words, pictures = _estimate(raw)
+    prompt = max(1, len(raw)) + pictures
+    estimate = min(words, len(raw)) + pictures
     if path == embeddings.PATH:
         return Allowance(prompt, estimate, 0, 1, None)
     try:
@@ -94,13 +96,14 @@ def capped(path: str, raw: bytes, most: int) -> bytes:
 _NAMES: Final = {chat.PATH: "max_completion_tokens", responses.PATH: "max_output_tokens"}
 
 
-def _estimate(raw: bytes) -> int:
-    """Pictures, sounds and files within are not text, and are taken for a picture each."""
-    pictures = len(_URL.findall(raw)) if b'"image_url"' in raw else 0
+def _estimate(raw: bytes) -> tuple[int, int]:
+    """Tokens of the words, and of what is no text: pictures, sounds and files are taken for a
+    picture each."""
+    found = len(_URL.findall(raw)) if b'"image_url"' in raw else 0
     if len(raw) > 1024 and (b";base64," in raw or b'"data"' in raw):
-        raw, found = _DATA.subn(b"", raw)
-        pictures = max(pictures, found)
-    return max(1, estimate_tokens([raw.decode("utf-8", "replace")]) + PICTURE * pictures)
+        raw, data = _DATA.subn(b"", raw)
+        found = max(found, data)
+    return max(1, estimate_tokens([raw.decode("utf-8", "replace")])), PICTURE * found
 
 
 def _count(said: object) -> int | None:
