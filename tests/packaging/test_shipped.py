@@ -49,7 +49,7 @@ def files() -> Iterator[Path]:
 
 def objects() -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in files():
-        for found in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        for found in yaml.load_all(path.read_bytes(), yaml.CSafeLoader):
             if isinstance(found, dict) and "kind" in found:
                 yield path, found
 
