@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import openai
 
-from .platform import NAMESPACE, OPERATOR, Platform, model_server, served, until, who
+from tests.deploy.oc import Oc, terminal
+
+from .platform import NAMESPACE, OPERATOR, SYSTEM, Platform, model_server, served, until, who
 
 SAMPLE = OPERATOR / "samples" / "vllm.ai_v1alpha1_semanticrouter_simple.yaml"
 NAME = "semantic-router-simple"
@@ -54,6 +63,7 @@ def test_from_apply_to_an_answer_and_on_to_delete(running: Platform) -> None:
         applied_before_its_model_is_there,
         healed_when_the_model_appears,
         answers,
+        looked_at_as_the_guide_says,
         an_edit_reaches_running_pods,
         scaled_up_and_down,
         another_backend,
@@ -100,6 +110,42 @@ def answers(it: Platform) -> None:
     facts = it.cluster.exec(NAMESPACE, pod, "sh", "-c", "id -u; touch /x 2>&1; true")
     assert facts.splitlines()[0] == "1000"
     assert "Read-only" in facts
+
+
+def looked_at_as_the_guide_says(it: Platform) -> None:
+    """Requirement 001's "Check status" and "Troubleshooting", typed by a user whose logs and
+    forwarded ports come from the process kubelet (A1-29..32, A1-76..78)."""
+    url, path = "https://here:6443", it.kubectl.kubeconfig
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        terminal(Path(folder) / "t", {url: path}, kubelets={url: it.cluster}, oc=False) as user,
+    ):
+        assert "Running" in user.sh(f"kubectl get semanticrouter {NAME}")
+        assert NAME in user.sh(f"kubectl get deployment {NAME}")
+        assert user.sh(f"kubectl logs -l app.kubernetes.io/instance={NAME}").strip()
+        said = user.sh(
+            f"kubectl logs -n {SYSTEM} -l app.kubernetes.io/name=semantic-router-operator"
+        )
+        assert said.strip()
+        described = user.sh(f"kubectl describe semanticrouter {NAME}")
+        assert "BackendsResolved" in described and "Events:" in described
+        assert NAME in user.sh("kubectl get events --sort-by='.lastTimestamp'")
+        with forwarded(user, "kubectl", "port-forward", f"svc/{NAME}", ":8080") as port:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=10) as page:
+                assert "llama3-8b" in page.read().decode()
+        with forwarded(user, "kubectl", "port-forward", f"svc/{NAME}", ":50051") as port:
+            socket.create_connection(("127.0.0.1", port), 10).close()
+
+
+@contextmanager
+def forwarded(user: Oc, *argv: str) -> Iterator[int]:
+    """The port here, while the command runs."""
+    with subprocess.Popen(argv, env=user.env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline().split("127.0.0.1:")[1].split()[0])
+        finally:
+            process.terminate()
 
 
 def an_edit_reaches_running_pods(it: Platform) -> None:
