@@ -162,11 +162,12 @@ async def plan(
     try:
         async for step in steps(target, intent, scene):
             made.append(await planner.step(step))
-        scene.check()
     except ConfigError as error:
         if not any(p.action == "create" for step in made for p in step.planned):
             raise
         pending = str(error)
+    else:
+        scene.check()
     if known is not None and not pending:
         gone = superfluous(known, [p for step in made for p in step.planned])
         if gone:
