@@ -170,3 +170,37 @@ routing:
     said = wayside("route", "--explain", "hello")
     assert "chosen by multi_factor among 2 (big 1, small 0)" in " ".join(said.out.split())
     assert json.loads(wayside("route", "--json", "hello").out)["reason"] == "big 1, small 0"
+
+
+def test_what_somebody_else_would_get(wayside: Wayside, here: Path) -> None:
+    """A2-35: models that are not for them are not named."""
+    (here / "wayside.yaml").write_text("""
+maas: {users: [{name: alice, groups: [premium-user], token: {env: ALICE}}]}
+models:
+  a: {endpoints: [h], tiers: [premium]}
+  b: {endpoints: [h], tiers: []}
+routing:
+  signals: {keyword: {sums: {keywords: [integral]}}}
+  decisions: [{name: math, when: "keyword:sums", models: [a, b]},
+              {name: rest, models: [a], priority: -1}]
+""")
+    for who, model in (
+        (("--as", "alice"), "a"),
+        (("--as", "bob"), "b"),
+        (("--as", "bob", "--tier", "premium"), "a"),
+    ):
+        said = wayside("route", *who, "an integral")
+        assert said.status == 0 and said.out.startswith(f"{model}  math holds")
+    told = json.loads(wayside("route", "--as", "bob", "--json", "an integral").out)
+    assert told["candidates"] == ["b"]
+    denied = wayside("route", "--as", "bob", "hello")
+    assert denied.out.startswith("no model") and "you may use: b." in denied.out.replace("\n", " ")
+    for wrong, says in (
+        (("--tier", "premium", "hello"), "goes with --as"),
+        (("--as", "bob", "--tier", "premum", "hello"), "did you mean 'premium'"),
+    ):
+        assert says in wayside("route", *wrong).err
+
+
+def test_somebody_is_known_only_where_there_is_a_gate(wayside: Wayside, example: Path) -> None:
+    assert "with maas" in wayside("route", "--as", "alice", "hello").err

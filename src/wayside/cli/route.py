@@ -18,12 +18,15 @@ from wayside.cli.console import console, escape
 from wayside.cli.files import config_option, load
 from wayside.dialects import encode, openai_chat
 from wayside.engines import Engines
+from wayside.maas.tiers import Tiers, allowed
 from wayside.runtime import Runtime, compile_policy
 from wayside.runtime.experience import Experience
 from wayside.runtime.explain import explanation
 from wayside.runtime.keys import KeyRing
 from wayside.runtime.limits import written
+from wayside.settings import RouterSettings
 from wayside.settings.problems import suggest
+from wayside.vocab.access import Caller
 from wayside.vocab.errors import RequestError
 from wayside.vocab.outcome import Request
 
@@ -40,7 +43,9 @@ Examples:
   wayside route --body request.json         (a whole chat completion request)
   echo "long text" | wayside route -
   wayside route --explain "hello"           (costs, every rule, what would change the choice)
-  wayside route --all-signals "hello"       (also rules that no decision refers to)""",
+  wayside route --all-signals "hello"       (also rules that no decision refers to)
+  wayside route --as alice "hello"          (as a user of maas, with the models of their tier)
+  wayside route --as bob --tier premium "hello\"""",
 )
 @click.argument("prompt", required=False)
 @click.option("--body", type=_FILE, help="A chat completion request's JSON.")
@@ -48,6 +53,8 @@ Examples:
 @click.option("--system", default="", help="A system prompt in front.")
 @click.option("--all-signals", is_flag=True, help="Also rules that no decision refers to.")
 @click.option("--explain", is_flag=True, help="Costs, every rule, what would change the choice.")
+@click.option("--as", "user", help="Whose request it is, with maas: only their models answer.")
+@click.option("--tier", help="Of whom --as names.  [default: as maas.users and their groups say]")
 @click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
 @config_option
 def command(
@@ -58,6 +65,8 @@ def command(
     system: str,
     all_signals: bool,
     explain: bool,
+    user: str | None,
+    tier: str | None,
     as_json: bool,
 ) -> None:
     """Show where a prompt would go, and why. Nothing is sent to any model.
@@ -71,6 +80,9 @@ def command(
     if body is not None and (model or system):
         raise click.UsageError("--model and --system go with a prompt; --body has its own.")
     settings = load(path).settings
+    caller = None if user is None else _caller(settings, user, tier)
+    if tier is not None and user is None:
+        raise click.UsageError("--tier goes with --as USER.")
     keys = KeyRing(os.environ)
     engines = Engines(settings.engines, keys.resolve)
     policy = compile_policy(settings, needs_endpoints=False)
@@ -82,20 +94,36 @@ def command(
         messages = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": text.decode("utf-8", "replace")})
         raw = encode({"model": model or settings.auto_names[0], "messages": messages})
-    request = Request("POST", openai_chat.PATH, {}, raw)
+    request = Request("POST", openai_chat.PATH, {}, raw, caller=caller)
     try:
         _refuse_concrete(runtime, raw)
         whole = explain or as_json
         examined = runtime.examine(
             request, every_signal=all_signals, repeats=_READINGS if whole else 1
         )
-        told = explanation(*asyncio.run(examined), changes=whole)
+        told = explanation(*asyncio.run(examined), changes=whole, caller=caller)
     except RequestError as error:
         raise click.ClickException(str(error)) from None
     if as_json:
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     else:
         show(told, console(), whole=explain)
+
+
+def _caller(settings: RouterSettings, user: str, tier: str | None) -> Caller:
+    """``user`` as the gate would know them. What only a cluster can say, it is not asked."""
+    if settings.maas is None:
+        raise click.ClickException("--as USER is for routers with maas, which this one is not.")
+    known = next((u for u in settings.maas.users if u.name == user), None)
+    groups = (*(known.groups if known else ()), "system:authenticated")
+    names = [t.name for t in settings.maas.tiers]
+    if tier is not None and tier not in names:
+        raise click.ClickException(f"no tier {tier!r}; {suggest(tier, names, 'tiers')}")
+    found = Tiers(settings.maas).lookup(groups)
+    level = tier or (found.name if found else "")
+    models = allowed(settings.models, level)
+    instance = settings.maas.instance
+    return Caller(user=user, groups=groups, tier=level, tenant=instance, models=models)
 
 
 def _refuse_concrete(runtime: Runtime, raw: bytes) -> None:

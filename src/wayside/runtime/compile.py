@@ -334,16 +334,14 @@ class _Compiler:
         if self.settings.maas is None:
             return {}
         cluster = self.settings.maas.kubernetes
-        found = {name: Place(name) for name in self.settings.models}
+        home = "" if cluster is None else cluster.models_namespace
+        found = {name: Place(name, home) for name in self.settings.models}
         for name, model in self.settings.models.items():
-            home = "" if cluster is None else cluster.models_namespace
             called = name.lower() if cluster is None else cluster.models.get(name, name.lower())
-            said, slash, service = called.partition("/")
+            said, slash, service = called.rpartition("/")
             place = Place(name, said if slash else home)
-            for other in (*model.aliases, service if slash else called):
+            for other in (*model.aliases, service):
                 found.setdefault(other, place)
-            if home and found[name].model == name:
-                found[name] = Place(name, home)
         return found
 
     def with_fallbacks(self, asked: str, to: Served) -> Served:
