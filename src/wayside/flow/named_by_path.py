@@ -52,9 +52,7 @@ def read(places: Mapping[str, Place], path: str) -> Named | None:
     return Named(place.model, path[at:])
 
 
-def rewritten(
-    request: Request, named: Named, target_of: Callable[[str], str | None]
-) -> Request:
+def rewritten(request: Request, named: Named, target_of: Callable[[str], str | None]) -> Request:
     """``request`` without the model in its path; a body that names none gets it. Raises
     :class:`RequestError` for a body that names another; ``target_of`` says which model a name
     stands for."""
