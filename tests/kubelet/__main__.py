@@ -64,7 +64,8 @@ class Playing:
         )
         self.kubelet = Kubelet(node)
         server = access.server
-        self.services = Services(self.world, self.network, (server.host, server.port))
+        api = server.host, server.port
+        self.services = Services(self.world, self.network, api, said["outside"])
         await self.services.start()
         self.world.keep(Claims(self.world).step)
         self.world.keep(Deployments(self.world).step)

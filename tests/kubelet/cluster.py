@@ -49,7 +49,8 @@ class Cluster:
     Probes are made ``haste`` times as often as their manifests say, and back-offs are as much
     shorter; what is killed is killed no sooner. ConfigMaps and Secrets reach volumes ``delay_s``
     after they changed. ``stand_ins`` names other people's
-    controllers to play: see :mod:`tests.kubelet.stand_ins`.
+    controllers to play: see :mod:`tests.kubelet.stand_ins`. ``outside`` is the internet:
+    ``{"api.openai.com:443": (address, port)}`` is where pods come to under that name.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Cluster:
         namespaces: Iterable[str] = (),
         images: Mapping[str, Image] | None = None,
         stand_ins: Iterable[str] = (),
+        outside: Mapping[str, tuple[str, int]] | None = None,
         haste: float = 20.0,
         delay_s: float = 0.2,
     ) -> None:
@@ -67,6 +69,7 @@ class Cluster:
             "namespaces": list(namespaces),
             "images": {n: asdict(i) for n, i in {**defaults(), **(images or {})}.items()},
             "stand_ins": list(stand_ins),
+            "outside": dict(outside or {}),
             "haste": haste,
             "delay_s": delay_s,
         }

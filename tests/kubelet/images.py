@@ -45,6 +45,7 @@ def defaults() -> dict[str, Image]:
     }
     if envoy := envoy_binary():
         found["envoyproxy/envoy"] = Image({"envoy": envoy}, ("envoy",), user=101)
+        found["istio/proxyv2"] = Image({"envoy": envoy}, ("envoy",), user=1337)
     return found
 
 

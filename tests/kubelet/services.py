@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 from tests.kubelet.names import Datagrams, over_tcp
-from tests.kubelet.net import NODE, Balancer, Network, splice
+from tests.kubelet.net import NODE, Balancer, Handler, Network, splice
 from tests.kubelet.world import World, matches, owned_by
 from wayside.kube.client import Object
 from wayside.kube.errors import NotFound
@@ -40,14 +41,28 @@ def port_of(pod: Object, wanted: Any) -> int | None:
 class Services:
     """Plays the endpoint slice controller, kube-proxy and CoreDNS."""
 
-    def __init__(self, world: World, network: Network, api: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        api: tuple[str, int],
+        outside: Mapping[str, tuple[str, int]],
+    ) -> None:
         self._world, self._network, self._api = world, network, api
+        self._outside = outside
+        names = sorted({place.rpartition(":")[0] for place in outside})
+        self._names = {name: f"203.0.113.{i}" for i, name in enumerate(names, 1)}
+        """Addresses that belong to nobody (RFC 5737)."""
         self._balancers: dict[Address, Balancer] = {}
         self._forwards: dict[tuple[str, str, str], str] = {}
 
     async def start(self) -> None:
         await self._network.own(API)
-        await self._network.listen(API, 443, self._to_api)
+        await self._network.listen(API, 443, self._to(self._api))
+        for place, where in self._outside.items():
+            name, _, port = place.rpartition(":")
+            await self._network.own(self._names[name])
+            await self._network.listen(self._names[name], int(port), self._to(where))
         await self._network.datagrams(NODE, 53, lambda: Datagrams(self.lookup))
         await self._network.listen(NODE, 53, over_tcp(self.lookup))
         self._world.keep(self.step)
@@ -101,7 +116,10 @@ class Services:
         return tuple(sorted(found))
 
     def lookup(self, name: str) -> list[str] | None:
-        """``<service>.<namespace>.svc.cluster.local``, headless ones with all their pods."""
+        """``<service>.<namespace>.svc.cluster.local``, headless ones with all their pods; and
+        names outside of the cluster."""
+        if name in self._names:
+            return [self._names[name]]
         if not name.endswith(f".svc.{DOMAIN}"):
             return None
         labels = name.removesuffix(f".svc.{DOMAIN}").split(".")
@@ -143,11 +161,16 @@ class Services:
                 return self.targets(service, entry)
         return ()
 
-    async def _to_api(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await splice((reader, writer), await asyncio.open_connection(*self._api))
-        except OSError:
-            writer.transport.abort()
+    def _to(self, where: Address) -> Handler:
+        """To a server of this machine."""
+
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await splice((reader, writer), await asyncio.open_connection(*where))
+            except OSError:
+                writer.transport.abort()
+
+        return handle
 
     async def _slices(self, service: Object) -> None:
         """One slice for each set of port numbers that its pods have."""

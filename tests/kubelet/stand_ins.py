@@ -1,8 +1,10 @@
 """Other people's controllers, as far as our tests need them: stand-ins, not the real ones.
 
 ``kserve``: an InferenceService of KServe gets a Deployment of a simulator and the Service
-``<name>-predictor``, and its status follows. ``gateway``: Gateways are programmed and HTTPRoutes
+``<name>-predictor``, and its status follows. ``llms``: an LLMInferenceService gets the pods of its
+template behind ``<name>-kserve-workload-svc``. ``gateway``: Gateways are programmed and HTTPRoutes
 accepted. ``router``: OpenShift's Routes are admitted, with a generated host where they have none.
+``istio``: Gateways of that class carry traffic, through a real Envoy (:mod:`tests.kubelet.istio`).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from tests.kubelet import istio
 from tests.kubelet.services import is_ready
 from tests.kubelet.world import World, conditions, matches, owned_by
 from wayside.kube.client import Object
@@ -21,13 +24,16 @@ from wayside.vocab.resource import (
     PODS,
     ROUTES,
     SERVICES,
+    Resource,
 )
 
 APPS = "apps.cluster.test"
+LLMS = Resource("serving.kserve.io", "v1alpha2", "llminferenceservices")
 
 
 KINDS = {
     "kserve": ((KSERVE_SERVICES, "InferenceService"),),
+    "llms": ((LLMS, "LLMInferenceService"),),
     "gateway": ((GATEWAYS, "Gateway"), (HTTP_ROUTES, "HTTPRoute")),
     "router": ((ROUTES, "Route"),),
 }
@@ -66,7 +72,11 @@ def definitions(name: str) -> list[Object]:
 
 async def play(world: World, name: str) -> None:
     """Begin with one of them. Raises ``KeyError`` for others."""
-    step = {"kserve": _kserve, "gateway": _gateway, "router": _router}[name]
+    if name == "istio":
+        await world.follow(*istio.FOLLOWED)
+        world.keep(istio.Istio(world).step)
+        return
+    step = {"kserve": _kserve, "llms": _llms, "gateway": _gateway, "router": _router}[name]
     await world.follow(*(resource for resource, _ in KINDS[name]))
     world.keep(functools.partial(step, world))
 
@@ -133,6 +143,43 @@ def _front(name: str) -> Object:
         "metadata": {"name": name, "labels": _labels(name)},
         "spec": {"selector": _labels(name), "ports": [port]},
     }
+
+
+async def _llms(world: World) -> None:
+    for found in world.all(LLMS):
+        meta = found["metadata"]
+        if meta.get("deletionTimestamp"):
+            continue
+        name, namespace = meta["name"], meta["namespace"]
+        labels = {"app.kubernetes.io/name": name, "kserve.io/component": "workload"}
+        pods = {"metadata": {"labels": labels}, "spec": found["spec"]["template"]}
+        server = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": f"{name}-kserve"},
+            "spec": {
+                "replicas": found["spec"].get("replicas", 1),
+                "selector": {"matchLabels": labels},
+                "template": pods,
+            },
+        }
+        front = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": f"{name}-kserve-workload-svc"},
+            "spec": {"selector": labels, "ports": [{"name": "http", "port": 8000}]},
+        }
+        for resource, body in ((DEPLOYMENTS, server), (SERVICES, front)):
+            body["metadata"]["ownerReferences"] = [  # type: ignore[index]
+                owned_by(found, LLMS.api_version, "LLMInferenceService")
+            ]
+            if world.get(resource, namespace, body["metadata"]["name"]) is None:  # type: ignore[index]
+                await world.client.apply(resource, body, namespace, manager="kserve", force=True)
+        running = world.all(PODS, namespace)
+        up = any(is_ready(p) and matches(p["metadata"].get("labels"), labels) for p in running)
+        old = (found.get("status") or {}).get("conditions") or []
+        said = [{"type": t, "status": str(up)} for t in ("WorkloadsReady", "Ready")]
+        await world.status(LLMS, found, {"conditions": conditions(old, said)})
 
 
 async def _gateway(world: World) -> None:

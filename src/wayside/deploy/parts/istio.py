@@ -25,6 +25,10 @@ GATEWAY_NAME: Final = "gateway.networking.k8s.io/gateway-name"
 """Istio's label on the pods of a Gateway."""
 GRPC: Final = 50051
 REQUEST_TIMEOUT: Final = "300s"
+FILTER: Final = "envoy.filters.http.ext_proc.semantic-router"
+"""Not the name that Istio gives its own filter for InferencePools: Envoy keeps what routes say of
+a filter by name. Under one name, a client that sent ``x-selected-model`` would match a route that
+switches the router off, or has Envoy ask the picker in its place."""
 ENVOY_FILTERS = Resource("networking.istio.io", "v1alpha3", "envoyfilters")
 DESTINATION_RULES = Resource("networking.istio.io", "v1", "destinationrules")
 SERVICE_ENTRIES = Resource("networking.istio.io", "v1", "serviceentries")
@@ -97,7 +101,7 @@ def envoy_filter(intent: Intent) -> Object:
         },
         "patch": {
             "operation": "INSERT_FIRST",
-            "value": {"name": "envoy.filters.http.ext_proc", "typed_config": config},
+            "value": {"name": FILTER, "typed_config": config},
         },
     }
     spec = {
