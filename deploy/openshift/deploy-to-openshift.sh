@@ -18,6 +18,7 @@ Deploy the semantic router, Envoy and two models into one namespace.
   --no-public-route      nobody outside of the cluster may connect
   -n, --namespace NS     [default: vllm-semantic-router-system]
   --plan                 only show what would change; exit status 2 if anything would
+  --no-wait              do not wait until pods are ready
   -h, --help
 
 Run it again after any change, an error or on another cluster: it goes on where it stopped, and
@@ -29,7 +30,7 @@ HELP
 }
 
 namespace=vllm-semantic-router-system
-simulator='' kserve='' discovery=dns storage_class='' observability=yes public=yes plan=''
+simulator='' kserve='' discovery=dns storage_class='' observability=yes public=yes plan='' wait=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --simulator) simulator=yes ;;
@@ -43,6 +44,7 @@ while [ $# -gt 0 ]; do
       refuse "$1" "the built-in classifiers take a millisecond on a CPU and use no GPU; for a classifier on one, serve it and name it under router.settings.engines" ;;
     -n | --namespace) value_of "$1" $#; namespace="$2"; shift ;;
     --plan) plan=yes ;;
+    --no-wait) wait=(--no-wait) ;;
     -h | --help) usage; exit 0 ;;
     *) unknown "$1" ;;
   esac
@@ -92,7 +94,7 @@ if [ -n "$plan" ]; then
   deploy plan || status=$?
   exit "$status"
 fi
-deploy apply --yes
+deploy apply --yes "${wait[@]}"
 if [ "$client" = oc ]; then
   oc project "$namespace"
 else

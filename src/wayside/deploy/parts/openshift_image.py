@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from wayside.deploy import Object, Scene
+from wayside.deploy import DEPLOYMENT, Object, Scene
 from wayside.deploy.intent import Intent
 from wayside.deploy.parts.meta import object_
+from wayside.vocab.objects import section, texts
 from wayside.vocab.resource import Resource
 
 STREAMS: Final = Resource("image.openshift.io", "v1", "imagestreams")
@@ -44,9 +45,8 @@ def there(intent: Intent, scene: Scene) -> bool:
     """Whether the namespace has an ImageStream of that name that is not this deployment's: it is
     used as it is."""
     found = scene.get(STREAMS, NAME, intent.namespace)
-    labels = (found or {}).get("metadata", {}).get("labels") or {}
-    own = object_(intent, "v1", "ConfigMap", NAME)["metadata"]["labels"]
-    return found is not None and not own.items() <= labels.items()
+    labels = texts(section(found, "metadata", "labels"))
+    return found is not None and labels.get(DEPLOYMENT) != intent.name
 
 
 def objects(intent: Intent) -> tuple[Object, ...]:
