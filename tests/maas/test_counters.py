@@ -126,7 +126,7 @@ async def test_the_stricter_of_two_limits_counts(counters: Either) -> None:
     assert isinstance(await counters.reserve("1", hour, tokens(60)), Granted)
     for items in ((hour, tokens(60)), (tokens(60), hour)):
         said = await counters.reserve("2", *items)
-        assert said == Full(items.index(tokens(60)), 40, SOON_S)
+        assert said == Full(items.index(tokens(60)), 40, SOON_S, True)
     assert (await counters.reserve("3", hour)).left == ((880, 3600.0),)
 
 
@@ -147,7 +147,7 @@ async def test_one_that_is_alone_takes_what_is_left(counters: Either) -> None:
     await counters.settle("1", {"tokens": 90})
     assert isinstance(await counters.reserve("2", tokens(50), strict=True), Full)
     assert (await counters.reserve("2", tokens(50))).amounts == (10,)
-    assert (await counters.reserve("3", tokens(1))) == Full(0, 0, SOON_S)
+    assert (await counters.reserve("3", tokens(1))) == Full(0, 0, SOON_S, True)
     await counters.settle("2", {"tokens": 50})
     assert (await counters.reserve("3", tokens(1))) == Full(0, -40, 60.0)
 
@@ -305,8 +305,9 @@ class Model:
                 lefts.append(left - amounts[-1])
             else:
                 amounts.append(0)
-                waits = bool(holds) and item.size > used
-                over.append(Full(len(amounts) - 1, left, SOON_S if waits else float(end - now)))
+                busy = bool(holds) and item.size > used
+                wait = SOON_S if busy else float(end - now)
+                over.append(Full(len(amounts) - 1, left, wait, busy))
         if over:
             return max(over, key=lambda o: o.retry_after_s)
         self.every.append(Let(id, now, items, tuple(amounts), tuple(ends)))

@@ -96,12 +96,17 @@ def over(said: Over) -> RequestError:
     """429, as clients of OpenAI's API read it."""
     wait = max(1, math.ceil(said.retry_after_s))
     message = f"You have used up {said.limit}. Try again in {wait} seconds."
-    if said.remaining:
+    if said.busy:
+        message = (
+            f"Your requests that are under way may take all that remains of {said.limit}. "
+            f"Try again in {wait} seconds."
+        )
+    elif said.remaining:
         message = (
             f"This request may take more than remains of {said.limit}. Ask for less with a "
             f"smaller max_tokens, or try again in {wait} seconds."
         )
-    if said.kind == "tokens" and said.wanted > said.size > 0 and said.remaining:
+    if said.kind == "tokens" and said.wanted > said.size > 0 and said.remaining > 0:
         message = (
             f"This request may take {said.wanted:,} tokens, and {said.limit} are allowed. Ask for "
             f"less with a smaller max_tokens, or try again in {wait} seconds."

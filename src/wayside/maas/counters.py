@@ -56,11 +56,13 @@ class Granted(NamedTuple):
 
 
 class Full(NamedTuple):
-    """The limit that has no room, by its place; of several, the one that takes longest."""
+    """The limit that has no room, by its place; of several, the one that takes longest. ``busy``:
+    it is not used up, but requests that are under way may take the rest."""
 
     at: int
     remaining: int
     retry_after_s: float
+    busy: bool = False
 
 
 class Counters(Protocol):
@@ -169,10 +171,10 @@ class MemoryCounters:
                 if limit.kind != REQUESTS and left > 0 and not window.holds and not strict:
                     amount = left
                 else:
-                    waits = limit.size > window.used and window.holds
-                    wait = SOON_S if waits else window.ends - now
+                    busy = limit.size > window.used and window.holds > 0
+                    wait = SOON_S if busy else window.ends - now
                     if full is None or wait > full.retry_after_s:
-                        full = Full(len(taken), left, wait)
+                        full = Full(len(taken), left, wait, busy)
             taken.append((limit, amount, window))
         return self._take(found, id, taken, now) if full is None else full
 

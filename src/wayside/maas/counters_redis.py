@@ -53,8 +53,8 @@ class RedisCounters:
         )
         said, *numbers = reply
         if said == b"full":
-            at, left, wait = numbers
-            return Full(at, left, wait / 1000)
+            at, left, wait, busy = numbers
+            return Full(at, left, wait / 1000, bool(busy))
         return Granted(
             tuple(numbers[::3]),
             tuple([(n, ms / 1000) for n, ms in zip(numbers[1::3], numbers[2::3], strict=True)]),

@@ -198,6 +198,7 @@ def _told(said: Granted | Full, hold: Hold, tier: _Tier, amounts: list[int]) -> 
             remaining=max(0, said.remaining),
             wanted=amounts[said.at],
             retry_after_s=said.retry_after_s,
+            busy=said.busy,
         )
     tightest: dict[str, Left] = {}
     for limit, amount, (remaining, reset_s) in zip(

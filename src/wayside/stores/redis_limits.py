@@ -84,12 +84,12 @@ for i = 1, count do
   if amount <= left then amounts[i] = amount
   elseif kind ~= 'requests' and left > 0 and w[4] == 0 and not strict then amounts[i] = left
   else
-    local wait = w[1] - now
-    if size > w[2] and w[4] > 0 then wait = 1000 end
-    if not full or wait > full[3] then full = {i - 1, left, wait} end
+    local wait, busy = w[1] - now, 0
+    if size > w[2] and w[4] > 0 then wait, busy = 1000, 1 end
+    if not full or wait > full[3] then full = {i - 1, left, wait, busy} end
   end
 end
-if full then return {'full', full[1], full[2], full[3]} end
+if full then return {'full', full[1], full[2], full[3], full[4]} end
 local parts, longest = {}, 0
 local found = {'granted'}
 for i = 1, count do
@@ -120,7 +120,8 @@ return found
 """Key: a user's hash. Arguments: milliseconds since the epoch (empty: the server's), the hold's
 id, for how long it holds, whether nothing may go over, how many times as long a late settlement
 counts, then kind, size, seconds and amount of each limit. Gives ``granted`` and amount, remaining
-and milliseconds for each limit, or ``full`` and which, remaining and milliseconds."""
+and milliseconds for each limit, or ``full`` and which, remaining, milliseconds, and 1 where
+requests under way are all that is in the way."""
 
 SETTLE_LIMITS = (
     _COMMON

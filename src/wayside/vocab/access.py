@@ -70,6 +70,8 @@ class Over(msgspec.Struct, frozen=True, kw_only=True):
     remaining: int = 0
     wanted: int = 0
     """What the request might take of it."""
+    busy: bool = False
+    """Whether it is not used up, but requests that are under way may take the rest."""
     retry_after_s: float = 1.0
 
 
