@@ -130,8 +130,8 @@ END
   [[ -z $class$size ]] || rest+=("storage: \"${size:-10Gi}\"")
   [[ -z $class ]] || rest+=("storage_class: \"$class\"")
   if [[ -n $simulator ]]; then
-    # The guide's fifteen domains: five for the second model, the others for the first.
-    rest+=("settings: {routing: {signals: {domain: {other-half: {labels: [business, law, psychology, health, philosophy], threshold: 0.3}}}, decisions: [{name: other-half, when: 'domain:other-half', models: [\"$sim_model_b\"]}]}}")
+    # What is answered in words goes to the second model, everything else to the first.
+    rest+=("settings: {routing: {signals: {domain: {words: {labels: [business, law, psychology, health, philosophy], threshold: 0.3}}}, decisions: [{name: words, when: 'domain:words', models: [\"$sim_model_b\"]}]}}")
   fi
   [[ ${#rest[@]} -eq 0 ]] || { echo router: && printf '  %s\n' "${rest[@]}"; }
 }

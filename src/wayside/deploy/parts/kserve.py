@@ -296,7 +296,10 @@ def router_steps(intent: Intent, made: Router, behind: MaasOptions | None) -> It
             Manifest(
                 "router/account.yaml", (router.service_account(own, name=name), *rights, *claims)
             ),
-            Manifest("router/service.yaml", (router.service(own, name=name, ports=PORTS),)),
+            Manifest(
+                "router/service.yaml",
+                (router.service(own, name=name, ports=PORTS, numbers={"http": 80}),),
+            ),
             Manifest("router/deployment.yaml", (pods, *around)),
         ),
         waits=(

@@ -22,6 +22,14 @@ models:
   Model-A: {run: simulator, kserve: model-a}
   Model-B: {run: simulator, kserve: model-b}
 default_model: Model-A
+router:
+  settings:
+    routing:
+      signals:
+        domain:
+          words: {labels: [business, law, psychology, health, philosophy], threshold: 0.3}
+      decisions:
+        - {name: words, when: "domain:words", models: [Model-B]}
 """
 
 
