@@ -67,7 +67,14 @@ if [ -n "$kserve" ]; then
       options+=(--set "models.$model.run=vllm" --set "models.$model.source=Qwen/Qwen3-0.6B")
     done
   fi
-  if [ -n "$public" ]; then options+=(--set exposure.kind=route); fi
+  if [ -n "$public" ]; then
+    options+=(--set exposure.kind=route)
+  else
+    # Clients come through the gateway of Models-as-a-Service, and show its tokens: every tier may
+    # use these models, until their `tiers` say otherwise.
+    options+=(--set 'targets.kserve.maas={}')
+    for model in Model-A Model-B; do options+=(--set "models.$model.tiers=[]"); done
+  fi
 else
   target=openshift-split
   file="$split/wayside.yaml"
@@ -95,6 +102,9 @@ if [ -n "$plan" ]; then
   exit "$status"
 fi
 deploy apply --yes "${wait[@]}"
+if [ -n "$kserve" ] && [ -z "$public" ]; then
+  say "next: cd maas-integration && ./apply-maas-integration.sh -n $namespace"
+fi
 if [ "$client" = oc ]; then
   oc project "$namespace"
 else
