@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from wayside.extproc import wire
 from wayside.extproc.session import Door, Replies, Session
+from wayside.vocab.access import Caller
 from wayside.vocab.ask import Flow
 from wayside.vocab.outcome import Ended, Forward, Outcome, Request, Taken
 
@@ -229,3 +230,41 @@ def test_clients_that_leave_streams_early_lock_nobody_out() -> None:
     told, replies = answers_without_bodies("stream")
     assert sum("allow_mode_override" in line for line in told) == 4
     assert b"allow_mode_override" not in replies
+
+
+@pytest.mark.parametrize(
+    ("setting", "caller", "header"),
+    [
+        ("", None, None),
+        ("x-chosen", None, b"x-chosen"),
+        ("", Caller(user="alice"), b"x-gateway-model-name"),
+        ("x-chosen", Caller(user="alice"), b"x-chosen"),
+    ],
+)
+def test_the_chosen_model_goes_on_for_policies_behind_us(
+    setting: str, caller: Caller | None, header: bytes | None
+) -> None:
+    """A2-39, A2-40: in a header of the request, where somebody wants it."""
+
+    class Router(ContentRouter):
+        def handle(self, request: Request) -> Outcome:
+            found = super().handle(request)
+            assert isinstance(found, Forward)
+            record = msgspec.structs.replace(found.record, caller=caller)
+            return msgspec.structs.replace(found, record=record)
+
+    shared = Door(Router(), Listener(), max_body_bytes=1 << 20, model_header=setting)
+    session = Session(shared)
+    session.receive(headers_message(protocol=FDS))
+    said = flat(session.receive(body_message(BODY)))
+    assert b"large-upstream" in said
+    for name in (b"x-chosen", b"x-gateway-model-name"):
+        assert (name in said) == (name == header)
+
+
+def test_another_spelling_of_our_headers_is_ours_too() -> None:
+    """A2-12: a server that reads ``_`` as ``-`` sees none of a client's."""
+    session = Session(door())
+    session.receive(headers_message({"x_maas_model_executed": "big", "x-maas-group": "root"}))
+    said = flat(session.receive(body_message(BODY)))
+    assert b"x_maas_model_executed" in said and b"x-maas-group" in said, "both are removed"

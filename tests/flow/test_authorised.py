@@ -9,7 +9,10 @@ import pytest
 
 from tests.flow.driving import chat, outcome, policy, post
 from wayside.dialects.openai_chat import ChatBody
+from wayside.fleet import Urgencies
 from wayside.flow import Policy
+from wayside.settings.model import IdentitySettings
+from wayside.settings.resilience import UrgencySettings
 from wayside.vocab.access import Caller, Hold, Release, Reserve
 from wayside.vocab.ask import Now, Unguessable
 from wayside.vocab.errors import RequestError
@@ -348,3 +351,22 @@ def test_tokens_are_counted_for_models_of_the_caller_alone() -> None:
     body = {"model": "a", "max_tokens": 5, **CHAT}
     assert isinstance(asked(body, "a", path="/v1/messages/count_tokens"), Reply)
     assert refused(body, "b", path="/v1/messages/count_tokens").status == 403
+
+
+def test_signals_and_urgency_go_by_the_groups_that_were_proven() -> None:
+    """No proxy has to be trusted where a gate knows who asks."""
+    at = policy("""
+maas: {}
+urgency: {groups: {staff: 7}}
+models: {a: {endpoints: [h]}, b: {endpoints: [h]}}
+routing:
+  default_model: a
+  signals: {authz: {staff: {subjects: [{kind: Group, name: staff}]}}}
+  decisions: [{name: ours, when: "authz:staff", models: [b]}]
+""")
+    assert sent(chat("auto"), "a", "b", at=at, groups=("staff",)).target.name == "b"
+    assert sent(chat("auto"), "a", "b", at=at, groups=("others",)).target.name == "a"
+    urgencies = Urgencies(UrgencySettings(groups={"staff": 7}), IdentitySettings())
+    forged = {"x-authz-user-groups": "staff"}
+    assert urgencies.of(forged, 0, ("staff",)) == 7
+    assert urgencies.of(forged, 0, ("others",)) == urgencies.of(forged, 0) == 0

@@ -252,7 +252,7 @@ async def test_both_shells_agree(both: Both, name: str) -> None:
         ("named by its path", 200, "Model-A"),
         ("named by path and namespace", 200, "Model-A"),
         ("another one in the body", 400, None),
-        ("its path, of who may not", 403, None),
+        ("its path, of who may not", 403, "none"),
         ("says who they are", 403, None),
         ("says its groups", 403, None),
         ("says its subscription", 403, None),

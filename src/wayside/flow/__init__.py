@@ -789,8 +789,8 @@ def _named_by_path(
     policy: Policy, request: Request, there: named_by_path.Named, dice: float
 ) -> Outcome | Flow[Outcome]:
     """``/<model>/v1/...``: the same as ``/v1/...`` with the model in the body."""
-    named(policy, there.model, request.caller)
     if there.path == MODELS_PATH:
+        named(policy, there.model, request.caller)
         one = {name: item for name, item in policy.listing.items() if name == there.model}
         return _models(one, request, there.path)
 
