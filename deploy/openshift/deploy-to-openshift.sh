@@ -19,6 +19,8 @@ Deploy the semantic router, Envoy and two models into one namespace.
   -n, --namespace NS     [default: vllm-semantic-router-system]
   --plan                 only show what would change; exit status 2 if anything would
   --no-wait              do not wait until pods are ready
+  --adopt                take over objects of the same names that are there already
+  --force-conflicts      take over fields that somebody edited by hand
   -h, --help
 
 Run it again after any change, an error or on another cluster: it goes on where it stopped, and
@@ -30,7 +32,7 @@ HELP
 }
 
 namespace=vllm-semantic-router-system
-simulator='' kserve='' discovery=dns storage_class='' observability=yes public=yes plan='' wait=()
+simulator='' kserve='' discovery=dns storage_class='' observability=yes public=yes plan='' wait=() over=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --simulator) simulator=yes ;;
@@ -45,6 +47,7 @@ while [ $# -gt 0 ]; do
     -n | --namespace) value_of "$1" $#; namespace="$2"; shift ;;
     --plan) plan=yes ;;
     --no-wait) wait=(--no-wait) ;;
+    --adopt | --force-conflicts) over+=("$1") ;;
     -h | --help) usage; exit 0 ;;
     *) unknown "$1" ;;
   esac
@@ -98,10 +101,10 @@ deploy() { "$wayside" deploy "$@" --target "$target" -f "$file" "${options[@]}";
 
 if [ -n "$plan" ]; then
   status=0
-  deploy plan || status=$?
+  deploy plan "${over[@]}" || status=$?
   exit "$status"
 fi
-deploy apply --yes "${wait[@]}"
+deploy apply --yes "${wait[@]}" "${over[@]}"
 if [ -n "$kserve" ] && [ -z "$public" ]; then
   say "next: cd maas-integration && ./apply-maas-integration.sh -n $namespace"
 fi

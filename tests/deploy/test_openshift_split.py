@@ -336,8 +336,9 @@ def test_what_the_guides_format_cannot_say_is_written_in_ours() -> None:
 
 def test_several_clusters_share_their_models() -> None:
     """A0-32: each exports its Services, and asks the others' where its own give no answer."""
-    clusters = [{"name": n, "context": n} for n in ("east", "west")]
-    made = steps(intent(clusters=clusters))
+    wanted = intent(clusters=[{"name": n, "context": n} for n in ("east", "west")])
+    assert not TARGET.problems(wanted)
+    made = {s.title: s for s in rendered(TARGET, wanted, Offline(None, "east"))}
     exports = [o["metadata"]["name"] for o in everything(made) if o["kind"] == "ServiceExport"]
     assert exports == ["vllm-model-a", "vllm-model-b"]
     model = config(made)["models"]["Model-A"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final, Literal
 
-from wayside.deploy import Object, Scene
+from wayside.deploy import Scene
 from wayside.deploy.intent import Intent, ServiceIntent
 from wayside.deploy.parts import meta
 from wayside.deploy.parts.split_config import Place
@@ -15,8 +15,6 @@ from wayside.vocab.resource import SERVICES
 
 Discovery = Literal["dns", "cluster-ip"]
 DOMAIN: Final = "svc.cluster.local"
-TOGETHER: Final = "svc.clusterset.local"
-"""Services that are exported (Multi-Cluster Services API), from any cluster of the set."""
 
 
 def services(intent: Intent) -> dict[str, ServiceIntent]:
@@ -104,31 +102,3 @@ def url(place: Place) -> str:
     """Of its servers; an IPv6 address in brackets."""
     host = f"[{place.address}]" if ":" in place.address else place.address
     return f"http://{host}:{place.port}"
-
-
-def elsewhere(intent: Intent) -> Mapping[str, Mapping[str, str]] | None:
-    """The same models in the other clusters of the set, asked when this one's give no answer."""
-    if not intent.clusters:
-        return None
-    return {
-        "clusterset": {
-            name: f"http://{one.name}.{one.namespace or intent.namespace}.{TOGETHER}:{one.port}"
-            for name, one in services(intent).items()
-        }
-    }
-
-
-def exports(intent: Intent) -> list[Object]:
-    """ServiceExports that make this cluster's models known to the others."""
-    if not intent.clusters:
-        return []
-    return [
-        meta.object_(
-            intent,
-            "multicluster.x-k8s.io/v1alpha1",
-            "ServiceExport",
-            one.name,
-            namespace=one.namespace or intent.namespace,
-        )
-        for one in services(intent).values()
-    ]

@@ -10,11 +10,13 @@ from pydantic import Field
 from wayside.deploy import Check, Manifest, Need, Object, Scene, Step, Wait, target
 from wayside.deploy.intent import Intent, Quantity
 from wayside.deploy.parts import (
+    clusters,
     config,
     exposure,
     meta,
     openshift_image,
     own_envoy,
+    rights,
     router,
     servers,
     split_config,
@@ -30,11 +32,19 @@ from wayside.settings.base import Settings
 from wayside.settings.load import fill
 from wayside.translate import translate
 from wayside.vocab.errors import Problem
-from wayside.vocab.resource import DEPLOYMENTS, ROUTES, SERVICE_MONITORS, SERVICES
+from wayside.vocab.resource import (
+    DEPLOYMENTS,
+    ROUTES,
+    SECRETS,
+    SERVICE_MONITORS,
+    SERVICES,
+    Resource,
+)
 
 NAME: Final = "openshift-split"
 CONFIG: Final = "semantic-router-config"
 CACHE: Final = "/app/cache"
+_EXPORTS: Final = Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports")
 _OWN: Final = ("upstream_name", "reasoning_family")
 EXAMPLE: Final = """\
 name: semantic-router
@@ -110,6 +120,7 @@ class OpenShiftSplit:
             *servers.problems(intent),
             *exposure.problems(intent, ("none", "route", "ingress")),
             *split_places.problems(intent),
+            *clusters.problems(intent),
             *_not_served(intent),
         ]
         unsaid = _beyond_the_guide(intent)
@@ -130,7 +141,21 @@ class OpenShiftSplit:
         return found
 
     def needs(self, intent: Intent) -> Sequence[Need]:
-        found = []
+        found = [
+            Need(
+                what=f"Secret {use.name} of the {where}",
+                resource=SECRETS,
+                name=use.name,
+                namespace=intent.namespace,
+                keys=(use.key,),
+                fix=f"oc -n {intent.namespace} create secret generic {use.name} "
+                f"--from-file={use.key}=FILE",
+            )
+            for use, where in rights.secrets(intent)
+        ]
+        if clusters.exports(intent):
+            fix = "install Multi-Cluster Services, or write clusters[].models"
+            found.append(Need(what="Multi-Cluster Services API", resource=_EXPORTS, fix=fix))
         if intent.exposure.kind == "route":
             fix = "exposure.kind: ingress or none, where the cluster is no OpenShift"
             found.append(Need(what="Routes of OpenShift", resource=ROUTES, fix=fix))
@@ -155,7 +180,7 @@ class OpenShiftSplit:
         )
         notes: list[str] = []
         places = split_places.places(intent, scene, wish.discovery, notes)
-        configuration = configured(intent, wish, places)
+        configuration = configured(intent, wish, places, scene.cluster)
         yield Step(
             title="configuration",
             manifests=(_file("config", (config_map(intent, configuration),)),),
@@ -196,8 +221,11 @@ class OpenShiftSplit:
 # --- the configuration -------------------------------------------------------------------------
 
 
-def configured(intent: Intent, wish: SplitOptions, places: Mapping[str, Place]) -> Configuration:
-    """The configuration with models at these places, in the format that is wished for."""
+def configured(
+    intent: Intent, wish: SplitOptions, places: Mapping[str, Place], cluster: str = ""
+) -> Configuration:
+    """The configuration with models at these places, in the format that is wished for;
+    ``cluster`` is the one of several that it is for."""
     routed = set(split_config.MODELS) <= places.keys() and not _own_routing(intent)
     default = intent.default_model or next(iter(intent.models), "")
     if routed and wish.format != "wayside" and not _beyond_the_guide(intent):
@@ -225,7 +253,7 @@ def configured(intent: Intent, wish: SplitOptions, places: Mapping[str, Place]) 
             }
         )
     urls = {name: split_places.url(place) for name, place in places.items()}
-    return config.configuration(own, urls, elsewhere=split_places.elsewhere(intent))
+    return config.configuration(own, urls, elsewhere=clusters.elsewhere(intent, cluster))
 
 
 def config_map(intent: Intent, configuration: Configuration) -> Object:
@@ -348,7 +376,7 @@ def models(intent: Intent, openshift: bool) -> tuple[Object, ...]:
             intent, name, model, openshift=openshift, container=meta.dns_name(name)
         )
     ]
-    found += split_places.exports(intent)
+    found += clusters.exports(intent)
     return tuple(sorted(found, key=lambda one: one["kind"] != "Service"))
 
 
