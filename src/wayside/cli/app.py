@@ -46,6 +46,7 @@ from wayside.vocab.outcome import Record, Reply
 
 if TYPE_CHECKING:
     from wayside.gateway.maas_api import MaasApi
+    from wayside.gateway.usage_api import UsageApi
     from wayside.maas import Maas
 
 FLUSH_S = 0.2
@@ -128,6 +129,8 @@ class App:
             self.maas_api = self._maas_api(self.maas)
             self.runtime.further = Further()
             self.maas_api.add_to(self.runtime.further)
+            self.usage_api = _usage_api(self.maas)
+            self.usage_api.add_to(self.runtime.further)
         self.runtime.fault = lambda why: self.log("left undone", level="error", why=why)
         self.state = ConfigState(path=loaded.path)
         self.state.accepted(loaded.text, tuple(str(n) for n in loaded.notes), ())
@@ -142,7 +145,9 @@ class App:
             settings=self.settings.management,
             experience=self.experience,
             stores=lambda: self.stores,
-            more=self.maas_api.endpoints() if self.maas is not None else (),
+            more=(*self.maas_api.endpoints(), *self.usage_api.endpoints())
+            if self.maas is not None
+            else (),
         )
         self.runtime.local["/health"] = self._health
         self.runtime.local["/ready"] = self._ready
@@ -390,6 +395,12 @@ class App:
             "Configurations refused since the start.",
             read=lambda: [((), float(state.refused))],
         )
+
+
+def _usage_api(maas: Maas) -> UsageApi:
+    from wayside.gateway.usage_api import UsageApi
+
+    return UsageApi(maas)
 
 
 def _maas(settings: RouterSettings, env: Mapping[str, str], log: Log) -> Maas | None:

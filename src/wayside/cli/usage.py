@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import sqlite3
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from rich.table import Table
 from wayside.cli.console import console, escape
 from wayside.cli.files import config_option, find, load
 from wayside.maas.ledger import path_of
-from wayside.maas.usage import BY, FIGURES, FILTERS, Question, added_up, total
+from wayside.maas.usage import BY, FIGURES, FILTERS, Question, added_up, moment, total
 from wayside.vocab.errors import ConfigError
 
 _SHOWN = (
@@ -31,23 +29,13 @@ _SHOWN = (
     "charged_tokens",
     "cost",
 )
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def _moment(ctx: click.Context, option: click.Parameter, said: str | None) -> float | None:
-    """``24h`` ago, or a date of UTC, as Unix seconds."""
-    if said is None:
-        return None
-    ago = re.fullmatch(r"(\d{1,6})([smhd])", said)
-    if ago:
-        return time.time() - int(ago[1]) * _UNITS[ago[2]]
     try:
-        found = datetime.fromisoformat(said)
-    except ValueError:
-        raise click.BadParameter(
-            f"{said!r} is no time; write 24h, 7d, 2026-08-01 or 2026-08-01T12:00", ctx, option
-        ) from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        return None if said is None else moment(said, time.time())
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, option) from None
 
 
 def _filters(function: Any) -> Any:

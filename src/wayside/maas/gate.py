@@ -17,11 +17,12 @@ TOKENS: Final = ("/maas-api/v1/tokens", "/v1/tokens")
 KEYS: Final = ("/maas-api/v1/api-keys", "/v1/api-keys")
 MODELS: Final = "/maas-api/v1/models"
 LOOKUP: Final = "/maas-api/v1/tiers/lookup"
+USAGE: Final = "/maas-api/v1/usage"
 HEALTH: Final = "/maas-api/health"
 JWKS: Final = ("/.well-known/jwks.json", "/maas-api/.well-known/jwks.json")
 DISCOVERY: Final = "/v1/models"
 _OPEN: Final = frozenset(
-    ("/health", "/ready", *TOKENS, *KEYS, MODELS, LOOKUP, HEALTH, *JWKS),
+    ("/health", "/ready", *TOKENS, *KEYS, MODELS, LOOKUP, USAGE, HEALTH, *JWKS),
 )
 
 

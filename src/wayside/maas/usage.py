@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 MAX_GROUPS: Final = 10_000
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DAY: Final = "strftime('%Y-%m-%d', at, 'unixepoch')"
 _HOUR: Final = "strftime('%Y-%m-%dT%H', at, 'unixepoch')"
 BY: Final[Mapping[str, str]] = {
@@ -57,6 +60,21 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     until: float | None = None
     where: Mapping[str, str] = {}
     limit: int = MAX_GROUPS
+
+
+def moment(said: str, now: float) -> float:
+    """``24h`` before ``now``, or a date or time (of UTC, unless it says otherwise), as Unix
+    seconds. Raises ``ValueError`` that says what to write."""
+    ago = re.fullmatch(r"([0-9]{1,6})([smhd])", said)
+    if ago:
+        return now - int(ago[1]) * _UNITS[ago[2]]
+    try:
+        found = datetime.fromisoformat(said)
+    except ValueError:
+        raise ValueError(
+            f"{said[:64]!r} is no time; write 24h, 7d, 2026-08-01 or 2026-08-01T12:00"
+        ) from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def added_up(path: Path, question: Question) -> list[dict[str, Any]]:
