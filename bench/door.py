@@ -87,6 +87,9 @@ class Straight:
     target = Target(name="m", upstream_name="m")
     record = Record(model="m", requested="m")
 
+    def turned_away(self, request: Request) -> None:
+        """Everybody is let in."""
+
     def handle(self, request: Request) -> Forward:
         return Forward(
             target=self.target,

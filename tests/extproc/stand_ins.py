@@ -63,6 +63,9 @@ class ContentRouter:
         self.cancelled = 0
         self.path: str | None = None
 
+    def turned_away(self, request: Request) -> None:
+        """Everybody is let in."""
+
     def handle(self, request: Request) -> Outcome | Awaitable[Outcome]:
         self.requests.append(request)
         if b"slowly" in request.body or b"never" in request.body:

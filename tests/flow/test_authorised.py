@@ -370,3 +370,16 @@ routing:
     forged = {"x-authz-user-groups": "staff"}
     assert urgencies.of(forged, 0, ("staff",)) == 7
     assert urgencies.of(forged, 0, ("others",)) == urgencies.of(forged, 0) == 0
+
+
+def test_a_bound_that_limits_set_counts_as_a_change() -> None:
+    """An Envoy is told of a body that is not the client's, even where only that was added."""
+
+    class Capping(Desk):
+        def __call__(self, question: Any) -> Any:
+            found = super().__call__(question)
+            return Hold(id="h", tokens=9, cap=5) if isinstance(question, Reserve) else found
+
+    found = sent(chat("a"), "a", desk=Capping())
+    assert found.changed and json.loads(found.body)["max_completion_tokens"] == 5
+    assert not sent(chat("a"), "a").changed

@@ -250,6 +250,9 @@ class Runtime:
     def __init__(self) -> None:
         self.requests: list[Request] = []
 
+    def turned_away(self, request: Request) -> None:
+        """Everybody is let in."""
+
     def handle(self, request: Request) -> Outcome | Awaitable[Outcome]:
         self.requests.append(request)
         outcome = self._decide(request)

@@ -88,6 +88,9 @@ class StubRuntime:
         self.set_headers: tuple[tuple[str, str], ...] = (("x-selected-model", "m"),)
         self.gate: asyncio.Event | None = None
 
+    def turned_away(self, request: Request) -> None:
+        """Everybody is let in."""
+
     def handle(self, request: Request) -> Outcome | Awaitable[Outcome]:
         self.requests.append(request)
         outcome = self.decide(request)

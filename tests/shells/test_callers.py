@@ -7,12 +7,14 @@ A2-35, A2-37, A2-40, A2-41.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -331,3 +333,19 @@ async def test_models_are_listed_for_whoever_asks(both: Both) -> None:
                 names = [item["id"] for item in (await answer.json())["data"]]
                 assert sorted(names) == wanted
         assert (await side.router.get("/v1/models")).status == 401
+
+
+async def test_nobody_s_body_is_waited_for(both: Both) -> None:
+    """A2-41: who shows no token is answered before the body has come, in the same words."""
+    said = []
+    for side in both.sides:
+        at = urlsplit(side.router.url)
+        reader, writer = await asyncio.open_connection(at.hostname, at.port)
+        head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n{{"
+        writer.write(head.encode())
+        async with asyncio.timeout(5):
+            answer = await reader.readuntil(b"\r\n\r\n")
+            length = int(re.findall(rb"content-length: (\d+)", answer)[0])
+            said.append((answer.split()[1], await reader.readexactly(length)))
+        writer.close()
+    assert said[0] == said[1] and said[0][0] == b"401"

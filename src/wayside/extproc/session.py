@@ -57,6 +57,7 @@ class Runtime(Protocol):
     """The core: says what becomes of a request."""
 
     def handle(self, request: Request) -> Outcome | Awaitable[Outcome]: ...
+    def turned_away(self, request: Request) -> Reply | None: ...
     def drive(self, flow: Flow[T]) -> T | Awaitable[T]: ...
     def after(self, flow: Flow[None] | None) -> None: ...
 
@@ -334,6 +335,11 @@ class Session:
         if ended:
             self._last = True
             return self._decide(b"")
+        method, path = headers.get(":method", ""), headers.get(":path", "")
+        refusal = self.door.runtime.turned_away(Request(method, path, headers))
+        if refusal is not None:  # nobody waits for a body that will not be read
+            self._path = path
+            return self._answer(refusal)
         mode, _, early = self._protocol
         if mode == wire.FULL_DUPLEX_STREAMED or (early and mode == wire.STREAMED):
             return []  # the body comes all the same, and the headers are answered after it

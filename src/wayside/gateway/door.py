@@ -252,6 +252,12 @@ class Door(asyncio.Protocol):
         self._read_head(whole)
 
     def _await_body(self, phase: int, head: RequestHead, begun: bytes) -> None:
+        """The rest of a body is still to come, unless nobody would read it."""
+        asked = Request(head.method, head.path, head.headers, caller=self.caller)
+        refusal = self.server.runtime.turned_away(asked)
+        if refusal is not None:
+            self._turn_away(head, refusal)
+            return
         self._phase = phase
         self.deadline = self.loop.time() + self.server.limits.body_timeout_s
         if head.expects and not begun:
@@ -384,6 +390,20 @@ class Door(asyncio.Protocol):
         """The path and the headers of the request, as far as they were read."""
         head = self.head
         return ("", {}) if head is None else (head.path, head.headers)
+
+    def _turn_away(self, head: RequestHead, reply: Reply) -> None:
+        """Answer who is not let in; the body is not read."""
+        begin = self.server.telemetry.begin
+        self.exchange = exchange = begin(shell="gateway", request_id=head.request_id)
+        exchange.routed(reply.record)
+        self.answer(
+            reply.status,
+            reply.body,
+            reply.content_type,
+            reply.report,
+            reason=reply.record.reason,
+            refused=True,
+        )
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what cannot be served; the rest of what the client sends is not read."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import Any, Protocol, TypeVar
 
 from wayside.vocab.ask import Flow
-from wayside.vocab.outcome import Outcome, Record, Request, Tried
+from wayside.vocab.outcome import Outcome, Record, Reply, Request, Tried
 
 T = TypeVar("T")
 
@@ -15,6 +15,11 @@ class Runtime(Protocol):
     """Decides. Never raises for what a client did wrong: that comes back as a ``Reply``."""
 
     def handle(self, request: Request) -> Outcome | Awaitable[Outcome]: ...
+
+    def turned_away(self, request: Request) -> Reply | None:
+        """What a request gets that is not let in, whatever its body says, which may not be here
+        yet; ``None`` where it has to be read, or somebody asked, before that is known."""
+        ...
 
     def drive(self, flow: Flow[T]) -> T | Awaitable[T]:
         """Run a tap's flow to its end."""

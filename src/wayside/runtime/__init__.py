@@ -91,6 +91,19 @@ class Runtime:
             return refuse(error, request=request)
         return self.routed(request)
 
+    def turned_away(self, request: Request) -> Reply | None:
+        """What a request gets that is not let in, whatever its body says, which may not be here
+        yet; ``None`` where it has to be read, or somebody asked, before that is known."""
+        if self.gate is None or request.path in self.local:
+            return None
+        try:
+            entered = self.gate(request)
+        except RequestError as error:
+            return refuse(error, request=request)
+        if not isinstance(entered, Request):
+            entered.close()
+        return None
+
     async def _entered(self, entering: Awaitable[Request], request: Request) -> Outcome:
         try:
             request = await entering

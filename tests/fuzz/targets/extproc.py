@@ -89,6 +89,9 @@ class Core:
         if level == "error":
             self.errors.append(f"{event}: {fields}")
 
+    def turned_away(self, request: Request) -> None:
+        """Everybody is let in."""
+
     def handle(self, request: Request) -> Any:
         outcome = self._decide(request)
         return _later(outcome) if b"slow" in request.body else outcome
