@@ -64,7 +64,13 @@ def of_kserve(intent: Intent) -> Intent:
 def problems(intent: Intent) -> Iterator[Problem]:
     """What KServe cannot do."""
     yield from servers.problems(intent)
+    if intent.clusters:
+        what = "models of KServe are in one cluster"
+        yield Problem(what, "clusters", "leave it out, and give --context")
     for name, model in intent.models.items():
+        if model.pool is not None:
+            what = "KServe says itself who picks a server"
+            yield Problem(what, f"models.{name}.pool", "leave it out")
         if model.kserve is None:
             continue
         if model.kserve != meta.dns_name(model.kserve):

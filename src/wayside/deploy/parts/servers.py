@@ -94,6 +94,9 @@ def problems(intent: Intent) -> list[Problem]:
         if model.run in ("vllm", "llm-katan") and not model.source:
             fix = "write the name of its weights: Qwen/Qwen3-0.6B"
             found.append(Problem(f"run: {model.run} has nothing to serve", f"{at}.source", fix))
+        if model.run is None and model.service is not None and model.service.target_port:
+            what = "the Service is there already, and says so itself"
+            found.append(Problem(what, f"{at}.service.target_port", "leave it out"))
         if model.run is None:
             said = ["source", "replicas", "image", "args", "token", "storage", "resources"]
             for field in (each for each in said if each in model.model_fields_set):

@@ -9,7 +9,7 @@ import yaml
 
 from wayside.deploy import Check, Need, Scene, Step, Text, target
 from wayside.deploy.intent import Intent, Resources
-from wayside.deploy.parts import exposure, meta, rights
+from wayside.deploy.parts import exposure, meta, rights, servers
 from wayside.deploy.parts.config import configuration
 from wayside.deploy.parts.options import options
 from wayside.manifests import mounted, router_pod
@@ -58,6 +58,7 @@ class HelmValues:
         found = [
             *exposure.problems(intent, ("none", "route", "ingress", "gateway")),
             *rights.problems(intent),
+            *servers.problems(intent),
         ]
         for name, model in intent.models.items():
             at = f"models.{name}"
@@ -66,10 +67,6 @@ class HelmValues:
                     what = "the chart deploys the router alone"
                     fix = "name the Service of its servers (service), or use another target"
                     found.append(Problem(what, f"{at}.{field}", fix))
-            for field in ("source", "image", "args", "token", "storage", "replicas", "resources"):
-                if field in model.model_fields_set and not model.run:
-                    what = "the chart deploys no servers of models"
-                    found.append(Problem(what, f"{at}.{field}", "leave it out"))
         for field, where in (("clusters", "clusters"), ("labels", "labels")):
             if getattr(intent, field):
                 found.append(Problem("the chart has no such thing", where, "leave it out"))

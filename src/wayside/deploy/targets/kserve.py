@@ -62,6 +62,9 @@ class Kserve:
             ("none", "route") if wish.platform == "openshift" else ("none", "ingress", "gateway")
         )
         found = [*kserve.problems(intent), *exposure.problems(intent, kinds)]
+        if intent.gateway is not None and wish.maas is None and intent.exposure.kind != "gateway":
+            fix = "write exposure.kind: gateway, or leave it out"
+            found.append(Problem("nothing goes through a gateway", "gateway", fix))
         if wish.maas is not None:
             found += maas.problems(intent, wish.maas)
         else:
