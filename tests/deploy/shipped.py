@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,8 +21,8 @@ from tests.cluster import Kubectl
 from wayside import deploy
 from wayside.catalog import discover
 from wayside.deploy import Entry, Step
+from wayside.deploy.applying.scene import Offline
 from wayside.deploy.intent import Intent
-from wayside.vocab.resource import Resource
 
 Object = dict[str, Any]
 ROOT = Path(__file__).parents[2]
@@ -113,24 +113,6 @@ def built(kubectl: Kubectl) -> Iterator[Shipped]:
                 yield from _unpacked(where, found)
 
 
-class Rendering:
-    """A scene in which nothing can be looked up."""
-
-    live = False
-
-    def get(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
-        return None
-
-    def all(self, resource: Resource, namespace: str | None = None) -> Sequence[Object]:
-        return ()
-
-    def has(self, resource: Resource) -> bool | None:
-        return None
-
-    def told(self, name: str) -> str:
-        return TOLD.get(name, "")
-
-
 VARIANTS: dict[str, Object] = {
     "": {},
     "monitored": {"monitoring": True},
@@ -150,7 +132,7 @@ VARIANTS: dict[str, Object] = {
 @cache
 def entries() -> dict[str, Entry]:
     discover(wayside.deploy.targets)
-    return dict(sorted(deploy._entries.items()))
+    return dict(deploy.entries())
 
 
 def merged(base: Object, more: Object) -> Object:
@@ -178,7 +160,7 @@ def steps(
     if problems:
         assert not whole, f"{name}: {said or 'its example'}: {[str(p) for p in problems]}"
         return ()
-    return tuple(entry.target.steps(intent, Rendering()))
+    return tuple(entry.target.steps(intent, Offline(TOLD, intent.name)))
 
 
 def rendered() -> Iterator[Shipped]:

@@ -228,6 +228,23 @@ def test_compatible_names_show_the_same_numbers() -> None:
             assert samples[theirs] == samples[f"{ours}{{currency=USD,model=big}}"]
 
 
+def test_streamed_answers_have_a_pace() -> None:
+    """From the first token to the last; what came in one piece has none."""
+    bench = Bench()
+    for record in (DIRECT, ROUTED):
+        found = bench.exchange(record)
+        found.first_byte()
+        found.measure(stream=False).feed(USAGE)
+        bench.time += 1.99
+        found.ended(status=200)
+    samples = bench.samples()
+    assert samples["wayside_time_per_output_token_seconds_count{model=big}"] == 1
+    paced = samples["wayside_time_per_output_token_seconds_sum{model=big}"]
+    assert paced == pytest.approx(0.01)  # 200 tokens
+    assert samples["llm_model_tpot_seconds_sum{model=big}"] == paced
+    assert samples["llm_model_routing_latency_seconds_count{}"] == 2
+
+
 def test_a_request_without_a_decision_matched_none() -> None:
     bench = Bench()
     bench.exchange(DIRECT).ended(status=200)

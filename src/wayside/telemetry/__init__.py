@@ -182,6 +182,11 @@ class Telemetry:
             "From the request to the answer's first byte.",
             "model",
         )
+        self._pace = m.histogram(
+            "wayside_time_per_output_token_seconds",
+            "Of streamed answers: from the first token to the last, over those after the first.",
+            "model",
+        )
         self._routing = m.histogram(
             "wayside_routing_seconds", "Reading, deciding, choosing.", "kind", bounds=MICRO
         )
@@ -224,6 +229,10 @@ class Telemetry:
             "llm_model_completion_latency_seconds",
             {"model": "model"},
         )
+        m.copy(
+            "wayside_time_per_output_token_seconds", "llm_model_tpot_seconds", {"model": "model"}
+        )
+        m.copy("wayside_routing_seconds", "llm_model_routing_latency_seconds", {}, empty=True)
 
     @property
     def prices(self) -> Mapping[str, Price]:
@@ -273,6 +282,8 @@ class Telemetry:
                 unknown.append(f"{ref.kind}:{ref.name}: {verdict.because}")
         usage = self.accounts.usage(exchange.meter, record, status, reason)
         exchange.account = account = self.accounts.settle(record, usage, exchange.tries, status)
+        if record.stream and exchange.first and usage is not None and usage.completion > 1:
+            self._pace.observe((model,), (now - exchange.first) / (usage.completion - 1))
         for watcher in self.watchers:
             watcher.ended(exchange, status, reason, usage)
         if self.access is not None:

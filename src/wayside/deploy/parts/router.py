@@ -15,7 +15,7 @@ from wayside.deploy import Object
 from wayside.deploy.intent import Intent, Resources
 from wayside.deploy.parts.config import FILE, Configuration
 from wayside.deploy.parts.meta import labels, object_, selector
-from wayside.manifests import mounted, router_pod, workload
+from wayside.manifests import alerts, mounted, router_pod, workload
 from wayside.manifests.mounted import Mounted
 from wayside.manifests.network import from_ports
 from wayside.manifests.router_pod import Ports
@@ -317,29 +317,6 @@ def service_account(intent: Intent, *, name: str = "") -> Object:
     return workload.service_account(name or intent.name, intent.namespace, labels(intent))
 
 
-_ALERTS: Final = (
-    (
-        "WaysideManyErrors",
-        "sum by (namespace) (rate(wayside_request_errors_total{MINE}[5m]))"
-        " / sum by (namespace) (rate(wayside_requests_total{MINE}[5m])) > 0.05",
-        "10m",
-        "More than one request in twenty is answered with an error.",
-    ),
-    (
-        "WaysideConfigurationRefused",
-        "wayside_config_last_reload_successful{MINE} == 0",
-        "5m",
-        "A router keeps its last configuration, because the new one cannot be used.",
-    ),
-    (
-        "WaysideServerDown",
-        "wayside_endpoint_healthy{MINE} == 0",
-        "5m",
-        "A model's server does not answer the router.",
-    ),
-)
-
-
 def monitoring(intent: Intent, *, name: str = "") -> tuple[Object, ...]:
     """The ServiceMonitor and rules for alerts, where ``monitoring`` asks for them."""
     if not intent.monitoring:
@@ -348,16 +325,5 @@ def monitoring(intent: Intent, *, name: str = "") -> tuple[Object, ...]:
     spec: Object = {"selector": {"matchLabels": selector(intent)}, "endpoints": [endpoint]}
     kept = name or intent.name
     monitor = object_(intent, "monitoring.coreos.com/v1", "ServiceMonitor", kept, spec=spec)
-    mine = f'{{namespace="{intent.namespace}"}}'
-    rules = [
-        {
-            "alert": alert,
-            "expr": expression.replace("{MINE}", mine),
-            "for": how_long,
-            "labels": {"severity": "warning"},
-            "annotations": {"summary": summary},
-        }
-        for alert, expression, how_long, summary in _ALERTS
-    ]
-    spec = {"groups": [{"name": kept, "rules": rules}]}
+    spec = {"groups": alerts.groups(kept, intent.namespace)}
     return monitor, object_(intent, "monitoring.coreos.com/v1", "PrometheusRule", kept, spec=spec)
