@@ -28,6 +28,7 @@ _COMMANDS = {
     "eval": ("wayside.cli.evaluate", "Measure the built-in models on labelled text."),
     "calibrate": ("wayside.cli.calibrate", "Find the threshold for a share of strong calls."),
     "models": ("wayside.cli.models", "List, pull and verify models that read prompts."),
+    "maas": ("wayside.cli.maas", "Tokens and keys of models as a service."),
     "usage": ("wayside.cli.usage", "Who asked which models, and what it took."),
     "cache": ("wayside.cli.cache", "Look after a router's response cache."),
     "index": ("wayside.cli.index", "Give a router texts for retrieval."),

@@ -16,7 +16,7 @@ from wayside.maas.callers import Callers, Owner, Rights
 from wayside.maas.cluster import ClusterRights, ClusterTokens, Reviewed
 from wayside.maas.gate import Gate
 from wayside.maas.jose import available
-from wayside.maas.keys import Database, Keys, Person
+from wayside.maas.keys import Keys, Person
 from wayside.maas.keys_postgres import Postgres
 from wayside.maas.keys_sqlite import Sqlite
 from wayside.maas.local import LocalRights, LocalTokens
@@ -62,7 +62,7 @@ class Maas:
         self._ready: tuple[MaasSettings, Tiers, Users] | None = None
         self._clusters = Clusters(environ=env)
         folder = Path(settings.maas.folder)
-        self.keys = Keys(_database(settings.maas, folder, env))
+        self.keys = open_keys(settings.maas, env)
         self._people: list[People] = [
             Oidc(rule, f"maas.oidc[{i}]", clock=clock) for i, rule in enumerate(settings.maas.oidc)
         ]
@@ -230,9 +230,10 @@ class Maas:
         self._clusters.close()
 
 
-def _database(settings: MaasSettings, folder: Path, env: Mapping[str, str]) -> Database:
+def open_keys(settings: MaasSettings, env: Mapping[str, str]) -> Keys:
+    """Accounts and keys, wherever ``settings`` have them. Raises :class:`ConfigError`."""
     if settings.database is None:
-        return Sqlite(folder)
+        return Keys(Sqlite(Path(settings.folder)))
     source = settings.database
 
     def url() -> str:
@@ -244,7 +245,7 @@ def _database(settings: MaasSettings, folder: Path, env: Mapping[str, str]) -> D
         raise ConfigError.one(
             str(error), where="maas.database", fix="postgresql://user:password@host/database"
         ) from None
-    return Postgres(url)
+    return Keys(Postgres(url))
 
 
 def check(settings: RouterSettings) -> None:
@@ -284,4 +285,4 @@ def check(settings: RouterSettings) -> None:
         raise ConfigError(problems)
 
 
-__all__ = ["SHORTEST_NS", "SOURCE", "Maas", "check"]
+__all__ = ["SHORTEST_NS", "SOURCE", "Maas", "check", "open_keys"]
