@@ -306,6 +306,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             terminal(folder, {HERE: server.kubeconfig}, kubelets={HERE: cluster}) as oc,
         ):
             yield Place(oc, cluster, kubectl)
+            # Routers would take their whole grace to end; nobody is here to be answered.
+            assert cluster.process is not None
+            cluster.process.kill()
 
 
 def test_a2_16_from_the_script_to_an_answer(place: Place) -> None:
