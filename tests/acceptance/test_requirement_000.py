@@ -18,6 +18,9 @@ from tests.running import SHELLS, Access, Running, chat, running
 
 from wayside.cli.app import App
 from wayside.cli.files import read
+from wayside.deploy.applying.scene import Offline, rendered
+from wayside.deploy.intent import Intent
+from wayside.deploy.targets.openshift_split import OpenShiftSplit
 from wayside.fleet import Fleet, Resolver
 from wayside.sim import Sim, SimModel, SimServer, serve_sim
 from wayside.translate import translate
@@ -221,3 +224,43 @@ async def test_probes_say_what_they_should(shell: str) -> None:
             gone = await router.get("/ready")
             assert gone.status == 503 and "draining" in gone.json["message"]
             router.app.draining = False
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_another_cluster_answers_when_this_ones_models_are_gone(shell: str) -> None:
+    """A0-32: the configuration that ``wayside deploy`` makes for one of two clusters. The set's
+    DNS is played: ours is one address of this machine, and the other cluster's is another."""
+    servers = [SimServer((SimModel("Model-A"),), host="127.0.0.1")]
+    async with serve_sim(servers) as (ours,):
+        other = SimServer((SimModel("Model-A"),), host="127.0.0.2", port=ours.port)
+        async with serve_sim([other]) as (theirs,):
+            text = of_one_of_two_clusters(ours.port)
+            name = "vllm-model-a.vllm-semantic-router-system.svc"
+            assert text.count(f"{name}.cluster.local") == text.count(f"{name}.clusterset.local")
+            text = text.replace(f"{name}.clusterset.local", "127.0.0.2")
+            document = yaml.safe_load(text.replace(f"{name}.cluster.local", "127.0.0.1"))
+            async with running(shell, document) as router:
+                for _ in range(5):
+                    answer = await router.ask(chat(MATHS, "Model-A"))
+                    assert answer.status == 200, answer.body
+                assert len(ours.requests) >= 3
+                await ours.down()
+                answers = [await router.ask(chat(MATHS, "Model-A")) for _ in range(12)]
+                assert [a.status for a in answers[-5:]] == [200] * 5, [a.body for a in answers]
+                assert len(theirs.requests) >= 5
+
+
+def of_one_of_two_clusters(port: int) -> str:
+    """The configuration of the eastern one."""
+    model = {"run": "simulator", "service": {"name": "vllm-model-a", "port": port}}
+    intent = Intent.model_validate(
+        {
+            "models": {"Model-A": model},
+            "default_model": "Model-A",
+            "clusters": [{"name": n, "context": n} for n in ("east", "west")],
+        }
+    )
+    steps = rendered(OpenShiftSplit(), intent, Offline(None, "east"))
+    objects = [o for s in steps for m in s.manifests for o in m.objects]
+    (found,) = [o for o in objects if o["metadata"]["name"] == "semantic-router-config"]
+    return str(found["data"]["dynamic-config.yaml"])

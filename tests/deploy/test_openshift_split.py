@@ -341,11 +341,10 @@ def test_several_clusters_share_their_models() -> None:
     made = {s.title: s for s in rendered(TARGET, wanted, Offline(None, "east"))}
     exports = [o["metadata"]["name"] for o in everything(made) if o["kind"] == "ServiceExport"]
     assert exports == ["vllm-model-a", "vllm-model-b"]
-    model = config(made)["models"]["Model-A"]
-    assert model["endpoints"] == [f"http://vllm-model-a.{NS}.svc.cluster.local:8000"]
-    other = config(made)["models"][model["fallbacks"][0]]
-    assert other["endpoints"] == [f"http://vllm-model-a.{NS}.svc.clusterset.local:8000"]
-    assert other["upstream_name"] == "Model-A"
+    own, spare = config(made)["models"]["Model-A"]["endpoints"]
+    assert own == {"url": f"http://vllm-model-a.{NS}.svc.cluster.local:8000"}
+    assert spare["url"] == f"http://vllm-model-a.{NS}.svc.clusterset.local:8000"
+    assert spare["weight"] < 0.1
 
 
 @pytest.mark.parametrize(
