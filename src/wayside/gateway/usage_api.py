@@ -1,5 +1,8 @@
-"""What was used, as the ledger has it: ``GET /maas-api/v1/usage`` for those who ask models, who see
-their own, and ``GET /api/v1/usage`` of the management API for those who look after the router."""
+"""What was used, as the ledger has it.
+
+``GET /maas-api/v1/usage`` is for those who ask models, who see their own; ``GET /api/v1/usage`` of
+the management API for those who look after the router.
+"""
 
 from __future__ import annotations
 
