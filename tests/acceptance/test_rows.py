@@ -1,7 +1,7 @@
-"""Every row of the acceptance tables that is ours by now has a test that names it, or a command.
+"""Every row of the acceptance tables that is ours by now has a test that names it.
 
 Rows are written in docstrings, comments and ids of tests as ``A1-20``, ``A1-20, 21`` or
-``A1-20..23``. What only a cluster can show is in ``docs/explanation/acceptance.md``, with the
+``A1-20..23``. What only a cluster adds is in ``docs/explanation/acceptance.md``, with the
 command that shows it.
 """
 
@@ -16,11 +16,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "explanation" / "acceptance.md"
 ROWS = [
+    *(f"A0-{n:02d}" for n in range(1, 39)),
     *(f"A1-{n:02d}" for n in range(1, 107)),
+    *(f"A2-{n:02d}" for n in range(1, 48)),
     *(f"A3-{n:02d}" for n in range(1, 39)),
-    *(f"AX-{n:02d}" for n in range(1, 7)),
+    *(f"A4-{n:02d}" for n in range(1, 50)),
+    *(f"AX-{n:02d}" for n in range(1, 11)),
 ]
-"""Seed 1 (the operator), seed 3 (the router controller), and what cuts across."""
+"""Of each seed: dynamic IPs, the operator, the dual gateway, the router controller, Istio with
+llm-d; and what cuts across."""
 _CITED = re.compile(r"\b(A[0-9X])-(\d{2,3})((?:(?:, | and |\.\.| to )(?:A[0-9X]-)?\d{2,3}\b)*)")
 _MORE = re.compile(r"(, | and |\.\.| to )(?:A[0-9X]-)?(\d{2,3})")
 
@@ -56,10 +60,8 @@ TESTED = in_tests()
 
 @pytest.mark.parametrize("row", ROWS)
 def test_it_is_shown(row: str) -> None:
-    commands = on_the_page()
-    assert row in TESTED or row in commands, (
-        f"no test under tests/ names {row}, and {PAGE.relative_to(ROOT)} has no command for it"
-    )
+    """By a test; the page says what is left to see, which is never all of it."""
+    assert row in TESTED, f"no test under tests/ names {row}"
 
 
 def test_the_page_lists_commands_only_for_rows_that_are_there() -> None:
