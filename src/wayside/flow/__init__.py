@@ -468,7 +468,7 @@ def _by_default(
     assert default is not None
     if decision is None:
         return Choice(recipe, verdicts, None, "default", default)
-    if not decision.candidates:
+    if not decision.candidates and decision.name not in recipe.composers:
         option = recipe.options[decision.name, default.candidate]
         return Choice(recipe, verdicts, match, "default", option)
     said = report.routed(recipe.name, decision.name, "default", default.candidate.name)

@@ -100,20 +100,17 @@ def none_left(decision: Decision | None, caller: Caller) -> RequestError:
     """403 where all that could answer is somebody else's. Names of models that ``caller`` may
     not use are not in it."""
     if decision is None:
-        what = "No decision holds for this request, and you may not use the default model."
-    elif decision.candidates:
-        count = len(decision.candidates)
-        what = (
-            f"The decision {decision.name!r} holds for this request; it wants "
-            f"{f'one of {count} models' if count > 1 else 'a model'} that you may not use, and "
-            "there is no default model for you."
-        )
-    else:
-        what = (
-            f"The decision {decision.name!r} holds for this request; it leaves the answer to the "
-            "default model, which you may not use."
-        )
-    return _refused(what, caller)
+        return _refused(f"No decision holds for this request, {_NO_DEFAULT}.", caller)
+    count = len(decision.candidates)
+    those = "the default model" if not count else "a model" if count == 1 else f"{count} models"
+    holds = f"The decision {decision.name!r} holds for this request and wants {those}"
+    if not count:
+        return _refused(f"{holds}, which you may not use.", caller)
+    none = "which you may not use" if count == 1 else "none of which answers you"
+    return _refused(f"{holds}, {none}, {_NO_DEFAULT}.", caller)
+
+
+_NO_DEFAULT = "and there is no default model that you may use"
 
 
 def _refused(what: str, caller: Caller, param: str | None = None) -> RequestError:
