@@ -19,6 +19,7 @@ from wayside.cli import cli
 from wayside.cli.app import App
 from wayside.cli.config import EXAMPLE
 from wayside.cli.files import DEFAULT_NAMES, read
+from wayside.maas.metering import meter
 from wayside.runtime import compile_policy  # noqa: F401 - discovers every kind
 from wayside.settings import RouterSettings
 from wayside.settings.schema import Schema, about, full_schema, type_text
@@ -184,6 +185,19 @@ def metrics() -> str:
     StackMetrics(stack, dict, lambda: 60.0, Log(io.StringIO()))
     Machine().show(stack)
     lines += _declared(stack)
+    lines += [
+        "",
+        "## Models as a service",
+        "",
+        "Where `maas` is set. The names of users and of tiers are labels here; of users there are "
+        "500 at most, and the rest are `other`.",
+        "",
+        "| name | type | labels | meaning |",
+        "|---|---|---|---|",
+    ]
+    maas = Metrics()
+    meter(maas, lambda: 0)
+    lines += _declared(maas)
     lines += [
         "",
         "## Names that vLLM Semantic Router's dashboards use",

@@ -359,7 +359,7 @@ async def test_what_a_request_is_charged(seen: dict[str, Any], charged: int) -> 
     found, telemetry = meter()
     end(found, telemetry, **seen)
     assert used(found) == charged
-    assert sum(found._counted["authorized_hits"].values()) == charged
+    assert sum(found._meters.counted["authorized_hits"].values()) == charged
 
 
 async def test_a_shell_that_refuses_what_was_routed_does_not_lose_the_hold() -> None:

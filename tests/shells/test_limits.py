@@ -116,7 +116,7 @@ class Service:
         return sum(row["charged_tokens"] for row in await self.rows(user, count))
 
     def metric(self, name: str, user: str) -> float:
-        values = self.router.app.maas.metering._counted[name]  # type: ignore[union-attr]
+        values = self.router.app.maas.metering._meters.counted[name]  # type: ignore[union-attr]
         return sum(v for (who, _, _), v in values.items() if who == user)
 
     def counted(self, user: str) -> int:

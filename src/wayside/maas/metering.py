@@ -15,7 +15,7 @@ from wayside.maas.limits import MONEY, Limits
 from wayside.settings.model import RouterSettings
 from wayside.stores import Stores
 from wayside.telemetry import Exchange, Log, Telemetry, Tokens
-from wayside.telemetry.metrics import OTHER
+from wayside.telemetry.metrics import OTHER, Counter, Metrics
 from wayside.vocab.access import Caller, Release, Reserve
 from wayside.vocab.outcome import Record
 from wayside.vocab.usage import NOTHING
@@ -35,6 +35,50 @@ class Took(NamedTuple):
     usage: Tokens
     cost: float
     currency: str
+
+
+class Meters(NamedTuple):
+    """The metrics."""
+
+    counted: dict[str, dict[_Labels, float]]
+    """The values of those that are told as Limitador tells them, by name."""
+    lost: Counter
+    uncounted: Counter
+    unseen: Counter
+
+
+def meter(metrics: Metrics, dropped: Callable[[], int]) -> Meters:
+    """Declare them; ``dropped`` counts rows that were not written."""
+    counted: dict[str, dict[_Labels, float]] = {}
+    for name, help in (
+        ("authorized_hits", "Tokens that limits counted, by the model that answered."),
+        ("authorized_calls", "Requests that limits let in."),
+        ("limited_calls", "Requests that limits refused."),
+    ):
+        values: dict[_Labels, float] = {}
+        counted[name] = values
+        # A counter's name would end in _total, and Limitador's does not.
+        metrics.gauge(name, help, "user", "tier", "model", read=_reader(values))
+    metrics.gauge(
+        "wayside_maas_usage_rows_dropped",
+        "Rows of the ledger that were not written since the start.",
+        read=lambda: [((), float(dropped()))],
+    )
+    return Meters(
+        counted,
+        metrics.counter(
+            "wayside_maas_settlements_lost_total",
+            "Requests whose tokens could not be counted in the end: their hold lapses.",
+        ),
+        metrics.counter(
+            "wayside_maas_uncounted_total",
+            "Requests that were let in although the limits' store did not answer.",
+        ),
+        metrics.counter(
+            "wayside_maas_unknown_usage_total",
+            "Requests that were charged what was reserved, since nobody saw what they took.",
+        ),
+    )
 
 
 class Metering:
@@ -60,33 +104,7 @@ class Metering:
         self._known = known
         self._users: dict[str, None] = {}
         self._said: set[str] = set()
-        self._counted: dict[str, dict[_Labels, float]] = {}
-        metrics = telemetry.metrics
-        for name, help in (
-            ("authorized_hits", "Tokens that limits counted, as Limitador tells them."),
-            ("authorized_calls", "Requests that limits let in."),
-            ("limited_calls", "Requests that limits refused."),
-        ):
-            values: dict[_Labels, float] = {}
-            self._counted[name] = values
-            metrics.gauge(name, help, "user", "tier", "model", read=_reader(values))
-        self._losses = metrics.counter(
-            "wayside_maas_settlements_lost_total",
-            "Requests whose tokens could not be counted in the end: their hold lapses.",
-        )
-        self._let_in = metrics.counter(
-            "wayside_maas_uncounted_total",
-            "Requests that were let in although the limits' store did not answer.",
-        )
-        self._unshown = metrics.counter(
-            "wayside_maas_unknown_usage_total",
-            "Requests that were charged what was reserved, since nobody saw what they took.",
-        )
-        metrics.gauge(
-            "wayside_maas_usage_rows_dropped",
-            "Rows of the ledger that were not written since the start.",
-            read=lambda: [((), float(self.ledger.dropped if self.ledger else 0))],
-        )
+        self._meters = meter(telemetry.metrics, lambda: self.ledger.dropped if self.ledger else 0)
         self.follow(settings)
 
     def follow(self, settings: RouterSettings) -> None:
@@ -129,7 +147,7 @@ class Metering:
             self.limits.settle(hold, took.tokens, math.ceil(took.cost * MONEY))
             if charged is None:
                 charged = hold.tokens
-                self._unshown.add(())
+                self._meters.unseen.add(())
                 self._once(
                     "usage not seen: what was reserved is charged",
                     "let Envoy show answers (extproc.count_usage, mode_override)",
@@ -219,7 +237,7 @@ class Metering:
         return user, caller.tier, model if self._known(model) else OTHER
 
     def _count(self, name: str, labels: _Labels, amount: float) -> None:
-        values = self._counted[name]
+        values = self._meters.counted[name]
         if labels not in values and len(values) >= MAX_SERIES:
             labels = (OTHER, OTHER, OTHER)
         values[labels] = values.get(labels, 0.0) + amount
@@ -227,11 +245,11 @@ class Metering:
     # news for the operator
 
     def _lost(self, why: str) -> None:
-        self._losses.add(())
+        self._meters.lost.add(())
         self._once("usage not counted in limits", why)
 
     def _uncounted(self, why: str) -> None:
-        self._let_in.add(())
+        self._meters.uncounted.add(())
         self._once("limits are not counted", why)
 
     def _once(self, event: str, why: str) -> None:
