@@ -342,9 +342,9 @@ def test_several_clusters_share_their_models() -> None:
     exports = [o["metadata"]["name"] for o in everything(made) if o["kind"] == "ServiceExport"]
     assert exports == ["vllm-model-a", "vllm-model-b"]
     own, spare = config(made)["models"]["Model-A"]["endpoints"]
-    assert own == {"url": f"http://vllm-model-a.{NS}.svc.cluster.local:8000"}
-    assert spare["url"] == f"http://vllm-model-a.{NS}.svc.clusterset.local:8000"
-    assert spare["weight"] < 0.1
+    assert own == f"http://vllm-model-a.{NS}.svc.cluster.local:8000"
+    url = f"http://vllm-model-a.{NS}.svc.clusterset.local:8000"
+    assert spare == {"url": url, "standby": True}
 
 
 @pytest.mark.parametrize(

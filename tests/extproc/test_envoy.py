@@ -241,6 +241,45 @@ async def test_https_endpoints_are_verified_and_named(folder: Path) -> None:
     await asyncio.sleep(0.05)  # its TLS connections say goodbye
 
 
+async def test_envoy_asks_who_stands_by_while_nobody_else_answers(folder: Path) -> None:
+    """A0-32: no request is lost while a model's own servers are away, the very first included,
+    and none goes elsewhere while they are there."""
+    pytest.importorskip("envoy")
+
+    async def server(name: str, port: int = 0) -> asyncio.Server:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            answer = json.dumps({"who": name}).encode()
+            head = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+            writer.write(head % len(answer) + answer)
+            await writer.drain()
+            writer.close()
+
+        return await asyncio.start_server(serve, "127.0.0.1", port)
+
+    own, spare = await server("own"), await server("spare")
+    ports = [each.sockets[0].getsockname()[1] for each in (own, spare)]
+    probe = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
+    port = probe.sockets[0].getsockname()[1]
+    probe.close()
+    await probe.wait_closed()
+    here, there = (f"http://127.0.0.1:{each}" for each in ports)
+    model = {"endpoints": [here, {"url": there, "standby": True}]}
+    settings = RouterSettings.model_validate({"listen": {"port": port}, "models": {"m": model}})
+    extproc = FramedServer(door())
+    await extproc.start(unix=str(folder / "p.sock"))
+    async with envoy(bootstrap(settings, extproc_socket=str(folder / "p.sock")), folder):
+        for _ in range(8):
+            assert (await ask(port, b'{"model":"m"}')).json()["who"] == "own"
+        own.close()
+        await own.wait_closed()
+        for _ in range(8):
+            answer = await ask(port, b'{"model":"m"}')
+            assert answer.status == 200 and answer.json()["who"] == "spare"
+    await extproc.stop(0.2)
+    spare.close()
+
+
 def test_the_filter_in_the_how_to_is_the_one_we_generate(folder: Path) -> None:
     pytest.importorskip("envoy")
     page = Path(__file__).parents[2] / "docs/how-to/run-behind-envoy.md"

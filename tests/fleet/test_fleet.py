@@ -62,6 +62,23 @@ def test_the_less_loaded_of_two_is_chosen() -> None:
     assert pool.pick(0, lambda: 0.0) is busy, "the first one drawn, on a tie"
 
 
+def test_who_stands_by_is_asked_while_nobody_else_can_be() -> None:
+    """A0-32: servers of another cluster take nothing while one of ours can, everything while none
+    can, and a second attempt at once."""
+    pool = Pool(replicas(1, 1, 1))
+    first, second, spare = pool.replicas
+    spare.standby = True
+    dice = Dice()
+    assert {pool.pick(0, dice) for _ in range(40)} == {first, second}
+    assert pool.pick(0, dice, tried=(first, second)) is spare
+    out(pool, first, 0)
+    assert {pool.pick(0, dice) for _ in range(10)} == {second}
+    out(pool, second, 0)
+    assert {pool.pick(0, dice) for _ in range(10)} == {spare}
+    back = max(first.out_until, second.out_until)
+    assert spare not in {pool.pick(back, dice) for _ in range(10)}
+
+
 def test_load_is_counted_per_weight() -> None:
     pool = Pool(replicas(3, 1))
     heavy, light = pool.replicas

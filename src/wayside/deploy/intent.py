@@ -191,9 +191,9 @@ class ClusterIntent(Settings):
     context: str
     """In the kubeconfig."""
     zone: str = ""
-    """Where none of a cluster's own servers answers, clusters of the same zone are asked first."""
+    """The label `zone` of its servers in the routers of other clusters, for `picking` to go by."""
     weight: Annotated[float, Field(gt=0)] = 1.0
-    """Of those in one zone, the heavier are asked first."""
+    """Its share of the requests that another cluster cannot answer itself."""
     models: dict[Name, str] = Field(default_factory=dict)
     """Where other clusters reach its models' servers: `{Model-A: "https://a.east.example.com"}`.
     Those of a model that is not here are reached as `<service>.<namespace>.svc.clusterset.local`,

@@ -127,7 +127,13 @@ def _cluster(name: str, model: ModelSettings, settings: RouterSettings, trusted:
         "lb_policy": "LEAST_REQUEST",
         "load_assignment": {
             "cluster_name": cluster_name(name),
-            "endpoints": [{"lb_endpoints": [_endpoint(e, model, heaviest) for e in endpoints]}],
+            "endpoints": [
+                {
+                    **({"priority": level} if level else {}),
+                    "lb_endpoints": [_endpoint(e, model, heaviest) for e in some],
+                }
+                for level, some in enumerate(by_standing(endpoints))
+            ],
         },
         "circuit_breakers": breakers(model),
         "typed_extension_protocol_options": protocol({"http_protocol_options": {}}),
@@ -144,6 +150,12 @@ def _cluster(name: str, model: ModelSettings, settings: RouterSettings, trusted:
     found |= health_checks(model)
     found |= _transport(endpoints, model, trusted)
     return found
+
+
+def by_standing(endpoints: Sequence[EndpointSettings]) -> list[list[EndpointSettings]]:
+    """Those that take requests, and those that do while none of them can."""
+    first = [endpoint for endpoint in endpoints if not endpoint.standby]
+    return [some for some in (first, [e for e in endpoints if e.standby]) if some]
 
 
 def _as_told() -> Node:

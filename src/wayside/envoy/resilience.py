@@ -76,6 +76,13 @@ def _retry_policy(model: ModelSettings) -> Node | None:
     }
     if statuses:
         found["retriable_status_codes"] = statuses
+    if any(endpoint.standby for endpoint in model.endpoints):
+        # The second attempt goes to those that stand by, before the first ones are left out.
+        found["retry_priority"] = typed(
+            "envoy.retry_priorities.previous_priorities",
+            "extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+            update_frequency=1,
+        )
     return found
 
 

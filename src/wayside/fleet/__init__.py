@@ -188,6 +188,7 @@ def _kept(replica: Replica | None, fresh: Replica) -> Replica:
     if replica is None:
         return fresh
     replica.name, replica.weight = fresh.name, fresh.weight
+    replica.standby = fresh.standby
     replica.timeouts, replica.breaker = fresh.timeouts, fresh.breaker
     replica.max_in_flight, replica.labels = fresh.max_in_flight, fresh.labels
     replica.gpu_metrics = fresh.gpu_metrics
@@ -236,6 +237,7 @@ def _plan(
                 max_in_flight=endpoint.max_in_flight,
                 labels=endpoint.labels,
                 gpu_metrics=endpoint.gpu_metrics,
+                standby=endpoint.standby,
                 secure=secure,
                 identity=(place, seen[place]),
             )

@@ -55,6 +55,7 @@ class Pool:
         "_review_at",
         "_roster",
         "_rotation",
+        "_standing_by",
         "_trials",
         "_waking",
         "beside",
@@ -107,6 +108,7 @@ class Pool:
         self._roster: Roster | None = None
         self._part: Roster | None = None
         self._rotation: tuple[Replica, ...] = ()
+        self._standing_by: tuple[Replica, ...] = ()
         self._bounds: list[float] = []
         self._trials = False
         self._review_at = 0.0
@@ -170,7 +172,7 @@ class Pool:
         roster = self._roster
         if roster is None:
             roster = self._roster = Roster(self._rotation)
-        if len(free) == len(roster.endpoints):
+        if len(free) == len(roster.endpoints) and free[0] is roster.endpoints[0]:
             return roster
         part, endpoints = self._part, tuple(free)
         if part is None or part.endpoints != endpoints:
@@ -260,6 +262,9 @@ class Pool:
             if replica.out_until:  # its pause is over; one request tries it
                 replica.out_until = 0.0
                 replica.on_trial = replica.why != "retry_after"
+        self._standing_by = tuple(r for r in inside if r.standby)
+        if self._standing_by and len(self._standing_by) < len(inside):
+            inside = [r for r in inside if not r.standby]
         self._rotation = tuple(inside)
         self._roster = self._part = None
         self._bounds = _bounds(inside)
@@ -275,11 +280,14 @@ class Pool:
     ) -> Replica | None:
         if self._trials and not any(r.on_trial for r in self._rotation):
             self._trials = False
-        free = [
-            r
-            for r in self._rotation
-            if r not in tried and not (r.on_trial and r.in_flight > 0) and not _full(r)
-        ]
+        for some in (self._rotation, self._standing_by):
+            free = [
+                r
+                for r in some
+                if r not in tried and not (r.on_trial and r.in_flight > 0) and not _full(r)
+            ]
+            if free:
+                break
         if not free:
             left = self._least_bad(tried, need)
             return None if tried and left is not None and _full(left) else left

@@ -75,6 +75,7 @@ class Replica(Endpoint):
         "pauses",
         "retired",
         "secure",
+        "standby",
         "token_s",
         "troubled",
         "why",
@@ -93,10 +94,13 @@ class Replica(Endpoint):
         identity: Hashable = None,
         labels: Mapping[str, str] = NO_LABELS,
         gpu_metrics: str | None = None,
+        standby: bool = False,
     ) -> None:
         super().__init__(name, address.netloc, weight=weight, labels=labels)
         self.gpu_metrics = gpu_metrics
         """The page of an exporter that tells of its GPUs, where it has its own."""
+        self.standby = standby
+        """Whether it is asked only while none of the others can be."""
         self.address = address
         self.timeouts = timeouts or TimeoutSettings()
         self.secure, self.identity = secure, identity

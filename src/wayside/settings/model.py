@@ -279,6 +279,8 @@ class EndpointSettings(Settings):
     """For the log; the address when absent."""
     weight: Weight = 1.0
     """Its share of the requests, against the other endpoints' weights."""
+    standby: bool = False
+    """Whether it takes requests only while none of the others can: servers of another cluster."""
     timeouts: EndpointTimeoutSettings = EndpointTimeoutSettings()
     """Where they differ from the model's."""
     max_in_flight: PositiveInt | None = None

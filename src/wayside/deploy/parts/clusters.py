@@ -1,36 +1,42 @@
-"""Several clusters that serve the same models: each asks its own servers first.
+"""Several clusters that serve the same models: those of others stand by.
 
-In the same zone as ours come first, then the heavier ones. Where a cluster says at which hosts its
-models are reached (``clusters[].models``), those are asked by the router of each other cluster;
-where it does not, the models' Services are exported (Multi-Cluster Services API), and
+A router asks the servers of another cluster only while none of its own can be asked. Where a
+cluster says at which hosts its models are reached (``clusters[].models``), those are asked; where
+it does not, the models' Services are exported (Multi-Cluster Services API), and
 ``<service>.<namespace>.svc.clusterset.local`` leads to all that there are.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from wayside.deploy import Object
 from wayside.deploy.intent import Intent
-from wayside.deploy.parts.config import Places
 from wayside.deploy.parts.meta import object_, places, service_of, service_url
 from wayside.settings.problems import suggest
 from wayside.vocab.errors import Problem
 
-SET = "clusterset"
-"""Stands for all clusters that are reached by the set's own DNS."""
 
-
-def elsewhere(intent: Intent, cluster: str) -> dict[str, Places]:
-    """Where the models are but in ``cluster``, in the order in which they are asked."""
-    own = next((each for each in intent.clusters if each.name == cluster), None)
-    if own is None:
+def standing_by(intent: Intent, cluster: str) -> dict[str, list[dict[str, Any]]]:
+    """Endpoints of each model that are not in ``cluster``: one of each other cluster that says
+    where its servers are, and one for all that the set's own DNS leads to. Nothing without several
+    clusters."""
+    if not any(each.name == cluster for each in intent.clusters):
         return {}
-    others = [each for each in intent.clusters if each is not own]
-    others.sort(key=lambda each: (not each.zone or each.zone != own.zone, -each.weight))
-    found: dict[str, Places] = {each.name: dict(each.models) for each in others if each.models}
-    if any(places(intent).keys() - each.models.keys() for each in others):
-        found[SET] = {
-            name: service_url(intent, name, domain="clusterset.local") for name in places(intent)
-        }
+    others = [each for each in intent.clusters if each.name != cluster]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name in places(intent):
+        for each in others:
+            if name in each.models:
+                made: dict[str, Any] = {"url": each.models[name], "standby": True}
+                if each.weight != 1:
+                    made["weight"] = each.weight
+                if each.zone:
+                    made["labels"] = {"zone": each.zone}
+                found.setdefault(name, []).append(made)
+        if any(name not in each.models for each in others):
+            url = service_url(intent, name, domain="clusterset.local")
+            found.setdefault(name, []).append({"url": url, "standby": True})
     return found
 
 

@@ -8,7 +8,7 @@ is told by the path in the intent that has to be changed.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,9 +25,6 @@ from wayside.vocab.errors import ConfigError, Problem
 Places = Mapping[str, str]
 """The base URL of each model's servers: ``http://vllm-model-a.ns.svc.cluster.local:8000``."""
 FILE: Final = "config.yaml"
-ELSEWHERE: Final = "@"
-"""``Model-A@west``: the servers of a model in another cluster, as a model of its own that answers
-where none of ours does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +45,15 @@ def configuration(
     places: Places,
     *,
     also: Mapping[str, Any] | None = None,
-    elsewhere: Mapping[str, Places] | None = None,
+    elsewhere: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     embedded_tiers: bool = False,
 ) -> Configuration:
     """The configuration of a router whose models are at ``places``.
 
     ``also`` is laid over everything (settings of the target: headers, listeners). ``elsewhere``
-    are the same models in other clusters, by the cluster's name, asked in that order when ours
-    give no answer. ``embedded_tiers`` has the router itself hold clients to ``intent.tiers``;
-    without it somebody in front does.
+    are further endpoints of models, such as those of other clusters that stand by
+    (:func:`wayside.deploy.parts.clusters.standing_by`). ``embedded_tiers`` has the router itself
+    hold clients to ``intent.tiers``; without it somebody in front does.
 
     Raises :class:`ConfigError` with paths in the intent. A model that is neither in ``places`` nor
     a cloud's is a mistake of the target, and a ``KeyError``.
@@ -68,23 +65,11 @@ def configuration(
         if model.cloud is not None:
             own = merge(own, _cloud(model.cloud, f"models.{name}.cloud", secrets))
         else:
-            own = merge(own, {"endpoints": [places[name]]})
-            others = [
-                f"{name}{ELSEWHERE}{cluster}" for cluster, of in _some(elsewhere) if name in of
-            ]
-            if others:
-                own["fallbacks"] = [*others, *own.get("fallbacks", ())]
+            others = (elsewhere or {}).get(name, ())
+            own = merge(own, {"endpoints": [places[name], *others]})
         if embedded_tiers and model.tiers is not None:
             own["tiers"] = list(model.tiers)
         models[name] = own
-    for cluster, of in _some(elsewhere):
-        for name in (each for each in intent.models if each in of):
-            kept = {k: v for k, v in models[name].items() if k not in ("endpoints", "fallbacks")}
-            models[f"{name}{ELSEWHERE}{cluster}"] = {
-                **kept,
-                "endpoints": [of[name]],
-                "upstream_name": kept.get("upstream_name", name),
-            }
     made = copy.deepcopy(intent.router.settings)
     made = merge(made, {"models": models}) if models else made
     if intent.default_model is not None:
@@ -159,7 +144,3 @@ def _cloud(cloud: Cloud, where: str, secrets: list[Mounted]) -> dict[str, Any]:
     if cloud.ca is not None:
         made["tls"] = {"ca_file": mounted(cloud.ca, "ca")}
     return made
-
-
-def _some(elsewhere: Mapping[str, Places] | None) -> list[tuple[str, Places]]:
-    return list((elsewhere or {}).items())

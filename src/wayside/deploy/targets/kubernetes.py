@@ -34,7 +34,7 @@ class KubernetesOptions(Settings):
 
     gateway: Literal["envoy", "http"] = "envoy"
     """What forwards requests: an Envoy in the router's pod, or the router itself, which also asks
-    another model, or another cluster, where one gives no answer."""
+    another model (`fallbacks`) where one gives no answer."""
     restart: bool = False
     """Replace the router's pods for each new configuration; otherwise they follow it."""
 
@@ -69,7 +69,7 @@ class Kubernetes:
     """Any Kubernetes: models' servers, the router with an Envoy beside it, how it is reached."""
 
     def problems(self, intent: Intent) -> Sequence[Problem]:
-        wish = options(intent, NAME, KubernetesOptions)
+        options(intent, NAME, KubernetesOptions)
         found = [
             *servers.problems(intent),
             *exposure.problems(intent),
@@ -84,10 +84,6 @@ class Kubernetes:
             if model.pool:
                 what = "nobody here asks a pool's picker"
                 found.append(Problem(what, f"models.{name}.pool", "use --target istio"))
-        if intent.clusters and wish.gateway != "http":
-            what = "Envoy asks no other cluster where ours gives no answer; the router does"
-            fix = "write targets.kubernetes.gateway: http"
-            found.append(Problem(what, "clusters", fix))
         if intent.gateway is not None and intent.exposure.kind != "gateway":
             fix = "write exposure.kind: gateway, or leave it out"
             found.append(Problem("nothing goes through a gateway", "gateway", fix))
@@ -169,7 +165,7 @@ class Kubernetes:
             intent,
             meta.places(intent),
             also=rights.settings(intent, folder=f"{router.MODELS}/maas"),
-            elsewhere=clusters.elsewhere(intent, scene.cluster),
+            elsewhere=clusters.standing_by(intent, scene.cluster),
             embedded_tiers=True,
         )
         found = self._router(intent, made_config, wish)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -44,8 +44,6 @@ from wayside.vocab.resource import (
 NAME: Final = "openshift-split"
 CONFIG: Final = "semantic-router-config"
 CACHE: Final = "/app/cache"
-SPARE: Final = 0.01
-"""The weight of another cluster's servers beside our own, which have 1."""
 _EXPORTS: Final = Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports")
 _OWN: Final = ("upstream_name", "reasoning_family")
 EXAMPLE: Final = """\
@@ -155,6 +153,18 @@ class OpenShiftSplit:
             )
             for use, where in rights.secrets(intent)
         ]
+        for name, model in intent.models.items():
+            if model.service is not None and model.run is None:
+                where = model.service.namespace or intent.namespace
+                found.append(
+                    Need(
+                        what=f"Service {where}/{model.service.name} of the model {name}",
+                        resource=SERVICES,
+                        name=model.service.name,
+                        namespace=where,
+                        fix=f"create it, or write models.{name}.run",
+                    )
+                )
         if clusters.exports(intent):
             fix = "install Multi-Cluster Services, or write clusters[].models"
             found.append(Need(what="Multi-Cluster Services API", resource=_EXPORTS, fix=fix))
@@ -255,20 +265,7 @@ def configured(
             }
         )
     urls = {name: split_places.url(place) for name, place in places.items()}
-    others = clusters.elsewhere(intent, cluster).values()
-    also = {
-        name: {"endpoints": [{"url": url}, *_spare(name, others)]}
-        for name, url in urls.items()
-        if _spare(name, others)
-    }
-    return config.configuration(own, urls, also={"models": also} if also else None)
-
-
-def _spare(name: str, others: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:
-    """The same model's servers in other clusters. Envoy asks no other model, so they are
-    endpoints of this one, of next to no weight: Envoy turns to them when it has found that ours
-    do not answer."""
-    return [{"url": of[name], "weight": SPARE} for of in others if name in of]
+    return config.configuration(own, urls, elsewhere=clusters.standing_by(intent, cluster))
 
 
 def config_map(intent: Intent, configuration: Configuration) -> Object:
