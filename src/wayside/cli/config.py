@@ -14,6 +14,7 @@ import yaml
 from wayside.catalog import catalog
 from wayside.cli.files import CONFIG, config_option, load, native, read_bytes
 from wayside.decisions import leaves
+from wayside.deploy.parts.split_config import PLACEHOLDERS
 from wayside.flow import Policy
 from wayside.runtime import compile_policy
 from wayside.settings import RouterSettings
@@ -114,16 +115,12 @@ def hints(settings: RouterSettings, env: Mapping[str, str]) -> Iterator[str]:
             yield f"models.{name}.credential: not set; {model.provider} is asked without a key"
 
 
-PLACEHOLDERS = ("172.30.64.134", "172.30.116.177")
-"""Addresses that the template config-split.yaml has for Model-A and Model-B; some cluster may give
-them to a Service all the same, so they are not refused."""
-
-
 def placeholders(settings: RouterSettings) -> Iterator[str]:
-    """Endpoints that were forgotten when a template's addresses were replaced."""
+    """Endpoints that were forgotten when a template's addresses were replaced. Some cluster may
+    give them to a Service all the same, so they are not refused."""
     for name, model in settings.models.items():
         for i, endpoint in enumerate(model.endpoints):
-            if endpoint.address.host in PLACEHOLDERS:
+            if endpoint.address.host in PLACEHOLDERS.values():
                 yield (
                     f"models.{name}.endpoints[{i}]: {endpoint.address.host} is a placeholder of "
                     f"config-split.yaml; unless a Service has this very address, requests for "
