@@ -356,7 +356,7 @@ def test_a_url_that_cannot_be_used_says_what_to_write(url: str, says: str) -> No
 def test_a_password_is_given_by_reference_alone() -> None:
     with pytest.raises(ValidationError, match="a password is never written here"):
         RedisSettings(password="hunter2")
-    with pytest.raises(ValidationError, match=r"either env .* or file"):
+    with pytest.raises(ValidationError, match=r"one of env .*, file"):
         RedisSettings(password={})
 
 
