@@ -6,7 +6,9 @@ The commands are the guide's own, as it prints them.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -66,6 +68,9 @@ def openshift(kubectl: Kubectl) -> None:
 def images() -> dict[str, Image]:
     known = defaults()
     router = known["ghcr.io/vllm-project/semantic-router/extproc"]
+    small = f"""{sys.executable} -c 'import sys; sys.argv[0] = "curl"; import wayside.cli; \
+wayside.cli.main()'"""
+    router = dataclasses.replace(router, programs={**router.programs, "curl": small})
     return {"wayside": router, KATAN: Image({**router.programs, "llm-katan": SERVES}, user=1000)}
 
 

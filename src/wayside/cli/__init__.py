@@ -110,8 +110,11 @@ def cli() -> None:
 def main() -> None:
     """Entry point. Exit status: 0 fine, 1 it did not work, 2 the input is wrong, 130 ctrl-c."""
     color = False if os.environ.get("NO_COLOR") else None
+    program: click.Command = cli
+    if os.path.basename(sys.argv[0]) == "curl":  # noqa: PTH119 - in the image (Containerfile)
+        from wayside.cli.small_curl import command as program
     try:
-        status = cli.main(standalone_mode=False, color=color)
+        status = program.main(standalone_mode=False, color=color)
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
