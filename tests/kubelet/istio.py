@@ -25,6 +25,7 @@ from wayside.vocab.resource import (
     SECRETS,
     SERVICES,
     Resource,
+    kind_of,
 )
 
 NETWORKING = "networking.istio.io"
@@ -150,7 +151,8 @@ class Istio:
         others wrote into fields of their own stays."""
         meta, world = gateway["metadata"], self._world
         reference = owned_by(gateway, "gateway.networking.k8s.io/v1", "Gateway")
-        for body in made.values():
+        for resource, body in made.items():
+            body |= {"apiVersion": resource.api_version, "kind": kind_of(resource)}
             body["metadata"] |= {"labels": labels, "ownerReferences": [reference]}
         text = json.dumps(list(made.values()), sort_keys=True)
         name, namespace = f"{meta['name']}-istio", meta["namespace"]
@@ -171,7 +173,16 @@ class Istio:
         container: Object = {
             "name": "istio-proxy",
             "image": IMAGE,
-            "args": ["-c", f"{FOLDER}/envoy.json", "-l", "warning", "--concurrency", "1"],
+            "args": [
+                "-c",
+                f"{FOLDER}/envoy.json",
+                "-l",
+                "warning",
+                "--concurrency",
+                "1",
+                "--file-flush-interval-msec",
+                "50",
+            ],
             "env": [{"name": "PILOT_CERT_PROVIDER", "value": "istiod"}],
             "ports": [{"name": "http", "containerPort": LISTENS}],
             "readinessProbe": {"tcpSocket": {"port": LISTENS}, "periodSeconds": 2},
