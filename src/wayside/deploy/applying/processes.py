@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,11 +21,13 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from wayside.deploy import Process, Step, Text
 from wayside.vocab.errors import ConfigError
 
 _STATE = "processes.json"
+_TRIES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ def start(
                 continue
             if running is not None:
                 stop(running)
+            _is_free(process)
             known[process.name] = _begin(folder, process, digest)
             _keep(folder, known)
             begun.append(process.name)
@@ -116,6 +120,11 @@ def changes(folder: Path, steps: Iterable[Step]) -> list[str]:
 def stop(one: Running, *, grace_s: float = 40.0) -> bool:
     """End a process and those it started; whether it ran."""
     if not alive(one):
+        _reap(one.pid)
+        if not Path(f"/proc/{one.pid}").exists():
+            # No process has this id while a group has it: whoever is in that was started by ours.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(one.pid, signal.SIGKILL)
         return False
     with contextlib.suppress(ProcessLookupError):
         os.kill(one.pid, signal.SIGTERM)
@@ -164,6 +173,23 @@ def _begin(folder: Path, process: Process, digest: str) -> Running:
         )
     child.returncode = 0  # it is nobody's to wait for: it goes on when we end
     return Running(process.name, child.pid, _started(child.pid), digest, process.url)
+
+
+def _is_free(process: Process) -> None:
+    """Raises :class:`ConfigError` where somebody else listens already: it would be taken for ours,
+    or answer in its place."""
+    where = urlsplit(process.url)
+    if not where.port:
+        return
+    for _ in range(_TRIES):  # one that was killed may need a moment to let go
+        with socket.socket() as probe:
+            probe.settimeout(1.0)
+            if probe.connect_ex((where.hostname or "127.0.0.1", where.port)) != 0:
+                return
+        time.sleep(0.05)
+    what = f"somebody else listens on port {where.port} already"
+    fix = "end that, or write another port in targets.local"
+    raise ConfigError.one(what, where=process.name, fix=fix)
 
 
 def _answers(folder: Path, one: Running, url: str, timeout_s: float) -> None:
