@@ -13,16 +13,23 @@ import pytest
 import yaml
 
 import wayside.resources
-from tests.cluster import Kubectl
+from tests.cluster import Kubectl, serving
 from wayside.catalog import discover
 from wayside.cli.app import App
 from wayside.cli.files import read
 from wayside.cli.registry import app_of
 from wayside.cli.serve import over_http
 from wayside.kube.client import Client
+from wayside.kube.kubeconfig import find_access
 from wayside.manifests.crd import crd
 from wayside.resources import kinds
-from wayside.vocab.resource import INTELLIGENT_POOLS, INTELLIGENT_ROUTES, KSERVE_LLMS, Resource
+from wayside.vocab.resource import (
+    INTELLIGENT_POOLS,
+    INTELLIGENT_ROUTES,
+    KSERVE_LLMS,
+    NAMESPACES,
+    Resource,
+)
 
 from .genuine import crd as stand_in
 from .genuine import install, start
@@ -227,6 +234,7 @@ async def test_a_status_is_written_once(
 async def test_models_come_and_go_with_llm_inference_services(
     kubeconfig: Path, admin: Client, namespace: str, tmp_path: Path
 ) -> None:
+    """A2-42: add and remove."""
     await install(admin, stand_in(KSERVE_LLMS, "LLMInferenceService"))
     document = {"registry": {"llms": True}, "models": BOTH}
     async with routing(kubeconfig, namespace, tmp_path, **document) as router:
@@ -257,6 +265,45 @@ async def test_models_come_and_go_with_llm_inference_services(
             return await router.models() == ["big", "small"]
 
         await until(are_gone)
+
+
+async def test_a_service_that_is_not_ready_and_a_cluster_that_is_away(
+    binary: Path, tmp_path: Path
+) -> None:
+    """A2-42: an LLMInferenceService without an address is no model yet; one that is not ready for
+    a while stays one, as health checks and fallbacks know better. A2-44: without the API server
+    everything stays as it was."""
+    with serving(tmp_path) as server:
+        kube = Client(find_access(str(server.kubeconfig)))
+        try:
+            await install(kube, stand_in(KSERVE_LLMS, "LLMInferenceService"))
+            await kube.create(NAMESPACES, {"metadata": {"name": "models"}})
+            body: Object = {
+                "apiVersion": KSERVE_LLMS.api_version,
+                "kind": "LLMInferenceService",
+                "metadata": {"name": "slow"},
+                "spec": {"model": {"name": "Slow"}},
+            }
+            await kube.create(KSERVE_LLMS, body, "models")
+            document = {"registry": {"llms": True}, "models": BOTH}
+            async with routing(server.kubeconfig, "models", tmp_path, **document) as router:
+                await router.up()
+                assert await router.models() == ["big", "small"]
+                unready = [{"type": "Ready", "status": "False"}]
+                at = {"url": "http://slow.models.svc:8000", "conditions": unready}
+                await kube.merge(KSERVE_LLMS, "slow", {"status": at}, "models")
+
+                async def is_there() -> bool:
+                    return await router.models() == ["Slow", "big", "small"]
+
+                await until(is_there)
+                assert server.process is not None
+                server.process.kill()
+                await asyncio.sleep(0.5)
+                assert await is_there()
+        finally:
+            kube.close()
+            await asyncio.sleep(0)
 
 
 async def test_pods_are_asked_what_they_serve(
