@@ -71,6 +71,7 @@ async def destroy(
     # The record is in the deployment's own namespace, which goes last, and with it.
     for entry in sorted(spaces, key=lambda each: each.name == namespace):
         if await run.space(entry, record=known.object_name) and entry.name == namespace:
+            await inventory.forget(cluster, known)
             return run.result()
     left = known.without([each for each in known.entries if each not in run.kept])
     if left.entries:
