@@ -179,7 +179,7 @@ def r(tmp_path: Path) -> Rig:
 
 
 async def test_a_key_asks_models_like_a_token(r: Rig) -> None:
-    """A2-45: in either header, until it is over."""
+    """In either header, until it is over."""
     made = await r.key(expiration="1h", description="for tests")
     assert made.keys() == {"token", "expiration", "expiresAt", "jti", "name", "description"}
     assert made["expiration"] == "1h0m0s"

@@ -23,6 +23,7 @@ from wayside.maas.local import LocalRights, LocalTokens
 from wayside.maas.metering import Metering
 from wayside.maas.oidc import Oidc, secure
 from wayside.maas.people import SOURCE, People, Users, secret
+from wayside.maas.remote import RemoteKeys
 from wayside.maas.tiers import Tiers
 from wayside.maas.tokens import Issuer, Minted
 from wayside.settings.maas import MaasSettings, TierSettings
@@ -32,7 +33,7 @@ from wayside.telemetry import Log, Telemetry
 from wayside.vocab.access import Caller
 from wayside.vocab.errors import AskFailed, ConfigError, Problem
 
-FIXED: Final = ("instance", "folder", "database", "oidc", "kubernetes")
+FIXED: Final = ("instance", "folder", "database", "oidc", "kubernetes", "remote")
 """Of the settings: what is read at start only."""
 SHORTEST_NS: Final = 10 * durations.MINUTE
 """Kubernetes mints none for less."""
@@ -89,6 +90,9 @@ class Maas:
             clock=clock,
         )
         self.callers.fault = lambda why: log("key use not written", level="warning", why=why)
+        self._remote = RemoteKeys(settings.maas.remote) if settings.maas.remote else None
+        self.callers.remote = self._remote.find if self._remote else None
+        self.callers.only_users = not self._people and self._remote is None
         self.gate = Gate(self.callers, self.visitor)
 
     # settings
@@ -228,6 +232,8 @@ class Maas:
         await self.metering.close()
         self.keys.close()
         self._clusters.close()
+        if self._remote is not None:
+            self._remote.close()
 
 
 def open_keys(settings: MaasSettings, env: Mapping[str, str]) -> Keys:
@@ -267,7 +273,9 @@ def check(settings: RouterSettings) -> None:
                 f"models.{name}.keep_authorization",
                 "leave it out, and give the model a credential",
             ))  # fmt: skip
-    prefixes = [""] if maas.kubernetes else []
+    prefixes = [""] if maas.kubernetes or maas.remote else []
+    if maas.remote and not secure(maas.remote.url):
+        problems.append(Problem("is not https", "maas.remote.url", "https://..."))
     for i, rule in enumerate(maas.oidc):
         at = f"maas.oidc[{i}]"
         if rule.user_prefix in prefixes:

@@ -8,7 +8,7 @@ import hashlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, Protocol
 
 from wayside.maas import names
@@ -36,6 +36,7 @@ class Owner(NamedTuple):
     name: str
     key: str
     ends: float
+    subscription: str = ""
 
 
 class Minter(Protocol):
@@ -92,6 +93,10 @@ class Callers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._generation = 0
         self.fault: Callable[[str], None] = lambda why: None
+        self.remote: Callable[[str], Awaitable[Owner | None]] | None = None
+        """Asked about keys that are not found here."""
+        self.only_users = False
+        """Nobody but the settings says who people are."""
 
     def recall(self, token: str) -> Entry | None:
         """What is known of ``token`` without asking anybody, and still holds."""
@@ -157,7 +162,8 @@ class Callers:
         """``caller`` with the groups, the tier and the rights of this moment; without a tier, for
         whom has none any more. Raises :class:`AskFailed`."""
         now = self._users().get(caller.user)
-        person = now or Person(caller.user, caller.groups, "")
+        groups = () if self.only_users else caller.groups  # whoever left has no rights left
+        person = now or Person(caller.user, groups, "")
         owner = self._in_tier(Owner(person, "", "", caller.key, math.inf))
         return (await self._caller(owner))[0]
 
@@ -170,6 +176,9 @@ class Callers:
     async def _of_key(self, token: str) -> Owner | None:
         key = await self._keys.find(token)
         now = self._clock()
+        if key is None and self.remote is not None:
+            found = await self.remote(token)
+            return None if found is None else self._in_tier(found)
         if key is None or key.status(now) != "active":
             return None
         if now - (key.used_at or 0) >= USED_S:
@@ -194,6 +203,7 @@ class Callers:
             user=owner.person.user,
             groups=owner.person.groups,
             tier=level,
+            subscription=owner.subscription,
             tenant=self._instance,
             key=owner.key,
             models=models,

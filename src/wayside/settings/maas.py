@@ -175,6 +175,19 @@ class MaasKubernetesSettings(Settings):
     """False: `models.NAME.tiers` says who may ask, and the cluster is not asked about models."""
 
 
+class MaasRemoteSettings(Settings):
+    """A maas-api of Models-as-a-Service whose API keys (`sk-oai-...`) are believed here: it is
+    asked whose a key is, at `/internal/v1/api-keys/validate`.
+
+    Example: ``{url: "https://maas-api.opendatahub.svc:8443"}``
+    """
+
+    url: str
+    """https, or http on loopback."""
+    ca_file: str | None = None
+    """PEM bundle to verify it with; the system's where absent."""
+
+
 class MaasLimitSettings(Settings):
     """How limits are kept."""
 
@@ -226,6 +239,7 @@ class MaasSettings(Settings):
     users: tuple[UserSettings, ...] = ()
     oidc: tuple[OidcSettings, ...] = ()
     kubernetes: MaasKubernetesSettings | None = None
+    remote: MaasRemoteSettings | None = None
     admin_groups: tuple[Name, ...] = ("wayside-admin",)
     """Members may see and revoke everybody's keys and usage."""
     token_ttl: str = "4h"
