@@ -122,6 +122,9 @@ def cloud(folder: Path) -> Iterator[Cloud]:
 class Stage:
     """What somebody who follows the guide has before him."""
 
+    door = ""
+    """Where the gateway is reached from here."""
+
     def __init__(self, oc: Oc, kubectl: Kubectl, cluster: Cluster, cloud: Cloud) -> None:
         self.oc, self.kubectl, self.cluster, self.cloud = oc, kubectl, cluster, cloud
         self.folder = oc.folder / "repository"
@@ -337,7 +340,9 @@ def stage(folder: Path) -> Iterator[Stage]:
             "HF_TOKEN": HF_TOKEN,
             "OPENAI_API_KEY": KEYS[0],
         }
-        yield Stage(oc, kubectl, cluster, provider)
+        found = Stage(oc, kubectl, cluster, provider)
+        found.door = there
+        yield found
 
 
 def spelled(secret: str) -> list[str]:

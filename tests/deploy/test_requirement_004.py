@@ -25,6 +25,7 @@ from tests.deploy.istio_stage import GATEWAY, KEYS, SYSTEM, Stage, blocks, found
 pytestmark = pytest.mark.shared
 ROOT = Path(__file__).parents[2]
 HOW_TO = ROOT / "docs" / "how-to" / "deploy-with-istio-and-a-public-model.md"
+TARGET = "istio-llmd-public"
 LINUX = "Linux is said to be an open source kernel because "
 
 
@@ -240,7 +241,7 @@ def troubleshooting(s: Stage, guide: Guide) -> None:
     guide.play("kubectl get pods -n vllm", "semantic-router", "serving")
 
 
-def forged_and_down(s: Stage, _: Guide) -> None:
+def forged_and_down(s: Stage, guide: Guide) -> None:
     """A4-19, A4-27, A4-40: what clients bring chooses nothing and goes nowhere; nobody gets past
     a router that is down."""
     seen = len(s.cloud.sim.requests)
@@ -250,9 +251,9 @@ def forged_and_down(s: Stage, _: Guide) -> None:
     assert "x-vsr-selected-model: llama3-8b" in head
     assert len(s.cloud.sim.requests) == seen
     assert "sk-the-clients" not in json.dumps(s.served())
-    status, _, body = ask(s, chat("gpt-4o-mini", "2+2 is"), "-H", "x-selected-model: llama3-8b",
+    status, head, body = ask(s, chat("gpt-4o-mini", "2+2 is"), "-H", "x-selected-model: llama3-8b",
                           "-H", "authorization: Bearer sk-the-clients")  # fmt: skip
-    assert status == "200", f"{_}{s.told()}"
+    assert status == "200", f"{head}{s.told()}"
     assert json.loads(body)["model"] == "gpt-4o-mini-2024-07-18"
     assert s.cloud.sim.requests[-1].header("authorization") == f"Bearer {KEYS[0]}"
 
@@ -260,7 +261,7 @@ def forged_and_down(s: Stage, _: Guide) -> None:
     s.sh(f"kubectl scale deployment semantic-router -n {SYSTEM} --replicas=0")
     until(lambda: ask(s, chat("auto", LINUX))[0] == "503")
     for model in ("gpt-4o-mini", "llama3-8b"):
-        status, _, _ = ask(s, chat(model, LINUX), "-H", f"x-selected-model: {model}")
+        status = ask(s, chat(model, LINUX), "-H", f"x-selected-model: {model}")[0]
         assert status == "503"
     assert len(s.cloud.sim.requests) == seen
     assert sum(map(len, s.served().values())) == local
@@ -355,6 +356,41 @@ def cleanup(s: Stage, guide: Guide, before: set[str]) -> None:
     until(lambda: not left())
     s.sh(later)
     s.sh("\n".join(line for line in lines if line.startswith("minikube")))
+
+
+def test_the_same_by_wayside_deploy(here: Stage) -> None:
+    """A4-01, A4-03, A4-45: one command each to look, apply, ask and take away."""
+    here.sh("istioctl install")
+    before = set(here.everything())
+    here.sh(f"wayside deploy init --target {TARGET} > wayside.yaml")
+    lacking = here.oc.run("wayside", "deploy", "preflight", cwd=here.folder, ok=False)
+    said = lacking.stdout + lacking.stderr
+    assert lacking.returncode == 1, said
+    assert "kubectl -n default create secret generic openai-api-key" in said, said
+    here.sh(
+        "kubectl create secret generic hf-token-secret --from-literal=token=$HF_TOKEN\n"
+        "kubectl create secret generic openai-api-key --from-literal=OPENAI_API_KEY="
+        '"$OPENAI_API_KEY"'
+    )
+    said = here.sh("wayside deploy preflight 2>&1")
+    assert "Istio 1.28" in said, said
+    try:
+        said = here.sh("wayside deploy apply --yes 2>&1")
+    except AssertionError as error:
+        error.add_note(here.told())
+        raise
+    assert "insecureSkipVerify" in said  # A4-10
+    ready(here)
+    here.forget()
+    said = here.sh(f"wayside deploy verify --url http://{here.door} 2>&1")
+    assert "llama3-8b answers" in said
+    status, _, body = ask(here, chat("auto", "2+2 is  "))
+    assert (status, json.loads(body)["model"]) == ("200", "gpt-4o-mini-2024-07-18")
+    assert here.cloud.sim.requests[-1].header("authorization") == f"Bearer {KEYS[0]}"
+    here.sh("wayside deploy plan")  # exit status 2 if anything would change
+    here.sh("wayside deploy destroy --yes --with-data")
+    here.sh("kubectl delete secret openai-api-key hf-token-secret")
+    until(lambda: not set(here.everything()) - before, 30.0)
 
 
 def test_every_file_of_the_folder_is_fresh() -> None:

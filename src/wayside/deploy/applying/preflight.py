@@ -62,12 +62,22 @@ async def _state(cluster: Cluster, need: Need) -> tuple[Literal["met", "lacking"
             return "lacking", f"{where} has no key {', '.join(missing)}"
     if need.version:
         path, least = need.version
-        value: Any = found
-        for key in path.split("."):
-            value = value.get(key) if isinstance(value, dict) else None
+        value = _at(found, path)
         if not isinstance(value, str) or _number(value) < _number(least):
             return "lacking", f"{where} says {path} {value}, and {least} is the least"
     return "met", ""
+
+
+def _at(found: Any, path: str) -> Any:
+    """A field by its path. Keys may have dots of their own, as labels do: the longest that is
+    there is taken."""
+    if not path:
+        return found
+    keys = path.split(".")
+    for n in range(len(keys), 0, -1) if isinstance(found, dict) else ():
+        if (key := ".".join(keys[:n])) in found:
+            return _at(found[key], ".".join(keys[n:]))
+    return None
 
 
 def keys_of(found: Object) -> set[str] | None:

@@ -46,7 +46,9 @@ def upstreams(intent: Intent) -> tuple[Upstream, ...]:
             continue
         slug = model.cloud.provider
         if slug in slugs:
-            slug = f"{slug}-{dns_name(address.host)}"
+            named = f"{slug}-{address.host.lower().replace('.', '-')}"
+            short = len(named) <= 50 and named not in slugs
+            slug = named if short else f"{slug}-{dns_name(address.host)}"
         slugs.add(slug)
         found[key] = Upstream(slug, address, (name,), model.cloud.ca)
     return tuple(found.values())
