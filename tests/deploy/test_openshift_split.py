@@ -310,6 +310,9 @@ def test_fifteen_decisions_and_nothing_lost_in_translation() -> None:
     assert not [
         n for n in translation.notes if n.severity in ("unsupported", "refused", "unknown")
     ]
+    urls = {m: f"http://vllm-{m.lower()}.{NS}.svc.cluster.local:800{i}" for i, m in
+            enumerate(split_config.MODELS)}  # fmt: skip
+    assert translation.settings == split_config.settings(urls)
     own = config(steps(intent(**of(format="wayside"))))
     assert own["routing"] == translation.settings["routing"]
     assert {n: m["reasoning_family"] for n, m in own["models"].items()} == dict.fromkeys(

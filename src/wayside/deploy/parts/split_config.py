@@ -1,8 +1,9 @@
 """The configuration of the split layout: two models, fifteen decisions, in the guide's format.
 
 The guide (requirement 000) keeps addresses as ``address`` and ``port`` of ``vllm_endpoints``, and
-greps for them; so that is how the ConfigMap has them. :func:`document` is the one place where the
-decisions are said: our own format is its translation.
+greps for them; so that is how the ConfigMap has them. Both formats are made of one table:
+:func:`document` is the guide's, :func:`settings` ours, and an importer's translation of the one is
+the other (which a test sees to).
 """
 
 from __future__ import annotations
@@ -116,6 +117,8 @@ _SUBJECTS: Final = (
         thinks=True,
     ),
 )  # fmt: skip
+_FAMILIES: Final = {"qwen3": {"type": "chat_template_kwargs", "parameter": "enable_thinking"}}
+_GENERAL: Final = "You are friendly and brief."
 _SMALL_TALK: Final = ("hello", "good morning", "good evening", "how are you", "thank you")
 
 
@@ -131,9 +134,7 @@ def document(places: Mapping[str, Place], default_model: str = MODELS[0]) -> Obj
             name: {"reasoning_family": "qwen3", "preferred_endpoints": [endpoint(name)]}
             for name in places
         },
-        "reasoning_families": {
-            "qwen3": {"type": "chat_template_kwargs", "parameter": "enable_thinking"}
-        },
+        "reasoning_families": _FAMILIES,
         "categories": [{"name": one.name, "mmlu_categories": [one.name]} for one in _SUBJECTS],
         "keyword_rules": [
             {
@@ -146,6 +147,31 @@ def document(places: Mapping[str, Place], default_model: str = MODELS[0]) -> Obj
         "decisions": [*map(_decision, _SUBJECTS), _general()],
         "default_model": default_model,
         "include_config_models_in_list": True,
+    }
+
+
+def settings(places: Mapping[str, str], default_model: str = MODELS[0]) -> Object:
+    """The same in our own format; ``places`` are URLs."""
+    general = _ours("general", "Model-A", "Small talk", _GENERAL, when="keyword:small_talk")
+    return {
+        "auto_names": ["vllm-sr/auto", "auto", "MoM"],
+        "list_models": True,
+        "models": {
+            name: {
+                "endpoints": [{"url": url, "name": endpoint(name)}],
+                "reasoning_family": "qwen3",
+            }
+            for name, url in places.items()
+        },
+        "reasoning_families": _FAMILIES,
+        "routing": {
+            "default_model": default_model,
+            "signals": {
+                "keyword": {"small_talk": {"keywords": list(_SMALL_TALK), "operator": "OR"}},
+                "domain": {one.name: {"labels": [one.name]} for one in _SUBJECTS},
+            },
+            "decisions": [*map(_decision_of_ours, _SUBJECTS), {**general, "priority": 5}],
+        },
     }
 
 
@@ -176,6 +202,23 @@ def _decision(one: _Subject) -> Object:
     }
 
 
+def _decision_of_ours(one: _Subject) -> Object:
+    made = _ours(one.name.replace(" ", "_"), one.model, one.about, one.prompt, thinks=one.thinks)
+    return {**made, "priority": one.priority, "when": f"domain:{one.name}"}
+
+
+def _ours(
+    name: str, model: str, about: str, prompt: str, *, thinks: bool = False, when: str = ""
+) -> Object:
+    return {
+        "name": f"{name}_decision",
+        "description": about,
+        "when": when,
+        "models": [{"model": model, "reasoning": thinks}],
+        "plugins": {"system_prompt": {"prompt": prompt}},
+    }
+
+
 def _general() -> Object:
     return {
         "name": "general_decision",
@@ -183,7 +226,7 @@ def _general() -> Object:
         "priority": 5,
         "rules": {"operator": "OR", "conditions": [{"type": "keyword", "name": "small_talk"}]},
         "modelRefs": [{"model": "Model-A", "use_reasoning": False}],
-        "plugins": [_prompt("You are friendly and brief.")],
+        "plugins": [_prompt(_GENERAL)],
     }
 
 

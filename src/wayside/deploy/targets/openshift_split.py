@@ -29,8 +29,6 @@ from wayside.manifests.router_config import digest
 from wayside.manifests.storage import claim
 from wayside.settings import RouterSettings
 from wayside.settings.base import Settings
-from wayside.settings.load import fill
-from wayside.translate import translate
 from wayside.vocab.errors import Problem
 from wayside.vocab.resource import (
     DEPLOYMENTS,
@@ -45,7 +43,6 @@ NAME: Final = "openshift-split"
 CONFIG: Final = "semantic-router-config"
 CACHE: Final = "/app/cache"
 _EXPORTS: Final = Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports")
-_OWN: Final = ("upstream_name", "reasoning_family")
 EXAMPLE: Final = """\
 name: semantic-router
 namespace: vllm-semantic-router-system
@@ -240,6 +237,7 @@ def configured(
     ``cluster`` is the one of several that it is for."""
     routed = set(split_config.MODELS) <= places.keys() and not _own_routing(intent)
     default = intent.default_model or next(iter(intent.models), "")
+    urls = {name: split_places.url(place) for name, place in places.items()}
     if routed and wish.format != "wayside" and not _beyond_the_guide(intent):
         found = split_config.document(places, default)
         head = (
@@ -247,16 +245,21 @@ def configured(
             "Change the intent: this is written anew.",
         )
         text = split_config.written(found, head)
-        return Configuration(text=text, digest=digest(text), settings=_settings(found))
+        ours = split_config.settings(urls, default)
+        return Configuration(
+            text=text, digest=digest(text), settings=RouterSettings.model_validate(ours)
+        )
     own = intent
     if routed:
-        guide = translate(split_config.document(places, default), hint=NAME)
-        assert guide is not None
-        rest = {k: v for k, v in guide.settings.items() if k != "models"}
+        ours = split_config.settings(urls, default)
+        families = {"reasoning_family": "qwen3"}
         models = {
-            name: model.model_copy(update={"settings": {**_family(guide, name), **model.settings}})
+            name: model.model_copy(update={"settings": {**families, **model.settings}})
+            if name in split_config.MODELS
+            else model
             for name, model in intent.models.items()
         }
+        rest = {k: v for k, v in ours.items() if k != "models"}
         merged = {**rest, **intent.router.settings}
         own = intent.model_copy(
             update={
@@ -264,7 +267,6 @@ def configured(
                 "router": intent.router.model_copy(update={"settings": merged}),
             }
         )
-    urls = {name: split_places.url(place) for name, place in places.items()}
     return config.configuration(own, urls, elsewhere=clusters.standing_by(intent, cluster))
 
 
@@ -273,16 +275,6 @@ def config_map(intent: Intent, configuration: Configuration) -> Object:
     return meta.object_(
         intent, "v1", "ConfigMap", CONFIG, data={split_config.KEY: configuration.text}
     )
-
-
-def _settings(found: Object) -> RouterSettings:
-    guide = translate(found, hint=NAME)
-    assert guide is not None
-    return RouterSettings.model_validate(fill(dict(guide.settings), {}))
-
-
-def _family(guide: Any, name: str) -> dict[str, Any]:
-    return {k: v for k, v in guide.settings["models"].get(name, {}).items() if k in _OWN}
 
 
 def _own_routing(intent: Intent) -> bool:
