@@ -21,7 +21,7 @@ from wayside.deploy.applying import destroy as destroying
 from wayside.deploy.applying import preflight, processes, verify
 from wayside.deploy.applying import status as looking
 from wayside.deploy.applying.cluster import Cluster
-from wayside.deploy.applying.plan import plan
+from wayside.deploy.applying.plan import Plan, plan
 from wayside.deploy.applying.scene import Live, Offline, rendered
 from wayside.kube.kubeconfig import find_access
 from wayside.vocab.errors import AskFailed, ConfigError
@@ -95,6 +95,7 @@ async def _plan(wanted: Wanted, options: Options, cluster: Cluster, scene: Live)
         wanted.entry.target, wanted.intent, cluster, scene,
         adopt=options.adopt, force=options.force,
     )  # fmt: skip
+    _has_objects(made)
     show.plan(made, found, as_json=options.as_json)
     if made.blocked or any(each.blocks for each in found):
         raise click.ClickException("it cannot be applied as it is")
@@ -107,6 +108,7 @@ async def _apply(wanted: Wanted, options: Options, cluster: Cluster, scene: Live
         wanted.entry.target, wanted.intent, cluster, scene,
         adopt=options.adopt, force=options.force,
     )  # fmt: skip
+    _has_objects(made)
     if made.blocked or any(each.blocks for each in found):
         show.plan(made, found, as_json=False, err=True)
         raise click.ClickException("nothing was applied")
@@ -200,6 +202,14 @@ _DOING: dict[What, Callable[[Wanted, Options, Cluster, Live], Awaitable[bool]]] 
     "verify": _verify,
     "destroy": _destroy,
 }
+
+
+def _has_objects(made: Plan) -> None:
+    """Raises for a target that writes files and nothing else."""
+    if not list(made):
+        raise click.ClickException(
+            "this target writes files for another tool: wayside deploy render --out FOLDER"
+        )
 
 
 def _confirm(question: str) -> None:

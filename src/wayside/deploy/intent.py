@@ -22,7 +22,9 @@ class SecretKey(Settings):
     """
 
     secret: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+    """Its name, in the namespace of whoever is given it."""
     key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
+    """One of its keys."""
 
 
 class Cloud(Settings):
@@ -62,9 +64,11 @@ class ServiceIntent(Settings):
     """
 
     name: DnsName
+    """Of the Service."""
     namespace: DnsName | None = None
     """The deployment's own when absent."""
     port: Port = 8000
+    """Where clients of it connect."""
     target_port: Port | None = None
     """Where its servers listen; `port` when absent."""
 
@@ -88,6 +92,7 @@ class ModelIntent(Settings):
     """The InferencePool whose picker says which server takes a request; a Service's balancing
     otherwise."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
+    """How many servers it has."""
     image: str = ""
     """Of its servers; ours for the kind of `run` when empty. Never `:latest`."""
     args: tuple[str, ...] = ()
@@ -121,7 +126,9 @@ class Autoscale(Settings):
     """
 
     min: PositiveInt = 2
+    """The fewest replicas."""
     max: PositiveInt = 10
+    """The most."""
     cpu: Annotated[int, Field(ge=1, le=1000)] | None = 70
     """Percent of what is requested."""
     requests_per_second: PositiveInt | None = None
@@ -137,8 +144,11 @@ class RouterIntent(Settings):
     image: str = "wayside:0.1.0"
     """Never `:latest`; by digest where you can."""
     replicas: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How many there are, where no autoscaler says it."""
     autoscale: Autoscale | None = None
+    """Lets load say how many there are."""
     resources: Resources = Resources(cpu="500m", memory="1Gi")
+    """Of one replica."""
     storage: Quantity | None = None
     """A claim for models and cache, kept when the deployment goes."""
     storage_class: str = ""
@@ -159,7 +169,9 @@ class GatewayIntent(Settings):
     """
 
     name: DnsName
+    """Of the Gateway."""
     namespace: DnsName | None = None
+    """The deployment's own when absent."""
     class_: str = Field("", alias="class")
     """GatewayClass of one that is made; empty: it is there already."""
     section: str = ""
@@ -175,8 +187,11 @@ class Exposure(Settings):
     """
 
     kind: Literal["none", "route", "ingress", "gateway"] = "none"
+    """OpenShift's Route, an Ingress, or an HTTPRoute on `gateway`."""
     host: str = ""
+    """Under which clients know it; the cluster's choice, where it makes one, when empty."""
     tls: Literal["edge", "reencrypt", "passthrough", "none"] = "edge"
+    """Where TLS ends; `none` is plain HTTP."""
     secret: str = ""
     """Of an Ingress: the Secret with its certificate."""
 
@@ -188,6 +203,7 @@ class ClusterIntent(Settings):
     """
 
     name: DnsName
+    """Of the cluster, for people and for `render`'s folders."""
     context: str
     """In the kubeconfig."""
     zone: str = ""
@@ -207,11 +223,14 @@ class Intent(Settings):
     """
 
     name: DnsName = "semantic-router"
+    """Of the deployment, and of the router's objects."""
     namespace: DnsName = "vllm-semantic-router-system"
+    """Where everything is that does not say otherwise; made where it is not there."""
     target: str = ""
     """The target that `--target` need not name."""
     models: dict[Name, ModelIntent] = Field(default_factory=dict)
     default_model: str | None = None
+    """Answers what no decision takes."""
     router: RouterIntent = RouterIntent()
     gateway: GatewayIntent | None = None
     exposure: Exposure = Exposure()

@@ -114,7 +114,7 @@ class _Held:
     async def write(self) -> None:
         """Where its namespace is one of the things to be created, there is no place for it yet:
         that namespace is known by its label until there is."""
-        if self.now == self._written:
+        if self.now == self._written or not (self.now.entries or self._written):
             return
         try:
             await inventory.write(self._cluster, self.now)
