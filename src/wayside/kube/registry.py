@@ -15,6 +15,16 @@ import msgspec
 
 from wayside.kube.client import Client, Object
 from wayside.kube.pods import Pod, read_pod
+from wayside.kube.published import (
+    EXTERNAL_MODELS,
+    MODEL_REFS,
+    External,
+    Published,
+    Ref,
+    published,
+    read_external,
+    read_ref,
+)
 from wayside.kube.services import Service, read_service
 from wayside.kube.watch import Log, Reflector
 from wayside.settings.address import parse_address
@@ -67,6 +77,8 @@ class Held:
     llms: tuple[Llm, ...] = ()
     servers: Mapping[str, Server] = field(default_factory=dict)
     """By base URL."""
+    published: tuple[Published, ...] = ()
+    """By Models-as-a-Service."""
 
 
 class Registry:
@@ -94,8 +106,6 @@ class Registry:
             ]
         self._llms: list[Reflector[Llm]] = []
         if settings.llms is not None:
-            wanted = settings.llms.namespaces or (self.namespace,)
-            places: Sequence[str | None] = [None] if "*" in wanted else list(dict.fromkeys(wanted))
             self._llms = [
                 Reflector[Llm](
                     client,
@@ -104,9 +114,23 @@ class Registry:
                     labels=settings.llms.selector,
                     **{**shared, "namespace": place},
                 )
-                for place in places
+                for place in self._places(settings.llms.namespaces)
                 for resource in (KSERVE_LLMS, NEWER_LLMS)
             ]
+        self._refs: list[Reflector[Ref]] = []
+        self._externals: list[Reflector[External]] = []
+        self._referred: list[Reflector[Llm]] = []
+        if settings.published is not None:
+            for place in self._places(settings.published.namespaces):
+                there = {**shared, "namespace": place}
+                self._refs.append(Reflector[Ref](client, MODEL_REFS, read_ref, **there))
+                self._externals.append(
+                    Reflector[External](client, EXTERNAL_MODELS, read_external, **there)
+                )
+                self._referred += [
+                    Reflector[Llm](client, resource, read_llm, **there)
+                    for resource in (KSERVE_LLMS, NEWER_LLMS)
+                ]
         self._pods: Reflector[Pod] | None = None
         if settings.pods is not None:
             self._pods = Reflector[Pod](
@@ -127,12 +151,18 @@ class Registry:
 
     def problems(self) -> list[str]:
         """What cannot be known now, and why. Of KServe's two versions one is enough."""
+        optional: list[Reflector[Any]] = [*self._refs, *self._externals]
+        versions = [*self._llms, *self._referred]
         found = [
             f"{watch.resource} cannot be watched: {watch.problem}"
             for watch in self._watches()
-            if watch not in self._llms and watch.state not in ("starting", "synced")
+            if watch not in versions
+            and watch.state not in ("starting", "synced")
+            and not (watch in optional and watch.state == "absent")
         ]
-        for old, new in zip(self._llms[::2], self._llms[1::2], strict=True):
+        for old, new in zip(versions[::2], versions[1::2], strict=True):
+            if old in self._referred and old.state == new.state == "absent":
+                continue
             if "synced" not in (old.state, new.state) and "starting" not in (old.state, new.state):
                 found.append(f"{old.resource} cannot be watched: {old.problem or new.problem}")
         return found
@@ -141,9 +171,14 @@ class Registry:
     def known(self) -> bool:
         """Whether everything has been listed once: before that, nothing can be believed. A
         cluster that does not know LLMInferenceServices has none."""
-        llms = zip(self._llms[::2], self._llms[1::2], strict=True)
-        others = [watch for watch in self._watches() if watch not in self._llms]
-        return all(watch.synced.is_set() for watch in others) and all(
+        versions = [*self._llms, *self._referred]
+        llms = zip(versions[::2], versions[1::2], strict=True)
+        optional: list[Reflector[Any]] = [*self._refs, *self._externals]
+        others = [watch for watch in self._watches() if watch not in versions]
+        return all(
+            watch.synced.is_set() or (watch in optional and watch.state == "absent")
+            for watch in others
+        ) and all(
             old.synced.is_set() or new.synced.is_set() or old.state == new.state == "absent"
             for old, new in llms
         )
@@ -161,6 +196,7 @@ class Registry:
             routes=routes,
             llms=tuple(llm for _, llm in sorted(llms.items()) if llm.url),
             servers=dict(self._servers()),
+            published=tuple(self._published()),
         )
 
     async def tell(self, resource: Resource, found: Object, status: Object) -> None:
@@ -175,9 +211,28 @@ class Registry:
         if told != section(current, "status"):
             await self._client.merge(resource, name, {"status": told}, namespace, sub="status")
 
+    def _places(self, wanted: Sequence[str]) -> Sequence[str | None]:
+        """Namespaces to look at; ``None`` is all of them."""
+        named = wanted or (self.namespace,)
+        return [None] if "*" in named else list(dict.fromkeys(named))
+
+    def _published(self) -> Iterator[Published]:
+        refs = {key: ref for watch in self._refs for key, ref in watch.store.items()}
+        externals = {key: one for watch in self._externals for key, one in watch.store.items()}
+        served = {
+            key: (llm.url, llm.model)
+            for watch in self._referred
+            for key, llm in watch.store.items()
+            if llm.url
+        }
+        return published(refs, served, externals)
+
     def _watches(self) -> Iterator[Reflector[Any]]:
         yield from self._pools
         yield from self._llms
+        yield from self._refs
+        yield from self._externals
+        yield from self._referred
         if self._pods is not None:
             yield self._pods
         if self._services is not None:

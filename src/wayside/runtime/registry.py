@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from wayside.kube.errors import KubeError
 from wayside.kube.registry import Held, Registry
+from wayside.runtime import published
 from wayside.runtime.served import MOST_NAMES, Ask, Asker, Served, Survey
 from wayside.settings.load import fill, literal
 from wayside.settings.registry import RegistrySettings
@@ -64,14 +65,18 @@ def lay_over(
         document = _with_routes(base, settings, held, namespace, env or {}, written, left)
     else:
         document = fill(dict(base), env or {})
-    models, wrong = with_found(document, _found(held, served, left), settings.defaults)
+    models, wrong = with_found(document, _found(held, served, settings, left), settings.defaults)
     left += wrong
     if models:
         document["models"] = models
     return document
 
 
-def _found(held: Held, served: Served, left: list[str]) -> Iterator[Found]:
+def _found(
+    held: Held, served: Served, settings: RegistrySettings, left: list[str]
+) -> Iterator[Found]:
+    keys = settings.published.keys if settings.published is not None else ""
+    yield from published.found(held.published, keys, left)
     for llm in held.llms:
         url = llm.url.rstrip("/")
         based = "/" in url.partition("://")[2]

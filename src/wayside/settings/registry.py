@@ -32,6 +32,28 @@ class LlmsSettings(Settings):
         return {} if value is True else value
 
 
+class PublishedSettings(Settings):
+    """Models that Models-as-a-Service publishes: each MaaSModelRef that is ready is a model of its
+    name, served by the LLMInferenceService or ExternalModel that it refers to. ``true`` stands for
+    those of the router's own namespace.
+
+    Example: ``{namespaces: [models], keys: /etc/wayside/keys}``
+    """
+
+    model_config = _OR_TRUE
+
+    namespaces: tuple[Annotated[str, Field(min_length=1, max_length=63)], ...] = ()
+    """Where they are; `registry.namespace` when empty, `["*"]` for all that the router may see."""
+    keys: str = ""
+    """The folder where the Secrets of ExternalModels are mounted, `<secret>/api-key`: the router
+    reads no Secret from the cluster. Without it ExternalModels are left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {} if value is True else value
+
+
 class ServersSettings(Settings):
     """Model servers that are asked at `/v1/models` what they serve.
 
@@ -61,6 +83,8 @@ class RegistrySettings(Settings):
     IntelligentRoute which signals and decisions. Their statuses say what became of them."""
     llms: LlmsSettings | None = None
     """Each LLMInferenceService is a model."""
+    published: PublishedSettings | None = None
+    """Each MaaSModelRef of Models-as-a-Service is a model, where the cluster has them."""
     pods: ServersSettings | None = None
     """Ready pods are servers of the models that they say they serve."""
     services: ServersSettings | None = None
@@ -75,6 +99,8 @@ class RegistrySettings(Settings):
 
     @model_validator(mode="after")
     def _something(self) -> RegistrySettings:
-        if not (self.routes or self.llms or self.pods or self.services):
-            raise ValueError("name what to take from the cluster: routes, llms, pods or services")
+        if not (self.routes or self.llms or self.published or self.pods or self.services):
+            raise ValueError(
+                "name what to take from the cluster: routes, llms, published, pods or services"
+            )
         return self

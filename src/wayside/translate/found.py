@@ -7,6 +7,7 @@ nobody who starts a model server may put a router out of order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from wayside.settings.address import parse_address, strict_ip_problem
@@ -26,6 +27,8 @@ class Found(NamedTuple):
     endpoint: Mapping[str, Any]
     """As ``models.<name>.endpoints`` has them."""
     by: str
+    settings: Mapping[str, Any] = MappingProxyType({})
+    """Of the model, where the document does not name it: `upstream_name`, `provider`."""
 
 
 def with_found(
@@ -54,7 +57,7 @@ def with_found(
             continue
         if model in models and not isinstance(models[model], Mapping):
             continue  # what is wrong there is told when it is validated
-        known = dict(models.get(model, defaults))
+        known = dict(models.get(model, {**defaults, **servers[0].settings}))
         endpoints, wrong = _joined(model, known, servers, strict=strict)
         left += wrong
         if endpoints:
