@@ -23,6 +23,7 @@ from wayside.deploy.applying.scene import Offline, rendered
 from wayside.deploy.intent import Intent
 from wayside.manifests.meta import INSTANCE, MANAGED_BY, NAME
 from wayside.settings.base import Settings
+from wayside.settings.described import descriptions
 from wayside.settings.load import documents
 from wayside.vocab.errors import ConfigError
 
@@ -70,15 +71,16 @@ def test_it_is_described(entry: Entry) -> None:
     assert module == entry.name.replace("-", "_"), "one file each, called as the target"
     page = ROOT / "docs" / "reference" / "deploy" / f"{entry.name}.md"
     assert page.exists(), f"write {page.relative_to(ROOT)}"
-    assert f"--target {entry.name}" in page.read_text()
+    assert f"`{entry.name}`" in page.read_text()
     assert any(
         entry.name in path.read_text()
         for path in (ROOT / "tests" / "deploy").glob("*.py")
         if path.name not in ("goldens.py",)
     ), "no test names it"
     assert issubclass(entry.options, Settings)
-    for name, about in entry.options.model_fields.items():
-        assert about.description, f"{entry.options.__name__}.{name} has no docstring"
+    for name in entry.options.model_fields:
+        described = name in descriptions(entry.options)
+        assert described, f"{entry.options.__name__}.{name} has no docstring"
 
 
 @every_target
