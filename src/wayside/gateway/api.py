@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
+from wayside.settings.described import Described
 from wayside.settings.problems import problems_from
 from wayside.vocab.access import Caller
 
@@ -23,10 +24,10 @@ Handler = Callable[[HttpRequest], Awaitable[Response]]
 B = TypeVar("B", bound=BaseModel)
 
 
-class Body(BaseModel):
+class Body(Described):
     """Base of every request body: unknown keys are errors, so that a slip is not a default."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
+
+from wayside.settings.described import Described
 
 CORE: Final = "x-wayside-core"
 """Where a schema stands for a type of Kubernetes: its name. Never in a CRD."""
@@ -24,7 +26,7 @@ OPTIONAL: Final = "x-wayside-optional"
 takes away what it is in, before it is read."""
 
 
-class Part(BaseModel):
+class Part(Described):
     """Base of every object in a spec or status: fields are ``camelCase`` in YAML, frozen, and
     unknown ones are errors. ``null`` is the same as nothing, as it is to the API server."""
 
@@ -33,7 +35,6 @@ class Part(BaseModel):
         populate_by_name=True,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
     )
 
     @model_validator(mode="before")

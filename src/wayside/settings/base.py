@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from wayside.settings.described import Described
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
-class Settings(BaseModel):
+class Settings(Described):
     """Base of every settings class: frozen, and unknown keys are errors."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 Capability = Literal["cache", "documents", "search", "index"]
