@@ -19,8 +19,11 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from tests.deploy.istio_stage import GATEWAY, KEYS, SYSTEM, Stage, blocks, found_in, guide, stage
+from wayside.cli import cli
+from wayside.cli.deploy_intent import entries
 
 pytestmark = pytest.mark.shared
 ROOT = Path(__file__).parents[2]
@@ -198,9 +201,18 @@ def step_15(s: Stage, guide: Guide) -> None:
 
 def ready(s: Stage) -> None:
     """Envoy follows its files a moment after the kubelet has brought them."""
-    until(lambda: '"object"' in s.oc.run("curl", f"http://{GATEWAY}/v1/models", ok=False).stdout)
-    body = json.dumps({"model": "llama3-8b", "messages": [{"role": "user", "content": "hi"}]})
-    until(lambda: ask(s, body)[0] == "200")
+    said = ("", "", "")
+
+    def answers() -> bool:
+        nonlocal said
+        said = ask(s, chat("llama3-8b", "hi"))
+        return said[0] == "200"
+
+    try:
+        until(answers)
+    except AssertionError as error:
+        error.add_note(f"{said}\n{s.told()}")
+        raise
 
 
 def ask(s: Stage, body: str, *more: str) -> tuple[str, str, str]:
@@ -358,37 +370,37 @@ def cleanup(s: Stage, guide: Guide, before: set[str]) -> None:
     s.sh("\n".join(line for line in lines if line.startswith("minikube")))
 
 
+def wayside_deploy(s: Stage, *args: str, ok: bool = True) -> str:
+    """``wayside deploy`` in this process, which has it loaded already."""
+    file = s.folder / "wayside.yaml"
+    file.write_text(entries()[TARGET].example)
+    where = ("-f", str(file), "--kubeconfig", str(s.oc.kubeconfig))
+    done = CliRunner().invoke(cli, ["deploy", args[0], *where, *args[1:]])
+    assert (done.exit_code == 0) == ok, f"{args}: {done.output}{done.exception}\n{s.told()}"
+    return done.output
+
+
 def test_the_same_by_wayside_deploy(here: Stage) -> None:
     """A4-01, A4-03, A4-45: one command each to look, apply, ask and take away."""
     here.sh("istioctl install")
     before = set(here.everything())
-    here.sh(f"wayside deploy init --target {TARGET} > wayside.yaml")
-    lacking = here.oc.run("wayside", "deploy", "preflight", cwd=here.folder, ok=False)
-    said = lacking.stdout + lacking.stderr
-    assert lacking.returncode == 1, said
+    said = wayside_deploy(here, "preflight", ok=False)
     assert "kubectl -n default create secret generic openai-api-key" in said, said
     here.sh(
         "kubectl create secret generic hf-token-secret --from-literal=token=$HF_TOKEN\n"
-        "kubectl create secret generic openai-api-key --from-literal=OPENAI_API_KEY="
-        '"$OPENAI_API_KEY"'
+        "kubectl create secret generic openai-api-key "
+        '--from-literal=OPENAI_API_KEY="$OPENAI_API_KEY"'
     )
-    said = here.sh("wayside deploy preflight 2>&1")
-    assert "Istio 1.28" in said, said
-    try:
-        said = here.sh("wayside deploy apply --yes 2>&1")
-    except AssertionError as error:
-        error.add_note(here.told())
-        raise
+    said = wayside_deploy(here, "apply", "--yes")
     assert "insecureSkipVerify" in said  # A4-10
     ready(here)
     here.forget()
-    said = here.sh(f"wayside deploy verify --url http://{here.door} 2>&1")
-    assert "llama3-8b answers" in said
+    assert "llama3-8b answers" in wayside_deploy(here, "verify", "--url", f"http://{here.door}")
     status, _, body = ask(here, chat("auto", "2+2 is  "))
     assert (status, json.loads(body)["model"]) == ("200", "gpt-4o-mini-2024-07-18")
     assert here.cloud.sim.requests[-1].header("authorization") == f"Bearer {KEYS[0]}"
-    here.sh("wayside deploy plan")  # exit status 2 if anything would change
-    here.sh("wayside deploy destroy --yes --with-data")
+    wayside_deploy(here, "plan")  # exit status 2 if anything would change
+    wayside_deploy(here, "destroy", "--yes", "--with-data")
     here.sh("kubectl delete secret openai-api-key hf-token-secret")
     until(lambda: not set(here.everything()) - before, 30.0)
 

@@ -351,7 +351,8 @@ def listener(mesh: Mesh, gateway: Object, routes: Sequence[Object]) -> Object:
         "envoy.filters.network.http_connection_manager",
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="outbound",
-        route_config={"name": "http.80", "virtual_hosts": [host]},
+        # A listener may be read before the clusters are: it would be refused, for ever.
+        route_config={"name": "http.80", "virtual_hosts": [host], "validate_clusters": False},
         http_filters=filters,
         access_log=[
             typed(
