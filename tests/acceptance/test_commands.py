@@ -17,6 +17,8 @@ from tests.acceptance.command_table import TABLE, Entry, covers, page, table
 from tests.acceptance.guides import GUIDES, REQUIREMENTS, Command
 
 ROOT = Path(__file__).parents[2]
+PLAYS = "blocks(guide())"
+"""In a test that runs a guide's blocks from its page, all of them, in their order."""
 HOW = ("verbatim", "adapted", "stand-in", "not here")
 INDEX = {"000": 21, "001": 24, "002": 22, "003": 3, "004": 52}
 """Of the specification's command index, which leaves out ``NAME=$(...)`` of requirement 000."""
@@ -87,7 +89,7 @@ def test_ax_09_what_an_entry_says_is_so(entry: Entry) -> None:
     if entry.how == "verbatim":
         module = (ROOT / path).read_text("utf-8")
         for command in entry.commands:
-            assert "guides" in module or words(command) in words(module), (
+            assert PLAYS in module or words(command) in words(module), (
                 f"{path} does not contain {command!r}: say adapted, or stand-in, and why"
             )
 
