@@ -1,8 +1,8 @@
 """Every row of the acceptance tables that is ours by now has a test that names it.
 
 Rows are written in docstrings, comments and ids of tests as ``A1-20``, ``A1-20, 21`` or
-``A1-20..23``. What only a cluster adds is in ``docs/explanation/acceptance.md``, with the
-command that shows it.
+``A1-20..23``, and in names of tests as ``test_a1_20_...``. What only a cluster adds is in
+``docs/explanation/acceptance.md``, with the command that shows it.
 """
 
 from __future__ import annotations
@@ -40,9 +40,16 @@ def cited(text: str) -> Iterator[str]:
             last = int(number)
 
 
+def named(text: str) -> Iterator[str]:
+    """The rows in names of tests."""
+    for name in re.findall(r"\bdef (\w*a[0-9x]_\d{2,3}_\w+)", text):
+        for group, number in re.findall(r"(?<![a-z])(a[0-9x])_(\d{2,3})(?=_)", name):
+            yield f"{group.upper()}-{number}"
+
+
 def in_tests() -> set[str]:
     files = [p for p in (ROOT / "tests").rglob("*.py") if p != Path(__file__)]
-    return {row for path in files for row in cited(path.read_text("utf-8"))}
+    return {row for p in files for t in [p.read_text("utf-8")] for row in [*cited(t), *named(t)]}
 
 
 def on_the_page() -> dict[str, str]:
@@ -68,6 +75,12 @@ def test_the_page_lists_commands_only_for_rows_that_are_there() -> None:
     commands = on_the_page()
     assert set(commands) <= set(ROWS)
     assert all("`" in command for command in commands.values())
+
+
+def test_rows_are_found_in_names() -> None:
+    names = "def test_a4_46_two_gpus(): ...\nasync def test_a1_09_a1_10_bundle_and_catalog(): ..."
+    assert list(named(names)) == ["A4-46", "A1-09", "A1-10"]
+    assert not list(named("def test_beta_46_is(): ...\nx = data_12_3"))
 
 
 def test_ranges_are_spelt_out() -> None:

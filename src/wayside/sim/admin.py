@@ -48,7 +48,7 @@ class Admin:
     def probe(self, request: Request) -> Page | None:
         """The page for a request that is not counted; None if it is no probe."""
         replica = self._replica
-        if request.path in ("/health", "/ping"):
+        if request.path in ("/health", "/ping", "/ready"):
             return (200 if replica.healthy else 503), b"", TEXT
         if replica.is_provider:
             return None
