@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wayside.cli.app import App
+from wayside.gateway.entered import Entered
 from wayside.gateway.listener import serve_management
 from wayside.gateway.management import METRICS, Part
 from wayside.settings.address import Address, parse_address
@@ -51,7 +52,7 @@ api_option = click.option(
     "--api-address",
     type=HOST_PORT,
     help="Also serve there what clients may see of the management API: model list, health and "
-    "classification, and nothing that was asked before.",
+    "classification, and nothing that was asked before. With maas, for those who show a token.",
 )
 
 
@@ -76,13 +77,16 @@ async def beside(app: App, where: Beside) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         for part, address in wanted:
             if address is not None:
-                await stack.enter_async_context(served(app.management.app(part), address, part))
+                page: ASGIApp = app.management.app(part)
+                if part == "clients":
+                    page = Entered(page, app.runtime)
+                await stack.enter_async_context(served(page, address, part))
                 app.log(part, url=f"http://{address.authority}")
         yield
 
 
 @contextlib.asynccontextmanager
-async def served(app: Starlette, where: Address, what: str) -> AsyncIterator[None]:
+async def served(app: ASGIApp, where: Address, what: str) -> AsyncIterator[None]:
     """``app`` at an address."""
     try:
         server = await serve_management(app, where.host, where.port)

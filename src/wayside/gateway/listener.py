@@ -5,14 +5,14 @@ from __future__ import annotations
 import socket
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 GRACE_S = 2
 """What requests under way get when the process ends; nobody's answer depends on them."""
 
 
 async def serve_management(
-    app: Starlette, address: str = "", port: int = 0, *, unix: str | None = None
+    app: ASGIApp, address: str = "", port: int = 0, *, unix: str | None = None
 ) -> QuietServer:
     """Start serving; returns once it listens. Raises ``OSError`` where it cannot."""
     config = uvicorn.Config(

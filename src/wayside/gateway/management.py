@@ -23,8 +23,9 @@ from starlette.routing import Route
 from wayside import __version__
 from wayside.catalog import catalog
 from wayside.engines import Engines
+from wayside.flow import rights
 from wayside.flow.report import PLURAL
-from wayside.gateway.api import ApiError, Endpoint, Handler, error_answer
+from wayside.gateway.api import ApiError, Endpoint, Handler, caller_of, error_answer
 from wayside.gateway.cache_api import CacheApi
 from wayside.gateway.classify_api import ClassifyApi
 from wayside.gateway.embeddings_api import EmbeddingsApi
@@ -295,8 +296,8 @@ class Management:
 
     # what there is
 
-    async def models(self, _: HttpRequest) -> Response:
-        items = b",".join(self._runtime.policy.listing.values())
+    async def models(self, http: HttpRequest) -> Response:
+        items = b",".join(rights.listing(self._runtime.policy, caller_of(http)).values())
         body = b'{"object":"list","data":[' + items + b"]}"
         return Response(body, media_type="application/json")
 
