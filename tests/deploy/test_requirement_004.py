@@ -94,6 +94,7 @@ def test_requirement_004_from_step_1_to_cleanup(here: Stage) -> None:
         step_15,
         troubleshooting,
         forged_and_down,
+        somebody_else,
         rotated,
         the_key_is_where_it_belongs,
     ):
@@ -280,6 +281,19 @@ def forged_and_down(s: Stage, guide: Guide) -> None:
     s.sh(f"kubectl scale deployment semantic-router -n {SYSTEM} --replicas=1")
     s.wait("deployment/semantic-router", namespace=SYSTEM)
     ready(s)
+
+
+def somebody_else(s: Stage, guide: Guide) -> None:
+    """A4-22: a provider whose certificate is for another name is not spoken to."""
+    other = {"spec": {"trafficPolicy": {"tls": {"subjectAltNames": ["elsewhere.example"]}}}}
+    rule = ("destinationrule", "openai-tls")
+    s.kubectl("patch", *rule, "--type=merge", "-p", json.dumps(other))
+    until(lambda: ask(s, chat("gpt-4o-mini", "2+2 is"))[0] == "503")
+    seen = len(s.cloud.sim.requests)
+    assert ask(s, chat("gpt-4o-mini", "2+2 is"))[0] == "503"
+    assert len(s.cloud.sim.requests) == seen
+    s.sh("kubectl apply -f deploy/kubernetes/llmd-base/llmd+public-llm/dest-rule-openai.yaml")
+    until(lambda: ask(s, chat("gpt-4o-mini", "2+2 is"))[0] == "200")
 
 
 def rotated(s: Stage, _: Guide) -> None:
