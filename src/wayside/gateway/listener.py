@@ -37,7 +37,9 @@ def _bound(address: str, port: int, unix: str | None) -> socket.socket:
         family, *_, where = socket.getaddrinfo(  # type: ignore[assignment]
             address or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    found = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol said: asyncio lets answers go at once (TCP_NODELAY) on such sockets alone,
+    # and uvicorn writes an answer in two parts, of which the second waits 40 ms else.
+    found = socket.socket(family, socket.SOCK_STREAM, 0 if unix else socket.IPPROTO_TCP)
     try:
         if unix is None:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
