@@ -16,8 +16,15 @@ import yaml
 from wayside.deploy import Object
 from wayside.deploy.applying.scene import Offline
 from wayside.deploy.intent import Intent
-from wayside.deploy.parts import meta, openshift_image, split_config
+from wayside.deploy.parts import (
+    meta,
+    openshift_image,
+    split_config,
+    split_configured,
+    split_objects,
+)
 from wayside.deploy.parts.split_config import Place
+from wayside.deploy.parts.split_options import SplitOptions
 from wayside.deploy.targets import openshift_split as split
 from wayside.manifests.router_config import written
 
@@ -32,20 +39,20 @@ def files() -> Iterator[tuple[Path, str]]:
     yield FOLDER / "wayside-simulator.yaml", _intent(_SIMULATED, split.SIMULATED)
     intent = Intent.model_validate(yaml.safe_load(split.EXAMPLE))
     image = openshift_image.objects(intent)
-    intent, _ = split.with_image(intent, Offline())
-    wish = split.SplitOptions(rollout=False)
+    intent, _ = split_objects.with_image(intent, Offline())
+    wish = SplitOptions(rollout=False)
     ports = {name: m.service.port for name, m in intent.models.items() if m.service is not None}
     places = {name: Place(f"{name.lower()}.invalid", port) for name, port in ports.items()}
-    configuration = split.configured(intent, wish, places)
+    configuration = split_configured.configured(intent, wish, places)
     yield FOLDER / "image-split.yaml", _objects(image, _IMAGE)
     everything = [
         meta.namespace(intent),
-        *split.claims(intent, wish),
-        *split.models(intent, True),
-        *split.objects(intent, wish, configuration, True),
+        *split_objects.claims(intent, wish),
+        *split_objects.models(intent, True),
+        *split_objects.objects(intent, wish, configuration, True),
     ]
     yield FOLDER / "deployment-split.yaml", _objects(everything, _DEPLOYMENT)
-    yield FOLDER / "routes-split.yaml", _objects(split.routes(intent), _ROUTES)
+    yield FOLDER / "routes-split.yaml", _objects(split_objects.routes(intent), _ROUTES)
     text = split_config.written(split_config.template(ports), [NOTE, *_TEMPLATE])
     yield FOLDER / "config-split.yaml", text
 

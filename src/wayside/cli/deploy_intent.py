@@ -19,6 +19,7 @@ from wayside.cli.files import native
 from wayside.deploy import Entry
 from wayside.deploy import targets as modules
 from wayside.deploy.intent import Intent
+from wayside.deploy.parts import sound
 from wayside.deploy.parts.config import configuration, in_the_intent
 from wayside.manifests.router_config import merge
 from wayside.runtime import compile_policy
@@ -117,7 +118,7 @@ def check(wanted: Wanted) -> None:
             problems += problems_from(error, known[name].options, f"targets.{name}")
     if problems:
         raise ConfigError(problems)
-    problems += entry.target.problems(intent)
+    problems += [*sound.problems(intent), *entry.target.problems(intent)]
     # A target that may do without a router says so by a method of this name.
     has_router = getattr(entry.target, "has_router", None)
     if has_router is None or has_router(intent):

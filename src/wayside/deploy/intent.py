@@ -132,7 +132,8 @@ class Autoscale(Settings):
     cpu: Annotated[int, Field(ge=1, le=1000)] | None = 70
     """Percent of what is requested."""
     requests_per_second: PositiveInt | None = None
-    """Of one replica, as a custom metric: `wayside_requests_per_second`."""
+    """Of one replica: the custom metric `wayside_requests_per_second`, which Prometheus records
+    (`monitoring: true`) and prometheus-adapter offers."""
 
 
 class RouterIntent(Settings):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from wayside.deploy import Check, Manifest, Need, Object, Scene, Step, Wait, target
 from wayside.deploy.intent import Intent
-from wayside.deploy.parts import clusters, exposure, meta, rights, router, servers
+from wayside.deploy.parts import adapter, clusters, exposure, meta, rights, router, servers
 from wayside.deploy.parts.config import Configuration, configuration
 from wayside.deploy.parts.options import options
 from wayside.settings.base import Settings
@@ -142,6 +143,7 @@ class Kubernetes:
         if intent.monitoring:
             fix = "install the Prometheus operator, or leave monitoring out"
             found.append(Need(what="Prometheus operator", resource=SERVICE_MONITORS, fix=fix))
+        found += adapter.needs(intent)
         if clusters.exports(intent):
             fix = "install Multi-Cluster Services, or write clusters[].models"
             found.append(Need(what="Multi-Cluster Services API", resource=_EXPORTS, fix=fix))
@@ -180,7 +182,8 @@ class Kubernetes:
             *exposure.exposed(intent),
         ]
         if around:
-            yield _step("around the router", "exposure", around)
+            step = _step("around the router", "exposure", around)
+            yield replace(step, texts=adapter.texts(intent))
 
     def _router(
         self, intent: Intent, made: Configuration, wish: KubernetesOptions

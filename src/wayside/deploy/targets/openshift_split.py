@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from pydantic import Field
-
-from wayside.deploy import Check, Manifest, Need, Object, Scene, Step, Wait, target
-from wayside.deploy.intent import Intent, Quantity
+from wayside.deploy import Check, Need, Scene, Step, target
+from wayside.deploy.intent import Intent
 from wayside.deploy.parts import (
+    adapter,
     clusters,
-    config,
     exposure,
     meta,
-    openshift_image,
-    own_envoy,
     rights,
-    router,
     servers,
     split_config,
     split_places,
 )
-from wayside.deploy.parts.config import Configuration
+from wayside.deploy.parts import split_objects as made
 from wayside.deploy.parts.options import options
-from wayside.deploy.parts.split_config import Place
-from wayside.manifests.router_config import digest
-from wayside.manifests.storage import claim
-from wayside.settings import RouterSettings
-from wayside.settings.base import Settings
-from wayside.vocab.errors import Problem
-from wayside.vocab.resource import (
-    DEPLOYMENTS,
-    ROUTES,
-    SECRETS,
-    SERVICE_MONITORS,
-    SERVICES,
-    Resource,
+from wayside.deploy.parts.split_configured import (
+    beyond_the_guide,
+    config_map,
+    configured,
+    own_routing,
 )
+from wayside.deploy.parts.split_options import SplitOptions
+from wayside.vocab.errors import Problem
+from wayside.vocab.resource import ROUTES, SECRETS, SERVICE_MONITORS, SERVICES, Resource
 
 NAME: Final = "openshift-split"
-CONFIG: Final = "semantic-router-config"
-CACHE: Final = "/app/cache"
 _EXPORTS: Final = Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports")
 EXAMPLE: Final = """\
 name: semantic-router
@@ -78,31 +66,6 @@ exposure: {kind: route}
 """The same with simulated models, which need neither GPU nor weights."""
 
 
-class SplitOptions(Settings):
-    """Of `--target openshift-split`.
-
-    Example: ``{discovery: cluster-ip, cache: 20Gi}``
-    """
-
-    discovery: Literal["dns", "cluster-ip"] = "dns"
-    """How the router finds models: by their Services' DNS names, or by the addresses that those
-    Services have on this cluster, as the guide does it. A headless Service has none, and is found
-    by its name."""
-    discovery_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    """How long to wait until a Service has an address."""
-    format: Literal["guide", "wayside"] | None = None
-    """How the ConfigMap is written: `vllm_endpoints` with name, address and port, as the guide
-    prints it, or our own format. Unsaid: the guide's where it can say everything."""
-    rollout: bool = True
-    """A new configuration brings new pods. Running pods follow it anyway, within seconds."""
-    cache: Quantity | None = "20Gi"
-    """The claim for files that stores keep under `/app/cache`; none where it is `null`."""
-    platform: Literal["openshift", "kubernetes"] | None = None
-    """On OpenShift the namespace says as which user pods run. Unsaid: as the cluster looks."""
-    access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
-    """Of the router's claims. Several routers need ReadWriteMany."""
-
-
 @target(
     NAME,
     options=SplitOptions,
@@ -120,7 +83,7 @@ class OpenShiftSplit:
             *clusters.problems(intent),
             *_not_served(intent),
         ]
-        unsaid = _beyond_the_guide(intent)
+        unsaid = beyond_the_guide(intent)
         if wish.format == "guide" and unsaid:
             what = f"the guide's format cannot say {unsaid[0]}"
             fix = "write format: wayside, or leave it out"
@@ -168,6 +131,7 @@ class OpenShiftSplit:
         if intent.exposure.kind == "route":
             fix = "exposure.kind: ingress or none, where the cluster is no OpenShift"
             found.append(Need(what="Routes of OpenShift", resource=ROUTES, fix=fix))
+        found += adapter.needs(intent)
         if intent.monitoring:
             fix = "install the Prometheus operator, or write monitoring: false"
             found.append(Need(what="ServiceMonitors", resource=SERVICE_MONITORS, fix=fix))
@@ -176,37 +140,40 @@ class OpenShiftSplit:
     def steps(self, intent: Intent, scene: Scene) -> Iterator[Step]:
         wish = options(intent, NAME, SplitOptions)
         openshift = _openshift(wish, scene)
-        yield Step(title="namespace", manifests=(_file("namespace", (meta.namespace(intent),)),))
-        intent, image = with_image(intent, scene)
+        yield Step(
+            title="namespace", manifests=(made.file("namespace", (meta.namespace(intent),)),)
+        )
+        intent, image = made.with_image(intent, scene)
         if image is not None:
             yield image
-        if held := claims(intent, wish):
-            yield Step(title="claims", manifests=(_file("claims", held),))
+        if held := made.claims(intent, wish):
+            yield Step(title="claims", manifests=(made.file("claims", held),))
         yield Step(
             title="models",
-            manifests=(_file("models", models(intent, openshift)),),
-            waits=_addresses(intent, wish) if wish.discovery == "cluster-ip" else (),
+            manifests=(made.file("models", made.models(intent, openshift)),),
+            waits=made.addresses(intent, wish) if wish.discovery == "cluster-ip" else (),
         )
         notes: list[str] = []
         places = split_places.places(intent, scene, wish.discovery, notes)
         configuration = configured(intent, wish, places, scene.cluster)
         yield Step(
             title="configuration",
-            manifests=(_file("config", (config_map(intent, configuration),)),),
+            manifests=(made.file("config", (config_map(intent, configuration),)),),
             notes=tuple(notes),
         )
-        found = objects(intent, wish, configuration, openshift)
+        found = made.objects(intent, wish, configuration, openshift)
         yield Step(
             title="router",
-            manifests=(_file("router", found),),
-            waits=_available(intent),
+            manifests=(made.file("router", found),),
+            texts=adapter.texts(intent),
+            waits=made.available(intent),
         )
-        if exposed := routes(intent):
-            yield Step(title="routes", manifests=(_file("routes", exposed),))
+        if exposed := made.routes(intent):
+            yield Step(title="routes", manifests=(made.file("routes", exposed),))
 
     def checks(self, intent: Intent) -> Sequence[Check]:
         asked = [Check(title="models are listed")]
-        if set(split_config.MODELS) <= intent.models.keys() and not _own_routing(intent):
+        if set(split_config.MODELS) <= intent.models.keys() and not own_routing(intent):
             for text, model in (
                 ("What is the integral of x squared from 0 to 3?", "Model-A"),
                 ("What is the statute of limitations for breach of contract?", "Model-B"),
@@ -225,76 +192,6 @@ class OpenShiftSplit:
                     )
                 )
         return asked
-
-
-# --- the configuration -------------------------------------------------------------------------
-
-
-def configured(
-    intent: Intent, wish: SplitOptions, places: Mapping[str, Place], cluster: str = ""
-) -> Configuration:
-    """The configuration with models at these places, in the format that is wished for;
-    ``cluster`` is the one of several that it is for."""
-    routed = set(split_config.MODELS) <= places.keys() and not _own_routing(intent)
-    default = intent.default_model or next(iter(intent.models), "")
-    urls = {name: split_places.url(place) for name, place in places.items()}
-    if routed and wish.format != "wayside" and not _beyond_the_guide(intent):
-        found = split_config.document(places, default)
-        head = (
-            f"Made by `wayside deploy` for {intent.namespace}/{intent.name}.",
-            "Change the intent: this is written anew.",
-        )
-        text = split_config.written(found, head)
-        ours = split_config.settings(urls, default)
-        return Configuration(
-            text=text, digest=digest(text), settings=RouterSettings.model_validate(ours)
-        )
-    own = intent
-    if routed:
-        ours = split_config.settings(urls, default)
-        families = {"reasoning_family": "qwen3"}
-        models = {
-            name: model.model_copy(update={"settings": {**families, **model.settings}})
-            if name in split_config.MODELS
-            else model
-            for name, model in intent.models.items()
-        }
-        rest = {k: v for k, v in ours.items() if k != "models"}
-        merged = {**rest, **intent.router.settings}
-        own = intent.model_copy(
-            update={
-                "models": models,
-                "router": intent.router.model_copy(update={"settings": merged}),
-            }
-        )
-    return config.configuration(own, urls, elsewhere=clusters.standing_by(intent, cluster))
-
-
-def config_map(intent: Intent, configuration: Configuration) -> Object:
-    """``semantic-router-config``, under the guide's key."""
-    return meta.object_(
-        intent, "v1", "ConfigMap", CONFIG, data={split_config.KEY: configuration.text}
-    )
-
-
-def _own_routing(intent: Intent) -> bool:
-    """Whether the intent itself says how prompts are routed."""
-    return bool(intent.router.settings.get("routing") or intent.router.config)
-
-
-def _beyond_the_guide(intent: Intent) -> list[str]:
-    """What of the intent the guide's format has no word for, by path."""
-    found = [name for name in ("settings", "config") if getattr(intent.router, name)]
-    said = [f"router.{name}" for name in found]
-    for name, model in intent.models.items():
-        for field in ("cloud", "settings", "tiers"):
-            if getattr(model, field) not in (None, {}):
-                said.append(f"models.{name}.{field}")
-    if intent.clusters:
-        said.append("clusters")
-    if not set(split_config.MODELS) <= intent.models.keys():
-        said.append(f"models other than {' and '.join(split_config.MODELS)} alone")
-    return said
 
 
 def _not_served(intent: Intent) -> Iterator[Problem]:
@@ -317,167 +214,7 @@ def _not_served(intent: Intent) -> Iterator[Problem]:
         yield Problem("clients come through a Route here", "gateway", fix)
 
 
-# --- objects -----------------------------------------------------------------------------------
-
-
 def _openshift(wish: SplitOptions, scene: Scene) -> bool:
     if wish.platform is not None:
         return wish.platform == "openshift"
     return scene.has(ROUTES) is not False
-
-
-def _file(name: str, found: Sequence[Object]) -> Manifest:
-    return Manifest(f"{name}.yaml", tuple(found))
-
-
-def with_image(intent: Intent, scene: Scene) -> tuple[Intent, Step | None]:
-    """The intent with llm-katan's image, and the step that has it built where nobody has."""
-    if not openshift_image.wanted(intent):
-        return intent, None
-    if scene.has(openshift_image.BUILDS) is False:
-        said = servers.IMAGES["llm-katan"]
-        note = f"this cluster builds no images (it is no OpenShift): {said} is pulled"
-        return intent, Step(title="image", notes=(note,))
-    name = openshift_image.image(intent)
-    models = {
-        called: model.model_copy(update={"image": name})
-        if model.run == "llm-katan" and not model.image
-        else model
-        for called, model in intent.models.items()
-    }
-    intent = intent.model_copy(update={"models": models})
-    if openshift_image.there(intent, scene):
-        note = f"ImageStream {openshift_image.NAME} is there already: nothing is built"
-        return intent, Step(title="image", notes=(note,))
-    found = openshift_image.objects(intent)
-    note = "the image is built once, when its BuildConfig is made; pods wait for it"
-    return intent, Step(title="image", manifests=(_file("image", found),), notes=(note,))
-
-
-def claims(intent: Intent, wish: SplitOptions) -> tuple[Object, ...]:
-    """The router's; models have their own beside their Deployments."""
-    sizes = {"models": intent.router.storage, "cache": wish.cache}
-    return tuple(
-        claim(
-            f"{intent.name}-{what}",
-            intent.namespace,
-            meta.labels(intent),
-            size=size,
-            access_mode=wish.access_mode,
-            storage_class=intent.router.storage_class or None,
-        )
-        for what, size in sizes.items()
-        if size is not None
-    )
-
-
-def models(intent: Intent, openshift: bool) -> tuple[Object, ...]:
-    """Services first, then claims and Deployments."""
-    found = [
-        made
-        for name, model in intent.models.items()
-        for made in servers.servers(
-            intent, name, model, openshift=openshift, container=meta.dns_name(name)
-        )
-    ]
-    found += clusters.exports(intent)
-    return tuple(sorted(found, key=lambda one: one["kind"] != "Service"))
-
-
-def _addresses(intent: Intent, wish: SplitOptions) -> tuple[Wait, ...]:
-    return tuple(
-        Wait(
-            resource=SERVICES,
-            name=service.name,
-            namespace=service.namespace or intent.namespace,
-            path="spec.clusterIP",
-            timeout_s=wish.discovery_timeout_s,
-        )
-        for service in split_places.services(intent).values()
-    )
-
-
-def _available(intent: Intent) -> tuple[Wait, ...]:
-    """The router itself, then the models: it is there before the weights of the largest."""
-    names = [intent.name]
-    for name, model in intent.models.items():
-        service = meta.service_of(intent, name)
-        if model.run is not None and (service.namespace or intent.namespace) == intent.namespace:
-            names.append(service.name)
-    return tuple(
-        Wait(
-            resource=DEPLOYMENTS,
-            name=name,
-            namespace=intent.namespace,
-            condition="Available",
-            timeout_s=900.0,
-        )
-        for name in names
-    )
-
-
-def objects(
-    intent: Intent, wish: SplitOptions, configuration: Configuration, openshift: bool
-) -> list[Object]:
-    """The router's own, but for its configuration."""
-    volumes: list[Object] = []
-    mounts: list[Object] = []
-    env: list[Object] = []
-    if wish.cache is not None:
-        claimed = {"claimName": f"{intent.name}-cache"}
-        volumes.append({"name": "cache-volume", "persistentVolumeClaim": claimed})
-        mounts.append({"name": "cache-volume", "mountPath": CACHE})
-        env.append({"name": "XDG_CACHE_HOME", "value": CACHE})
-    deployment = router.deployment(
-        intent,
-        configuration,
-        envoy=True,
-        openshift=openshift,
-        config_name=CONFIG,
-        claim_name=f"{intent.name}-models" if intent.router.storage is not None else "",
-        restart=wish.rollout,
-        account=intent.name,
-        env=env,
-        volumes=volumes,
-        mounts=mounts,
-    )
-    strategy = deployment["spec"]["strategy"]
-    if wish.access_mode == "ReadWriteMany":
-        strategy = {
-            "type": "RollingUpdate",
-            "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
-        }
-    elif volumes:
-        strategy = {"type": "Recreate"}
-    deployment["spec"]["strategy"] = strategy
-    return [
-        router.service_account(intent),
-        own_envoy.of_the_router(deployment),
-        router.service(intent, ports=("envoy-http", "api", "metrics")),
-        *router.autoscaler(intent),
-        *router.disruption_budget(intent),
-        *router.network_policy(intent, peers=_PEERS, monitors=_MONITORS),
-        *router.monitoring(intent),
-    ]
-
-
-_PEERS: Final[tuple[Mapping[str, Any], ...]] = (
-    {"podSelector": {}},
-    {"namespaceSelector": {"matchLabels": {"policy-group.network.openshift.io/ingress": ""}}},
-)
-"""Pods of the namespace, and OpenShift's router."""
-_MONITORS: Final[tuple[Mapping[str, Any], ...]] = (
-    {"podSelector": {}},
-    {"namespaceSelector": {"matchLabels": {"network.openshift.io/policy-group": "monitoring"}}},
-)
-
-
-def routes(intent: Intent) -> tuple[Object, ...]:
-    """Two Routes, as the guide has them: for chat and for the classification API; none for
-    metrics, ext_proc or Envoy's admin page."""
-    found = exposure.exposed(intent, port="envoy-http")
-    if intent.exposure.kind == "route":
-        named = intent.exposure.model_copy(update={"host": ""})
-        unnamed = intent.model_copy(update={"exposure": named})
-        found = (*found, exposure.route(unnamed, f"{intent.name}-api", intent.name, "api"))
-    return found
