@@ -10,6 +10,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ from wayside.deploy.applying.plan import Plan, plan
 from wayside.deploy.applying.scene import Live
 from wayside.deploy.applying.waits import NotYet, look, wait
 from wayside.deploy.intent import Intent
+from wayside.kube.access import Access
 from wayside.kube.client import Client
 from wayside.kube.errors import NotFound
 from wayside.kube.kubeconfig import find_access
-from wayside.vocab.errors import ConfigError
+from wayside.vocab.errors import AskFailed, ConfigError
 from wayside.vocab.resource import (
     AUTOSCALERS,
     CLAIMS,
@@ -37,6 +39,7 @@ from wayside.vocab.resource import (
     NAMESPACES,
     SECRETS,
     SERVICES,
+    Resource,
 )
 
 TARGET = named("kubernetes").target
@@ -428,3 +431,92 @@ async def test_a_step_may_look_at_what_an_earlier_one_made(
         target, intent, cluster, Live(cluster), target_name="x", tell=Told(), waiting=False
     )
     assert seen and seen[-1].count(".") == 3
+
+
+# --- somebody else at the same time --------------------------------------------------------------
+
+
+class Beaten(Cluster):
+    """Somebody else makes (or makes anew) an object right before we write it."""
+
+    def __init__(self, access: Access, admin: Client, kind: str, *, anew: bool = False) -> None:
+        super().__init__(access)
+        self._admin, self._kind, self._anew = admin, kind, anew
+
+    async def apply(self, resource: Resource, body: Any, **how: Any) -> Any:
+        name, namespace = body["metadata"]["name"], body["metadata"].get("namespace")
+        if not how.get("dry_run") and body["kind"] == self._kind:
+            self._kind = ""
+            if self._anew:
+                await self._admin.delete(resource, name, namespace)
+            theirs = {**body, "metadata": {"name": name, "namespace": namespace}}
+            await self._admin.create(resource, theirs, namespace)
+        return await super().apply(resource, body, **how)
+
+
+@pytest.mark.parametrize("kind", ["Service", "Deployment"])
+async def test_what_appears_meanwhile_is_not_taken_over(
+    cluster: Cluster, admin: Client, kubeconfig: Path, kind: str
+) -> None:
+    intent = wanted(space())
+    beaten = Beaten(find_access(str(kubeconfig)), admin, kind)
+    with pytest.raises(ConfigError, match=rf"{kind} .*meanwhile.*run the same command again"):
+        await apply(beaten, intent, force=True)
+    beaten.close()
+    resource = SERVICES if kind == "Service" else DEPLOYMENTS
+    [theirs] = (await admin.list(resource, intent.namespace))[0]
+    assert "labels" not in theirs["metadata"], "it was taken over"
+    found = await gone(cluster, intent)
+    assert found is not None
+    assert [left.why for left in found.left if left.what.startswith(kind)] == [
+        "its label says that it is ours no longer"
+    ]
+    assert (await admin.list(resource, intent.namespace))[0]
+
+
+async def test_what_is_made_anew_meanwhile_is_not_changed(
+    cluster: Cluster, admin: Client, kubeconfig: Path
+) -> None:
+    intent = wanted(space())
+    await apply(cluster, intent)
+    other = wanted(intent.namespace, router={"image": "wayside:0.2.0"})
+    beaten = Beaten(find_access(str(kubeconfig)), admin, "Deployment", anew=True)
+    with pytest.raises((ConfigError, AskFailed)):
+        await apply(beaten, other, force=True)
+    beaten.close()
+
+
+async def test_two_runs_at_once_do_not_lose_what_the_other_created(
+    cluster: Cluster, admin: Client
+) -> None:
+    """The second to write the inventory ends, with what to do; nothing is forgotten."""
+    intent = wanted(space())
+    await apply(cluster, intent)
+    stale = await inventory.read(cluster, "r", intent.namespace)
+    assert stale is not None
+    await inventory.write(cluster, replace(stale, target="another"))
+    with pytest.raises(AskFailed, match=r"somebody else is at work on .*run the same command"):
+        await inventory.write(cluster, stale)
+    never = inventory.Inventory("r", intent.namespace)
+    with pytest.raises(AskFailed, match="somebody else is at work"):
+        await inventory.write(cluster, never)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "{", "[]", "null", "{}", '{"format": 2, "target": "", "objects": []}',
+        '{"format": 1, "target": "", "objects": [1]}',
+        '{"format": 1, "target": "", "objects": [{"api_version": 1, "kind": 2, "name": 3}]}',
+        '{"format": 1, "target": "", "objects": [{"api_version": "v1", "kind": "", "name": ""}]}',
+    ],
+)  # fmt: skip
+async def test_an_inventory_of_no_use_is_told_and_nothing_is_deleted(
+    cluster: Cluster, admin: Client, held: str
+) -> None:
+    body = inventory.body(inventory.Inventory("r", "default"))
+    body["metadata"]["name"] = name = f"wayside-deployment-{space()}"
+    await admin.create(CONFIG_MAPS, {**body, "data": {"inventory.json": held}}, "default")
+    with pytest.raises(ConfigError, match=f"ConfigMap default/{name}: .*; "):
+        await destroy(cluster, name.removeprefix("wayside-deployment-"), "default", tell=Told())
+    await admin.delete(CONFIG_MAPS, name, "default")

@@ -25,6 +25,7 @@ from wayside.deploy.intent import Intent
 from wayside.kube.errors import Conflict, NotFound
 from wayside.vocab.errors import ConfigError, Problem
 from wayside.vocab.objects import section, text
+from wayside.vocab.resource import Resource
 
 What = Literal["step", "created", "changed", "unchanged", "kept", "deleted", "waiting", "note"]
 Tell = Callable[[What, str], None]
@@ -117,7 +118,7 @@ class _Held:
         if self.now == self._written or not (self.now.entries or self._written):
             return
         try:
-            await inventory.write(self._cluster, self.now)
+            self.now = await inventory.write(self._cluster, self.now)
         except NotFound:
             return
         self._written = self.now
@@ -134,13 +135,28 @@ async def _put(
         tell("kept", f"{name}: {each.why}")
     else:
         assert each.resource is not None
-        made = await cluster.apply(each.resource, each.body, force=force)
+        made = await _written(each, each.resource, cluster, force)
         held.became(replace(each.entry, uid=text(section(made, "metadata").get("uid"))))
         created = each.action == "create"
         (done.created if created else done.changed).append(name)
         tell("created" if created else "changed", name)
         if created and each.entry.kind == "Namespace":
             await held.write()
+
+
+async def _written(each: Planned, resource: Resource, cluster: Cluster, force: bool) -> Object:
+    """An object as it became. Only what was planned happens: one that was to be created is not
+    there yet, and one that was to change is still that one."""
+    if each.action == "create":
+        body = inventory.at_version(each.body, "")
+    else:
+        body = {**each.body, "metadata": {**each.body["metadata"], "uid": each.entry.uid}}
+    try:
+        return await cluster.apply(resource, body, force=force)
+    except Conflict as error:
+        again = "run the same command again to see what is there now"
+        what = f"somebody else changed it meanwhile: {error.message}"
+        raise ConfigError([Problem(what, str(each), again)]) from None
 
 
 async def _prune(

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from wayside.deploy import DEPLOYMENT, MANAGER, Object
 from wayside.deploy.applying.cluster import Cluster
-from wayside.kube.errors import NotFound
+from wayside.kube.errors import Conflict, NotFound
 from wayside.manifests.meta import INSTANCE, MANAGED_BY, NAME, instance
-from wayside.vocab.errors import ConfigError
+from wayside.vocab.errors import AskFailed, ConfigError
 from wayside.vocab.objects import section, text, texts
 from wayside.vocab.resource import CONFIG_MAPS, Resource
 
@@ -68,6 +68,8 @@ class Inventory:
     namespace: str
     target: str = ""
     entries: tuple[Entry, ...] = ()
+    version: str = field(default="", compare=False)
+    """Of the ConfigMap when it was read or written; empty: there was none."""
 
     def entry(self, found: Mapping[str, Any]) -> Entry | None:
         key = Entry.of(found).key
@@ -112,12 +114,27 @@ def _parsed(found: Object, name: str, namespace: str) -> Inventory:
             raise ConfigError.one(
                 f"is of format {held['format']}", where=where, fix="use the wayside that wrote it"
             )
-        entries = tuple(Entry(**each) for each in held["objects"])
-        return Inventory(name, namespace, str(held["target"]), entries)
+        entries = tuple(map(_entry, held["objects"]))
+        version = text(section(found, "metadata").get("resourceVersion"))
+        return Inventory(name, namespace, str(held["target"]), entries, version)
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError.one(
-            f"is no inventory of ours: {error}", where=where, fix="restore it, or delete it"
+            f"is no inventory of ours: {error}",
+            where=where,
+            fix="restore it; or delete it and apply, which finds what is there by its labels",
         ) from None
+
+
+def _entry(held: Any) -> Entry:
+    """Raises ``TypeError`` for one that :meth:`Entry.of` never made."""
+    made = Entry(**held)
+    for each in fields(Entry):
+        value = getattr(made, each.name)
+        if not isinstance(value, bool if each.name == "adopted" else str):
+            raise TypeError(f"{each.name} {str(value)[:40]!r} of an object")
+    if not (made.api_version and made.kind and made.name):
+        raise ValueError("an object without a kind or a name")
+    return made
 
 
 def body(inventory: Inventory) -> Object:
@@ -145,9 +162,25 @@ def body(inventory: Inventory) -> Object:
     }
 
 
-async def write(cluster: Cluster, inventory: Inventory) -> None:
-    """Write it down. Raises ``NotFound`` where its namespace is not there yet."""
-    await cluster.apply(CONFIG_MAPS, body(inventory), force=True)
+async def write(cluster: Cluster, inventory: Inventory) -> Inventory:
+    """Write it down, if it is still as it was read. Raises ``NotFound`` where its namespace is not
+    there yet, and :class:`AskFailed` where another run is at work on the same deployment."""
+    held = body(inventory)
+    try:
+        made = await cluster.apply(CONFIG_MAPS, at_version(held, inventory.version), force=True)
+    except Conflict:
+        raise AskFailed(
+            f"somebody else is at work on {inventory.namespace}/{inventory.name} "
+            f"({inventory.object_name} changed meanwhile); run the same command again once they "
+            "are done"
+        ) from None
+    return replace(inventory, version=text(section(made, "metadata").get("resourceVersion")))
+
+
+def at_version(body: Object, version: str) -> Object:
+    """The object to be applied only if it is of this version, or, without one, not there: the
+    first version is that of no object."""
+    return {**body, "metadata": {**body["metadata"], "resourceVersion": version or "1"}}
 
 
 async def forget(cluster: Cluster, inventory: Inventory) -> None:
@@ -158,7 +191,7 @@ async def forget(cluster: Cluster, inventory: Inventory) -> None:
     uid = text(section(found, "metadata").get("uid"))
     try:
         await cluster.delete(CONFIG_MAPS, inventory.object_name, inventory.namespace, uid)
-    except NotFound:
+    except (NotFound, Conflict):
         return
 
 
