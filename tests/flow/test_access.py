@@ -12,7 +12,7 @@ from wayside.dialects.openai_chat import ChatBody
 from wayside.flow.access import admitted, over
 from wayside.flow.allowance import COMPLETION, PICTURE, Allowance, allowance, capped
 from wayside.flow.protocols import BODIES
-from wayside.vocab.access import Caller, Hold, Left, Over, Release, Reserve
+from wayside.vocab.access import Caller, Hold, Leave, Left, Over, Release, Reserve
 from wayside.vocab.ask import Failure, Now, ask
 from wayside.vocab.errors import Abandoned, RequestError
 from wayside.vocab.outcome import Call, Forward, Outcome, Record, Reply, Request, Target
@@ -82,12 +82,32 @@ def _left(request: Request, body: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("going", "error"),
-    [(_refused, RequestError), (_deep, RecursionError), (_bug, KeyError), (_left, Abandoned)],
+    [(_refused, RequestError), (_deep, RecursionError), (_bug, KeyError)],
 )
 def test_what_asks_no_model_gives_back(going: Any, error: type[Exception]) -> None:
     found, asked = play(going)
     assert isinstance(found, error)
     assert asked[-1] == Release(HELD)
+
+
+def test_whoever_leaves_is_charged_what_was_asked_for_them() -> None:
+    """No shell knows yet whose the request is: the flow tells it itself."""
+    calls = (Call(model="m", prompt_tokens=9),)
+
+    def going(request: Request, body: Any) -> Any:
+        try:
+            yield from _left(request, body)
+        except Abandoned as gone:
+            gone.calls = calls
+            raise
+
+    found, asked = play(going)
+    assert isinstance(found, Abandoned)
+    assert isinstance(asked[-1], Leave)
+    record = asked[-1].record
+    assert (record.caller, record.hold, record.calls) == (ALICE, HELD, calls)
+    assert (record.requested, record.path) == ("m", "looper")
+    assert play(_left)[1][-1].record.calls == ()
 
 
 def test_a_refusal_is_somebodys() -> None:

@@ -340,8 +340,13 @@ USAGE = b'{"usage": {"prompt_tokens": 3, "completion_tokens": 4}}'
         ({"shell": "extproc", "status": 0}, 30),
         ({"shell": "extproc", "status": 200}, 30),
         ({"shell": "extproc", "status": 200, "body": b""}, 30),
+        # The client left before an answer began: what its prompt is taken for.
+        ({"shell": "extproc", "status": 499, "reason": "client_closed"}, 10),
+        ({"shell": "extproc", "status": 200, "body": b"", "reason": "answer_unfinished"}, 10),
+        ({"status": 200, "body": b"", "reason": "client_closed"}, 10),
         # Nobody answered.
-        ({"shell": "extproc", "status": 499, "reason": "client_closed"}, 0),
+        ({"shell": "extproc", "status": 499, "path": "error", "model": ""}, 0),
+        ({"status": 200, "body": b"", "reason": "upstream_idle"}, 0),
         ({"shell": "extproc", "status": 503}, 0),
         ({"status": 502, "reason": "upstream_failed"}, 0),
         ({"status": 499, "reason": "client_closed"}, 0),

@@ -26,6 +26,7 @@ SERVERS = {
     "plain": SimServer((SimModel("vendor/plain-v2", answer_tokens=20),)),
     "claude": SimServer((SimModel("claude", answer_tokens=20),)),
     "slow": SimServer((SimModel("slow", itl_s=0.02, answer_tokens=400),)),
+    "mute": SimServer((SimModel("mute", ttft_s=60.0),)),
     "flaky": SimServer(
         (SimModel("flaky", answer_tokens=20),), faults=FaultRates(status=StatusRate(rate=0.5))
     ),
@@ -62,12 +63,14 @@ def document(sims: dict[str, Sim], folder: Path, **maas: Any) -> dict[str, Any]:
         "cached": {"plugins": {"response_cache": {"mode": "exact"}}, "select": "static"},
         "canned": {"plugins": {"fast_response": {"message": "no"}}, "select": "static"},
         "fusion": {"select": {"fusion": {"model": "plain"}}},
+        "judged": {"select": {"fusion": {"model": "mute"}}},
     }
     return {
         "models": {
             "plain": at("plain", upstream_name="vendor/plain-v2"),
             "claude": at("claude", protocol="anthropic"),
             "slow": at("slow"),
+            "mute": at("mute"),
             "flaky": at("flaky", retries=retries, breaker={"failures": 1000}),
             "down": at("down", fallbacks=["plain"]),
         },
@@ -335,6 +338,40 @@ async def test_who_leaves_is_charged_for_what_was_sent(maas: Service) -> None:
     assert 7 <= row["completion_tokens"] <= 30 and row["prompt_tokens"] > 0
     assert row["charged_tokens"] == maas.counted("henry")
     assert row["charged_tokens"] == row["prompt_tokens"] + row["completion_tokens"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_leaves_before_an_answer_began_is_charged_the_prompt(
+    maas: Service, stream: bool
+) -> None:
+    """Else whoever asks, leaves and asks again has prompts read for nothing. Where Envoy told of
+    an answer's head and then of nothing, nobody knows what was said: what was reserved."""
+    body = chat("so many words " * 200, "mute", stream=stream)
+    assert (await maas.ask("bob", chat("x", "plain"))).status == 200  # so that Envoy is known
+    await _cut(maas, "henry", body)
+    (row,) = await maas.rows("henry", 1)
+    assert row["completion_tokens"] == 0
+    assert 400 < row["charged_tokens"] == maas.counted("henry") < len(json.dumps(body))
+    if row["status"] == 499:
+        assert row["prompt_tokens"] == row["charged_tokens"]
+        assert row["unserved_tokens"] < 200 and row["cost"] > 0
+
+
+async def test_who_leaves_an_algorithm_is_charged_its_calls(maas: Service) -> None:
+    """What the panel said, and the question to the judge that nobody waited for."""
+    await _cut(maas, "henry", chat("so many words " * 200, "judged"))
+    (row,) = await maas.rows("henry", 1)
+    assert (row["status"], row["path"], row["calls"]) == (499, "looper", 2)
+    assert row["completion_tokens"] > 10 and row["prompt_tokens"] > 2 * 400
+    assert row["charged_tokens"] == maas.counted("henry") > 800
+
+
+async def _cut(maas: Service, user: str, body: dict[str, Any]) -> None:
+    """Ask, and leave before anything comes."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await maas.ask(user, body)
+            raise AssertionError("it answered")
 
 
 async def test_fifty_at_once_and_everything_adds_up(gateway: Service) -> None:

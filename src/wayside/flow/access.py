@@ -12,9 +12,9 @@ from wayside.dialects import Body
 from wayside.flow.allowance import allowance, capped
 from wayside.flow.protocols import parsed
 from wayside.flow.report import merged
-from wayside.vocab.access import Caller, Hold, Over, Release, Reserve
+from wayside.vocab.access import Caller, Hold, Leave, Over, Release, Reserve
 from wayside.vocab.ask import Flow, ask
-from wayside.vocab.errors import AskFailed, RequestError
+from wayside.vocab.errors import Abandoned, AskFailed, RequestError
 from wayside.vocab.outcome import Forward, HeaderPairs, Outcome, Record, Reply, Request
 
 Going = Callable[[Request, Body], Outcome | Flow[Outcome]]
@@ -48,7 +48,10 @@ def admitted(caller: Caller, request: Request, body: Body, going: Going) -> Flow
         else:
             yield from ask(Release(hold))
         raise
-    except Exception:  # the client is gone, or a bug: nobody will ever settle it
+    except Abandoned as gone:
+        yield from ask(_left_behind(gone, caller, hold, request, body))
+        raise
+    except Exception:  # a bug: nobody will ever settle it
         yield from ask(Release(hold))
         raise
     record = msgspec.structs.replace(outcome.record, caller=caller, hold=hold)
@@ -90,6 +93,21 @@ def _record(error: RequestError, caller: Caller, body: Body) -> Record:
         requested=record.requested or body.model,
         stream=record.stream or body.stream,
     )
+
+
+def _left_behind(
+    gone: Abandoned, caller: Caller, hold: Hold, request: Request, body: Body
+) -> Leave:
+    """No shell knows who asked, for it heard of no outcome."""
+    record = Record(
+        path="looper" if gone.calls else "error",
+        requested=body.model,
+        stream=body.stream,
+        calls=gone.calls,
+        caller=caller,
+        hold=hold,
+    )
+    return Leave(record, request.headers.get("x-request-id", ""))
 
 
 def over(said: Over) -> RequestError:

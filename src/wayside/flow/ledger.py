@@ -6,7 +6,7 @@ and what was put is written down with its answer's tokens and cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,9 +16,10 @@ from wayside.flow import report
 from wayside.selection import Candidate
 from wayside.vocab.ask import Ask, Failure, Flow, Now, ask
 from wayside.vocab.calls import Complete, Completed, Lane, Tokens
+from wayside.vocab.errors import Abandoned
 from wayside.vocab.observed import ModelFacts
 from wayside.vocab.outcome import Call, HeaderPairs
-from wayside.vocab.usage import NOTHING, taken
+from wayside.vocab.usage import NOTHING, prompt_guess, taken
 
 T = TypeVar("T")
 Batch = tuple[Ask[Any], ...]
@@ -98,7 +99,12 @@ class Ledger:
         while not isinstance(batch, Ended):
             admitted = [self._admit(question) for question in batch]
             asked = tuple([a for a in admitted if not isinstance(a, Failure)])
-            answers = iter((yield asked) if asked else ())
+            try:
+                answers = iter((yield asked) if asked else ())
+            except Abandoned as gone:
+                self._left(admitted)
+                gone.calls = tuple(self.calls)
+                raise
             said = tuple([a if isinstance(a, Failure) else next(answers) for a in admitted])
             self.now = yield from ask(Now())
             for question, answer in zip(admitted, said, strict=True):
@@ -152,6 +158,22 @@ class Ledger:
                 seconds=answer.seconds,
             )
         )
+
+    def _left(self, asked: Sequence[Ask[Any] | Failure]) -> None:
+        """The client is gone, and whatever its models have said by now is lost with it. They have
+        read what they were asked; how far they wrote is not known, so that is not guessed at."""
+        for question in asked:
+            if isinstance(question, Complete):
+                read = prompt_guess(0, len(question.body))
+                self.calls.append(
+                    Call(
+                        model=question.model,
+                        purpose=question.purpose,
+                        prompt_tokens=read,
+                        reason="the client left",
+                        estimated="left",
+                    )
+                )
 
     def _cost(self, model: str, tokens: Tokens) -> float:
         facts = self._facts.get(model)

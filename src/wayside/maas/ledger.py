@@ -66,7 +66,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     estimated: str = ""
     """Why the tokens are not the server's own count."""
     unserved_tokens: int = 0
-    """Of attempts whose answer nobody got; never charged."""
+    """Of attempts whose answer nobody got; never charged, but for the prompt of a client that left
+    before an answer began, which is not in here."""
     saved_tokens: int = 0
     """What the answer took when it was made, where it came from the cache."""
     calls: int = 0

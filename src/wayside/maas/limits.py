@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from wayside.maas.counters import Counters, Full, Granted, Limit, MemoryCounters
 from wayside.maas.counters_redis import RedisCounters
 from wayside.maas.settling import Settlements
@@ -117,7 +119,7 @@ class Limits:
             said = f"what tier {caller.tier or '(none)'} may take: it has no limits in maas.tiers"
             return Over(limit=said, kind="requests", retry_after_s=_UNKNOWN_TIER_S)
         if not tier.limits:
-            return Hold("", account=caller.user)
+            return Hold("", account=caller.user, prompt=asked.estimate)
         strict = self._settings.limits.strict
         read = asked.prompt if strict else asked.estimate
         written, cap = asked.answer, None
@@ -129,7 +131,7 @@ class Limits:
         wanted = {"requests": 1, "tokens": tokens, "budget": money}
         amounts = [wanted[limit.kind] for limit in tier.limits]
         id = secrets.token_hex(16)
-        hold = Hold(id, tokens, caller.user, money, cap)
+        hold = Hold(id, tokens, caller.user, money, cap, prompt=asked.estimate)
         found = self._counters.reserve(caller.user, id, tier.limits, amounts, strict=strict)
         if isinstance(found, Granted | Full):
             return _told(found, hold, tier, amounts)
@@ -146,7 +148,7 @@ class Limits:
             if self._settings.on_unknown == "refuse":
                 raise
             self.uncounted(str(failed))
-            return Hold("", account=hold.account, cap=hold.cap)
+            return msgspec.structs.replace(hold, id="", tokens=0, money=0)
         except BaseException:  # nobody waits any more, and the question is on its way
             self._undo(hold)
             raise
@@ -211,7 +213,7 @@ def _told(said: Granted | Full, hold: Hold, tier: _Tier, amounts: list[int]) -> 
         found = tightest.get(limit.kind)
         if found is None or remaining < found.remaining:
             tightest[limit.kind] = Left(limit.kind, limit.size, remaining, reset_s)
-    return Hold(hold.id, hold.tokens, hold.account, hold.money, hold.cap, tuple(tightest.values()))
+    return msgspec.structs.replace(hold, left=tuple(tightest.values()))
 
 
 def _table(tier: TierSettings, currency: str) -> _Tier:

@@ -16,13 +16,17 @@ from wayside.settings.model import RouterSettings
 from wayside.stores import Stores
 from wayside.telemetry import Exchange, Log, Telemetry, Tokens
 from wayside.telemetry.metrics import OTHER, Counter, Metrics
-from wayside.vocab.access import Caller, Release, Reserve
+from wayside.vocab.access import Caller, Leave, Release, Reserve
 from wayside.vocab.outcome import Record
 from wayside.vocab.usage import NOTHING
 
+GONE: Final = 499
+"""The status of a request whose client left, as nginx has it."""
 MAX_USERS: Final = 500
 """Users with metrics of their own; the rest are counted as ``other``."""
 MAX_SERIES: Final = 10_000
+_LEFT: Final = frozenset({"client_closed", "client_stalled", "answer_unfinished"})
+"""Why an answer ended that its client did not wait for; the last as Envoy tells it."""
 _OVER: Final = frozenset({"rate_limit_exceeded", "insufficient_quota"})
 _Labels = tuple[str, str, str]
 
@@ -123,7 +127,11 @@ class Metering:
             self.ledger.max_rows = maas.usage.max_rows
 
     def answerers(self) -> Mapping[type[Any], Callable[[Any], Any]]:
-        return {Reserve: self.limits.reserve, Release: self.limits.release}
+        return {
+            Reserve: self.limits.reserve,
+            Release: self.limits.release,
+            Leave: self._left,
+        }
 
     async def close(self) -> None:
         """Settle and write what is still to be."""
@@ -160,10 +168,20 @@ class Metering:
         if self.ledger is not None and (hold is not None or status >= 400):
             self.ledger.add(self._row(exchange, caller, status, reason, took, charged or 0))
 
+    def _left(self, asked: Leave) -> None:
+        """Nobody told the shell's exchange whose it was, so it counted for nobody."""
+        exchange = Exchange(self._telemetry, "", asked.request_id)
+        exchange.record = record = asked.record
+        exchange.caller, exchange.hold = record.caller, record.hold
+        self.ended(exchange, GONE, "client_closed", None)
+
     def _took(self, exchange: Exchange, status: int, reason: str, usage: Tokens | None) -> Took:
         record, accounts = exchange.record, self._telemetry.accounts
         known = usage or NOTHING
         cost = float(exchange.account.line.get("cost", 0.0))
+        if exchange.hold is not None and _cut(exchange, status, reason):
+            known = Tokens(exchange.hold.prompt, estimated="left")
+            cost += accounts.priced(record.model, known) or 0.0
         price = accounts.prices.get(record.model)
         currency = price.currency if price else ""
         for call in record.calls:
@@ -192,6 +210,9 @@ class Metering:
         charged: int,
     ) -> Row:
         record, usage = exchange.record, took.usage
+        unserved = sum(exchange.account.unserved)
+        if _cut(exchange, status, reason):  # of what nobody got, the prompt is charged
+            unserved = max(0, unserved - usage.prompt)
         return Row(
             at=self._clock(),
             request_id=exchange.request_id,
@@ -214,7 +235,7 @@ class Metering:
             reasoning_tokens=usage.reasoning,
             charged_tokens=charged,
             estimated="unseen" if took.tokens is None else usage.estimated,
-            unserved_tokens=sum(exchange.account.unserved),
+            unserved_tokens=unserved,
             saved_tokens=record.saved.total if record.saved else 0,
             calls=len(record.calls),
             retries=sum([tried.kind == "retry" for tried in exchange.tries]),
@@ -261,6 +282,19 @@ class Metering:
 def executed(record: Record) -> str:
     """Who answered."""
     return record.path if record.path in ("cache", "fast_response") else record.model
+
+
+def _cut(exchange: Exchange, status: int, reason: str) -> bool:
+    """Whether the client left a model that had begun to read its prompt, before any words of an
+    answer came. Else whoever asks, leaves and asks again would have it read for nothing."""
+    record, meter = exchange.record, exchange.meter
+    if record.path != "upstream" or not (record.model and record.billed):
+        return False
+    if meter is not None and meter.size:
+        return False
+    if status != GONE:
+        return 200 <= status < 300 and reason in _LEFT
+    return exchange.shell == "extproc" or any(exchange.account.unserved)
 
 
 def _unseen(exchange: Exchange, status: int, reason: str) -> bool:

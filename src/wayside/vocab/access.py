@@ -7,9 +7,14 @@ take is reserved before a model is asked, and settled when the answer is over.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from wayside.vocab.ask import Ask
+
+if TYPE_CHECKING:
+    from wayside.vocab.outcome import Record
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +43,8 @@ class Hold(msgspec.Struct, frozen=True):
     ``id`` is unguessable and used once, or empty where nothing is counted; ``account`` says whose
     counters hold it. ``tokens`` and ``money`` (billionths of the currency) are what was reserved.
     ``cap``, where set, is the most that one choice of the answer may take, to be said to the
-    model. ``left`` tells the client what remains.
+    model. ``left`` tells the client what remains. ``prompt`` is what the prompt alone is taken
+    for, which is charged where the client leaves before it is counted.
     """
 
     id: str
@@ -47,6 +53,7 @@ class Hold(msgspec.Struct, frozen=True):
     money: int = 0
     cap: int | None = None
     left: tuple[Left, ...] = ()
+    prompt: int = 0
 
 
 class Left(msgspec.Struct, frozen=True, gc=False):
@@ -95,3 +102,11 @@ class Release(msgspec.Struct, Ask[None], frozen=True):
     stays counted."""
 
     hold: Hold
+
+
+class Leave(msgspec.Struct, Ask[None], frozen=True):
+    """The client left before it was decided where its request goes: charge the models that were
+    asked until then. ``record`` has them, the caller and the hold."""
+
+    record: Record
+    request_id: str

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wayside.vocab.outcome import Record
+    from wayside.vocab.outcome import Call, Record
 
 
 class WaysideError(Exception):
@@ -87,6 +87,8 @@ class Abandoned(WaysideError):
 
     Thrown into a flow at the question it is waiting with. A flow that holds something (a lease, a
     witness that has to be told) catches it, tidies up, asking what it must, and raises it again.
+    ``calls`` are the models that were asked by then, on its way out.
     """
 
     status = 499
+    calls: tuple[Call, ...] = ()
