@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from wayside.cli.files import Loaded
 from wayside.cli.files import read as read_again
+from wayside.cli.workers import WORKER
 from wayside.dialects import encode
 from wayside.engines import Engines
 from wayside.extproc import Replicas
@@ -93,6 +94,7 @@ class App:
         self.settings = loaded.settings.model_copy(update=self._update)
         self.keys = KeyRing(self._env)
         self.created = int(time.time())
+        counted_together(self.settings, workers=WORKER in self._env)
         policy = compile_policy(
             self.settings,
             keys=self.keys.resolve,
@@ -229,8 +231,15 @@ class App:
     def prepare(self, text: bytes) -> Prepared:
         """Everything about a new configuration that takes time; changes nothing yet."""
         loaded = self._read(text)
+        counted_together(loaded.settings, workers=WORKER in self._env)
         if self.maas is not None:
             self.maas.prepare(loaded.settings)
+        elif loaded.settings.maas is not None:
+            raise ConfigError.one(
+                "this router was started without it, and would go on to answer everybody",
+                where="maas",
+                fix="restart the router; until then the last good configuration is in force",
+            )
         policy = compile_policy(
             loaded.settings,
             keys=self.keys.resolve,
@@ -270,8 +279,6 @@ class App:
         fixed = {part: getattr(self.settings, part) for part in _FIXED}
         if self.maas is not None:
             waiting += self.maas.follow(loaded.settings)
-        elif loaded.settings.maas is not None:
-            waiting += ("maas",)
         fixed["maas"] = None if self.maas is None else self.maas.settings
         self.settings = loaded.settings.model_copy(update=fixed)
         self.state.accepted(text, tuple(str(n) for n in loaded.notes), waiting)
@@ -410,6 +417,18 @@ def _maas(settings: RouterSettings, env: Mapping[str, str], log: Log) -> Maas | 
     from wayside.maas import Maas
 
     return Maas(settings, env, log)
+
+
+def counted_together(settings: RouterSettings, *, workers: bool) -> None:
+    """Limits that each of several ``workers`` counts alone are that many times what they say.
+    Raises :class:`ConfigError`."""
+    if workers and settings.maas is not None and settings.maas.limits.store == "memory":
+        raise ConfigError.one(
+            "is memory, where each worker counts alone: with --workers N everybody might take N "
+            "times their limit",
+            where="maas.limits.store",
+            fix="name a store of kind redis, which workers share, or start one worker",
+        )
 
 
 def load_engines(engines: Engines, policy: Policy) -> None:

@@ -53,6 +53,7 @@ def check(path: Path | None, file: Path | None, strict_ip: bool, strict: bool) -
     if strict_ip:
         settings = settings.model_copy(update={"strict_ip": True})
     lost = notes(loaded.notes)
+    wanted = _for_maas(settings)
     try:
         policy = compile_policy(settings)
     except ConfigError as error:
@@ -62,7 +63,7 @@ def check(path: Path | None, file: Path | None, strict_ip: bool, strict: bool) -
             click.echo(f"waits for the cluster: {problem.where}: {problem.what}", err=True)
         click.echo(f"{loaded.path} ({loaded.format}): can be used once the cluster has those")
         return
-    for hint in (*hints(settings, os.environ), *untrained(policy)):
+    for hint in (*hints(settings, os.environ), *wanted, *untrained(policy)):
         click.secho("hint", fg="cyan", nl=False, err=True)
         click.echo(f" {hint}", err=True)
     recipes = policy.recipes.values()
@@ -75,6 +76,15 @@ def check(path: Path | None, file: Path | None, strict_ip: bool, strict: bool) -
     click.echo(f"{loaded.path} ({loaded.format}): {', '.join(counts)}")
     if lost and strict:
         raise click.exceptions.Exit(1)
+
+
+def _for_maas(settings: RouterSettings) -> list[str]:
+    """Hints; raises :class:`ConfigError`."""
+    if settings.maas is None:
+        return []
+    from wayside.maas import examine  # half a second that others need not wait
+
+    return examine(settings, os.environ)
 
 
 def _may_be_found(problem: Problem) -> bool:

@@ -14,7 +14,7 @@ import click
 import uvloop
 from starlette.applications import Starlette
 
-from wayside.cli.app import App, log_of, until
+from wayside.cli.app import App, counted_together, log_of, until
 from wayside.cli.beside import (
     Beside,
     Leaving,
@@ -184,6 +184,7 @@ async def serve_many(
 ) -> None:
     """The parent of several workers, until SIGTERM or SIGINT. ``more``: options of each."""
     settings = loaded.settings.model_copy(update=update)
+    counted_together(settings, workers=count > 1)
     if settings.registry is None:  # else nobody knows yet what is to be compiled
         compile_policy(settings)  # say what is wrong once, not once per worker
     log = log_of(settings)

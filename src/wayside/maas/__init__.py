@@ -22,7 +22,7 @@ from wayside.maas.keys_sqlite import Sqlite
 from wayside.maas.local import LocalRights, LocalTokens
 from wayside.maas.metering import Metering
 from wayside.maas.oidc import Oidc, secure
-from wayside.maas.people import SOURCE, People, Users, secret
+from wayside.maas.people import SOURCE, People, Users, is_here, secret
 from wayside.maas.remote import RemoteKeys
 from wayside.maas.tiers import Tiers
 from wayside.maas.tokens import Issuer, Minted
@@ -236,6 +236,33 @@ class Maas:
             self._remote.close()
 
 
+def examine(settings: RouterSettings, env: Mapping[str, str]) -> list[str]:
+    """What a configuration's ``maas`` will want at start that is not here; nothing is made or
+    opened. Raises :class:`ConfigError` for what cannot be used anywhere."""
+    maas = settings.maas
+    if maas is None:
+        return []
+    available()
+    check(settings)
+    wanted = []
+    if maas.tiers_file and not Path(maas.tiers_file).exists():
+        wanted.append(f"maas.tiers_file: {maas.tiers_file} is not there; `serve` will want it")
+        maas = maas.model_copy(update={"tiers_file": ""})
+    Tiers(maas)
+    here = []
+    for i, user in enumerate(maas.users):
+        if is_here(user.token, env):
+            here.append(user)
+        else:
+            source = user.token.env or user.token.file
+            wanted.append(f"maas.users[{i}].token: {source} is not here; `serve` will want it")
+    Users(maas.model_copy(update={"users": tuple(here)}), env)
+    if maas.database is not None and not is_here(maas.database, env):
+        source = maas.database.env or maas.database.file
+        wanted.append(f"maas.database: {source} is not here; `serve` will want it")
+    return wanted
+
+
 def open_keys(settings: MaasSettings, env: Mapping[str, str]) -> Keys:
     """Accounts and keys, wherever ``settings`` have them. Raises :class:`ConfigError`."""
     if settings.database is None:
@@ -293,4 +320,4 @@ def check(settings: RouterSettings) -> None:
         raise ConfigError(problems)
 
 
-__all__ = ["SHORTEST_NS", "SOURCE", "Maas", "check", "open_keys"]
+__all__ = ["SHORTEST_NS", "SOURCE", "Maas", "check", "examine", "open_keys"]

@@ -109,6 +109,13 @@ def secret(source: SecretSource, env: Mapping[str, str]) -> str:
     return text.strip()
 
 
+def is_here(source: SecretSource, env: Mapping[str, str]) -> bool:
+    """Whether there is anything, good or not."""
+    if source.env is not None:
+        return bool(env.get(source.env))
+    return Path(source.file or "").exists()
+
+
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
