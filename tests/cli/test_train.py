@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Wayside
+from wayside.engines import meaning
 from wayside.engines.learn import FOLDS
 from wayside.engines.modelfile import read
 from wayside.engines.static import StaticClassifier
@@ -96,8 +97,11 @@ def test_a_built_in_family_learns_rows_of_ones_own(wayside: Wayside, here: Path)
     assert read(Path("complexity.model")).labels == ("easy", "hard")
 
 
-def test_a_checkout_trains_the_shipped_model_again(wayside: Wayside, here: Path) -> None:
+def test_a_checkout_trains_the_shipped_model_again(
+    wayside: Wayside, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not into the wheel: `--out` and `--card` say where; the corpora are this checkout's."""
+    monkeypatch.setattr(meaning, "_STEPS", 5)  # of 300: how good it is, is not looked at here
     said = wayside(
         "train", "modality", "--epochs", "1", "--out", "again.model", "--card", "again.md"
     )
