@@ -14,7 +14,7 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 class Settings(Described):
     """Base of every settings class: frozen, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 Capability = Literal["cache", "documents", "search", "index"]
