@@ -97,7 +97,7 @@ def test_it_runs_answers_is_changed_and_ends(
     assert place.ask("a contract") == "Model-A"
     before = {name: one.pid for name, one in processes.read(place.state).items()}
     assert place("plan").output.strip() == "no changes"
-    assert json.loads(place("apply", "--json").output) == []
+    assert json.loads(place("apply", "--json").output) == {"created": []}
     assert {name: one.pid for name, one in processes.read(place.state).items()} == before
 
     # No secret is in a command line, and what is written is readable for nobody else.

@@ -12,7 +12,8 @@ import click
 
 from wayside.cli import deploy_intent
 from wayside.cli.deploy_intent import Wanted
-from wayside.cli.deploy_run import Options, run
+from wayside.cli.deploy_options import Options
+from wayside.cli.deploy_run import run
 from wayside.deploy.applying import files
 from wayside.deploy.applying.scene import Offline, rendered
 from wayside.vocab.errors import ConfigError
@@ -142,10 +143,13 @@ def render(
     if out is None:
         click.echo("---\n".join(f"# {path}\n{text}" for path, text in made.items()), nl=False)
         return
-    for where, text in made.items():
-        (out / where).parent.mkdir(parents=True, exist_ok=True)
-        (out / where).write_text(text)
-        click.echo(out / where)
+    try:
+        for where, text in made.items():
+            (out / where).parent.mkdir(parents=True, exist_ok=True)
+            (out / where).write_text(text)
+            click.echo(out / where)
+    except OSError as error:
+        raise click.ClickException(f"--out {out}: {error.strerror}: {error.filename}") from None
 
 
 @command.command("plan")

@@ -23,7 +23,7 @@ from wayside.deploy.parts import sound
 from wayside.deploy.parts.config import configuration, in_the_intent
 from wayside.manifests.router_config import merge
 from wayside.runtime import compile_policy
-from wayside.settings.load import documents
+from wayside.settings.load import MAX_BYTES, documents
 from wayside.settings.problems import problems_from, suggest
 from wayside.vocab.errors import ConfigError, Problem
 
@@ -63,21 +63,30 @@ def read(
 ) -> Wanted:
     """The intent in a file, with what the command line says laid over it. Raises
     :class:`ConfigError` with every problem, by its path in the file."""
+    overrides, told = _settings(settings)
+    if target:
+        named(target)
     found = path or Path(DEFAULT)
     start = f"wayside deploy init --target {target or 'kubernetes'} > {found}"
     try:
-        text = sys.stdin.read() if str(found) == "-" else found.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not UTF-8 text"
+        text = _text(found)
+    except FileNotFoundError:
         raise ConfigError.one(
-            f"cannot be read: {why}", where=str(found), fix=f"start with `{start}`"
+            "is not there", where=str(found), fix=f"start with `{start}`"
+        ) from None
+    except OSError as error:
+        raise ConfigError.one(
+            f"cannot be read: {error.strerror}", where=str(found), fix="check the path"
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError.one(
+            "is not UTF-8 text", where=str(found), fix="save it as UTF-8"
         ) from None
     if (told_context := click.get_current_context(silent=True)) is not None:
         told_context.meta[READING] = str(found)
     several = documents(text)
     if len(several) > 1:
         raise ConfigError.one(f"{len(several)} documents", where=str(found), fix="keep one")
-    overrides, told = _settings(settings)
     document = merge(several[0], overrides)
     if namespace:
         document["namespace"] = namespace
@@ -92,6 +101,19 @@ def read(
     wanted = Wanted(named(name), intent, told)
     check(wanted)
     return wanted
+
+
+def _text(path: Path) -> str:
+    """A file's text; no more of it is read than the loader would take."""
+    if str(path) == "-":
+        raw = sys.stdin.buffer.read(MAX_BYTES + 1)
+    else:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        what = f"is larger than {MAX_BYTES >> 20} MiB"
+        raise ConfigError.one(what, where=str(path), fix="no intent is; check the path")
+    return raw.decode("utf-8-sig")
 
 
 def parse(document: Mapping[str, Any]) -> Intent:
@@ -160,7 +182,7 @@ def _settings(given: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
             continue
         try:
             inner: Any = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             inner = value
         for part in reversed(parts):
             inner = {part: inner}

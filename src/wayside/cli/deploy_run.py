@@ -3,80 +3,109 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
 
 import click
 
+from wayside.cli import READING
 from wayside.cli import deploy_show as show
 from wayside.cli.deploy_intent import Wanted
+from wayside.cli.deploy_local import locally
+from wayside.cli.deploy_options import Options, What, checks
 from wayside.deploy.applying import apply as applying
 from wayside.deploy.applying import destroy as destroying
-from wayside.deploy.applying import preflight, processes, verify
+from wayside.deploy.applying import inventory, preflight, verify
 from wayside.deploy.applying import status as looking
 from wayside.deploy.applying.cluster import Cluster
 from wayside.deploy.applying.plan import Plan, plan
-from wayside.deploy.applying.scene import Live, Offline, rendered
+from wayside.deploy.applying.scene import Live
+from wayside.deploy.intent import Intent
+from wayside.kube.errors import Forbidden, Refused, Unauthorized, Unreachable
 from wayside.kube.kubeconfig import find_access
 from wayside.vocab.errors import AskFailed, ConfigError
+from wayside.vocab.objects import section, text
+from wayside.vocab.resource import CONFIG_MAPS
 
-What = Literal["plan", "apply", "status", "preflight", "verify", "destroy"]
 _LOCAL = "local"
-_READY_S = 120.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Of a command line."""
-
-    context: str = ""
-    kubeconfig: Path | None = None
-    as_json: bool = False
-    adopt: bool = False
-    force: bool = False
-    yes: bool = False
-    no_wait: bool = False
-    with_data: bool = False
-    url: str = ""
-    token_env: str = ""
-    ca_file: str | None = None
 
 
 def run(what: What, wanted: Wanted, options: Options) -> bool:
     """Do it. For ``plan`` whether something would change, for all others whether it is well.
     Errors of a cluster end the program with status 1."""
+    if (context := click.get_current_context(silent=True)) is not None:
+        context.meta.pop(READING, None)  # the file is right: what goes wrong now is elsewhere
     try:
         if wanted.entry.name == _LOCAL:
-            return _locally(what, wanted, options)
-        clusters = wanted.intent.clusters
-        if clusters and options.context:
-            raise ConfigError.one(
-                "the file names the contexts of its clusters",
-                where="--context",
-                fix="leave it out",
-            )
-        results = []
-        for name, context in [(c.name, c.context) for c in clusters] or [("", options.context)]:
-            if name and not options.as_json:
-                click.secho(f"cluster {name} (context {context})", bold=True)
-            results.append(asyncio.run(_on_a_cluster(what, wanted, options, name, context)))
-        return any(results) if what == "plan" else all(results)
+            return locally(what, wanted, options)
+        return _on_clusters(what, wanted, options)
     except AskFailed as error:
         raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        if what in ("apply", "destroy"):
+            click.echo(_INTERRUPTED[what], err=True)
+        raise
+
+
+_INTERRUPTED: dict[str, str] = {
+    "apply": "interrupted: the same command goes on where this stopped; `wayside deploy destroy` "
+    "takes away what was created so far",
+    "destroy": "interrupted: the same command goes on where this stopped",
+}
+
+
+def _on_clusters(what: What, wanted: Wanted, options: Options) -> bool:
+    clusters = wanted.intent.clusters
+    if not clusters:
+        return asyncio.run(_on_a_cluster(what, wanted, options, "", options.context))
+    if options.context:
+        raise ConfigError.one(
+            "the file names the contexts of its clusters", where="--context", fix="leave it out"
+        )
+    results, said = [], dict[str, Any]()
+    try:
+        for each in clusters:
+            if not options.as_json:
+                click.secho(f"cluster {each.name} (context {each.context})", bold=True)
+            one = replace(options, emit=partial(said.__setitem__, each.name))
+            try:
+                results.append(
+                    asyncio.run(_on_a_cluster(what, wanted, one, each.name, each.context))
+                )
+            except (AskFailed, click.ClickException) as error:
+                told = error.message if isinstance(error, click.ClickException) else str(error)
+                raise click.ClickException(f"cluster {each.name}: {told}") from None
+    finally:
+        if options.as_json and said:
+            show.as_json({"clusters": said})
+    return any(results) if what == "plan" else all(results)
 
 
 @asynccontextmanager
 async def _cluster(options: Options, context: str) -> AsyncIterator[Cluster]:
     kubeconfig = str(options.kubeconfig) if options.kubeconfig else None
-    cluster = Cluster(find_access(kubeconfig, context=context or None))
+    try:
+        access = find_access(kubeconfig, context=context or None)
+    except ConfigError as error:
+        raise click.ClickException("; ".join(map(str, error.problems))) from None
+    cluster = Cluster(access)
     try:
         yield cluster
+    except Unreachable as error:
+        hint = "is it the right one (--context), and is it up?"
+        raise click.ClickException(f"{cluster.server} does not answer; {hint} ({error})") from None
+    except Unauthorized as error:
+        hint = "log in again (kubectl get ns asks the same way)"
+        raise click.ClickException(
+            f"{cluster.server} does not know you; {hint} ({error})"
+        ) from None
+    except Forbidden as error:
+        hint = "ask who runs the cluster for this right, or take another --context"
+        raise click.ClickException(f"{cluster.server} forbids it; {hint} ({error})") from None
     finally:
         cluster.close()
 
@@ -96,7 +125,7 @@ async def _plan(wanted: Wanted, options: Options, cluster: Cluster, scene: Live)
         adopt=options.adopt, force=options.force,
     )  # fmt: skip
     _has_objects(made)
-    show.plan(made, found, as_json=options.as_json)
+    show.plan(made, found, emit=options.printer)
     if made.blocked or any(each.blocks for each in found):
         raise click.ClickException("it cannot be applied as it is")
     return made.changed
@@ -110,10 +139,10 @@ async def _apply(wanted: Wanted, options: Options, cluster: Cluster, scene: Live
     )  # fmt: skip
     _has_objects(made)
     if made.blocked or any(each.blocks for each in found):
-        show.plan(made, found, as_json=False, err=True)
+        show.plan(made, found, emit=None, err=True)
         raise click.ClickException("nothing was applied")
     if made.changed and not options.yes:
-        show.plan(made, found, as_json=False, err=True)
+        show.plan(made, found, emit=None, err=True)
         _confirm(f"Apply this to {cluster.server}?")
     progress = show.Progress(quiet=options.as_json)
     done = await applying.apply(
@@ -128,7 +157,7 @@ async def _apply(wanted: Wanted, options: Options, cluster: Cluster, scene: Live
         waiting=not options.no_wait,
     )
     if options.as_json:
-        click.echo(json.dumps(asdict(done), indent=1))
+        options.emit(asdict(done))
     else:
         click.echo(
             f"{len(done.created)} created, {len(done.changed)} changed, "
@@ -143,13 +172,14 @@ async def _status(wanted: Wanted, options: Options, cluster: Cluster, scene: Liv
     if found is None:
         where = f"{intent.namespace}/{intent.name}"
         raise click.ClickException(f"there is no deployment {where}; `wayside deploy apply` first")
-    show.status(found, as_json=options.as_json)
+    show.status(found, emit=options.printer)
     return found.well
 
 
 async def _preflight(wanted: Wanted, options: Options, cluster: Cluster, scene: Live) -> bool:
+    await cluster.resource("v1", "Namespace")  # there is a cluster, whatever else is needed
     found = await preflight.preflight(cluster, wanted.entry.target.needs(wanted.intent))
-    show.findings(found, as_json=options.as_json)
+    show.findings(found, emit=options.printer)
     return not any(each.blocks for each in found)
 
 
@@ -160,21 +190,7 @@ async def _verify(wanted: Wanted, options: Options, cluster: Cluster, scene: Liv
             "nothing says where clients connect: give --url, such as of "
             f"`kubectl -n {wanted.intent.namespace} port-forward svc/{wanted.intent.name} 8801`"
         )
-    return await _checks(wanted, options, url)
-
-
-async def _checks(wanted: Wanted, options: Options, url: str) -> bool:
-    headers = {}
-    if options.token_env:
-        token = os.environ.get(options.token_env)
-        if not token:
-            raise click.ClickException(f"{options.token_env} is not set")
-        headers["authorization"] = f"Bearer {token}"
-    answers = await verify.verify(
-        wanted.entry.target.checks(wanted.intent), url, headers=headers, ca_file=options.ca_file
-    )
-    show.answers(answers, url, as_json=options.as_json)
-    return all(answer.ok for answer in answers)
+    return await checks(wanted, options, url)
 
 
 async def _destroy(wanted: Wanted, options: Options, cluster: Cluster, scene: Live) -> bool:
@@ -186,12 +202,24 @@ async def _destroy(wanted: Wanted, options: Options, cluster: Cluster, scene: Li
         cluster, intent.name, intent.namespace, tell=progress.tell, with_data=options.with_data
     )
     if options.as_json:
-        click.echo(json.dumps(asdict(found) if found else None, indent=1))
+        options.emit(asdict(found or destroying.Destroyed()))
     elif found is None:
-        click.echo("nothing is there")
+        click.echo(await _elsewhere(cluster, intent))
     else:
         click.echo(f"{len(found.deleted)} deleted, {len(found.left)} left")
     return True
+
+
+async def _elsewhere(cluster: Cluster, intent: Intent) -> str:
+    """That nothing is there, and where something of that name is."""
+    name = inventory.object_name(intent.name)
+    try:
+        found = await cluster.named(CONFIG_MAPS, name)
+    except Refused:  # not everybody may look everywhere
+        found = []
+    spaces = [text(section(one, "metadata").get("namespace")) for one in found]
+    said = f"nothing is there: no deployment {intent.name!r} in the namespace {intent.namespace}"
+    return f"{said}; there is one in {', '.join(spaces)} (--namespace)" if spaces else said
 
 
 _DOING: dict[What, Callable[[Wanted, Options, Cluster, Live], Awaitable[bool]]] = {
@@ -217,60 +245,3 @@ def _confirm(question: str) -> None:
     if not sys.stdin.isatty():
         raise click.ClickException("nobody can be asked here; give --yes")
     click.confirm(question, abort=True, err=True)
-
-
-# --- on this machine ---------------------------------------------------------------------------
-
-
-def _locally(what: What, wanted: Wanted, options: Options) -> bool:
-    """Target ``local``: what a cluster would be is a folder here."""
-    if options.context or options.kubeconfig:
-        raise ConfigError.one(
-            "target local asks no cluster", where="--context", fix="leave it out"
-        )
-    folder = local_folder(wanted)
-    progress = show.Progress(quiet=options.as_json)
-    if what == "destroy":
-        ended = processes.destroy(folder, progress.tell, with_data=options.with_data)
-        click.echo(json.dumps(ended) if options.as_json else f"{len(ended)} ended")
-        return True
-    if what == "status":
-        known = processes.read(folder)
-        if not known:
-            raise click.ClickException(f"nothing runs in {folder}; `wayside deploy apply` first")
-        rows = [
-            looking.Row(
-                f"Process {one.name}",
-                "ready" if processes.alive(one) else "missing",
-                f"pid {one.pid}, {one.url}" if processes.alive(one) else "apply starts it anew",
-            )
-            for one in known.values()
-        ]
-        made = looking.Status(wanted.intent.name, str(folder), _LOCAL, tuple(rows))
-        show.status(made, as_json=options.as_json)
-        return made.well
-    steps = rendered(wanted.entry.target, wanted.intent, Offline(wanted.told))
-    if what == "apply":
-        begun = processes.start(folder, steps, progress.tell, timeout_s=_READY_S)
-        click.echo(json.dumps(begun) if options.as_json else f"{len(begun)} started in {folder}")
-        return True
-    if what == "plan":
-        changed = processes.changes(folder, steps)
-        click.echo(json.dumps(changed) if options.as_json else "\n".join(changed) or "no changes")
-        return bool(changed)
-    if what == "verify":
-        urls = [p.url for step in steps for p in step.processes if p.name == "router"]
-        door = options.url or urls[0].removesuffix("/health")
-        return asyncio.run(_checks(wanted, options, door))
-    show.findings([], as_json=options.as_json)
-    return True
-
-
-def local_folder(wanted: Wanted) -> Path:
-    """Where target ``local`` keeps what it runs: ``$XDG_STATE_HOME/wayside/deploy/<name>``, or
-    the intent's ``targets.local.folder``."""
-    said = wanted.intent.targets.get(_LOCAL, {}).get("folder")
-    if said:
-        return Path(said).expanduser().absolute()
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "wayside" / "deploy" / wanted.intent.name

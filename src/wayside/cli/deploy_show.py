@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,6 +22,15 @@ _SIGNS = {
     "keep": (".", None), "kept": (".", None),
     "foreign": ("!", "red"), "conflict": ("!", "red"), "refused": ("!", "red"),
 }  # fmt: skip
+
+
+Emit = Callable[[Any], None]
+"""What ``--json`` is told, instead of people."""
+
+
+def as_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(value, indent=1))
 
 
 class Progress:
@@ -45,12 +54,12 @@ class Progress:
             click.secho(f"  {sign} {about}", fg=colour, dim=what == "unchanged")
 
 
-def plan(made: Plan, needs: Sequence[Finding], *, as_json: bool, err: bool = False) -> None:
+def plan(made: Plan, needs: Sequence[Finding], *, emit: Emit | None, err: bool = False) -> None:
     """What would happen; on standard error with ``err``."""
-    if as_json:
+    if emit is not None:
         listed = [_planned(one) for one in made]
         found = {"changed": made.changed, "pending": made.pending, "objects": listed}
-        click.echo(json.dumps({**found, "needs": [asdict(n) for n in needs]}, indent=1), err=err)
+        emit({**found, "needs": [asdict(n) for n in needs]})
         return
     for need in needs:
         if need.state != "met":
@@ -95,10 +104,10 @@ def _colour(line: str) -> str | None:
     return {"+": "green", "-": "red", "~": "yellow"}.get(line.lstrip()[:1])
 
 
-def findings(found: Sequence[Finding], *, as_json: bool) -> None:
+def findings(found: Sequence[Finding], *, emit: Emit | None) -> None:
     """What a cluster has to have."""
-    if as_json:
-        click.echo(json.dumps([asdict(one) for one in found], indent=1))
+    if emit is not None:
+        emit([asdict(one) for one in found])
         return
     for one in found:
         _finding(one, False)
@@ -117,10 +126,10 @@ def _finding(one: Finding, err: bool) -> None:
     click.echo(f" {one.what}{': ' + about if about else ''}", err=err)
 
 
-def status(found: Status, *, as_json: bool) -> None:
+def status(found: Status, *, emit: Emit | None) -> None:
     """How a deployment fares."""
-    if as_json:
-        click.echo(json.dumps({**asdict(found), "well": found.well}, indent=1))
+    if emit is not None:
+        emit({**asdict(found), "well": found.well})
         return
     click.secho(f"{found.namespace}/{found.name}, target {found.target}", bold=True)
     width = max((len(row.what) for row in found.rows), default=0)
@@ -130,10 +139,10 @@ def status(found: Status, *, as_json: bool) -> None:
         click.echo(row.detail)
 
 
-def answers(found: Sequence[Answer], url: str, *, as_json: bool) -> None:
+def answers(found: Sequence[Answer], url: str, *, emit: Emit | None) -> None:
     """What became of checks."""
-    if as_json:
-        click.echo(json.dumps({"url": url, "checks": [asdict(one) for one in found]}, indent=1))
+    if emit is not None:
+        emit({"url": url, "checks": [asdict(one) for one in found]})
         return
     click.secho(url, bold=True)
     for one in found:

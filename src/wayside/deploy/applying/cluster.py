@@ -79,6 +79,10 @@ class Cluster:
         except NotFound:
             return []
 
+    async def named(self, resource: Resource, name: str) -> list[Object]:
+        """The metadata of the objects of one name in all namespaces."""
+        return (await self._metadata.list(resource, fields=f"metadata.name={name}"))[0]
+
     async def namespaced(self) -> list[Resource]:
         """Every kind that lives in namespaces, each once."""
         versions = ["v1", *await self._client.groups()]
