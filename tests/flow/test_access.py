@@ -200,6 +200,17 @@ def of(path: str, **body: Any) -> Allowance:
         (SAID, {"max_tokens": -1, "n": 0}, None, 1, None),
         (SAID, {"max_tokens": "many", "n": True}, None, 1, None),
         (SAID, {"max_tokens": 10**12}, 20_000_000, 1, None),
+        # As lenient servers read them.
+        (SAID, {"max_tokens": "100000", "n": "3"}, 300_000, 3, None),
+        (SAID, {"max_tokens": 99_999.5, "n": 2.0}, 200_000, 2, None),
+        (SAID, {"max_tokens": 1e9, "n": 10**6}, 20_000_000, 10**6, None),
+        (SAID, {"max_tokens": None, "max_completion_tokens": 4}, 4, 1, None),
+        # One of them is no end to some servers, and it is not known which is heeded.
+        (SAID, {"max_tokens": 5, "max_completion_tokens": -1}, None, 1, None),
+        (SAID, {"max_tokens": [5], "max_completion_tokens": 6}, None, 1, None),
+        (SAID, {"max_tokens": "nan"}, None, 1, None),
+        (SAID, {"max_tokens": "inf", "n": float(10**300)}, 20_000_000, 20_000_000, None),
+        ("/v1/completions", {"prompt": ["x"] * 9, "n": 10**9}, None, 20_000_000, COMPLETION),
         ("/v1/completions", {"prompt": "x"}, None, 1, COMPLETION),
         ("/v1/completions", {"prompt": ["x", "y"], "max_tokens": 4, "n": 2}, 16, 4, COMPLETION),
         ("/v1/completions", {"prompt": [1, 2, 3], "max_tokens": 4}, 4, 1, COMPLETION),
@@ -235,9 +246,33 @@ def test_a_picture_is_not_taken_for_text() -> None:
     assert of(SAID, messages=[{"content": [linked, linked]}]).estimate > 2 * PICTURE
 
 
-def test_half_a_character_is_sized_all_the_same() -> None:
-    raw = b'{"max_tokens": 5, "messages": [{"content": "\\ud83d"}]}'
-    assert allowance(SAID, raw).estimate > 1
+@pytest.mark.parametrize(
+    "odd",
+    [b'"x": "\\ud83d"', b'"x": 1e999', b'"best_of": "\\ud83d"', b'"messages": [{"a": "\\udead"}]',
+     b'"x": ' + b"[" * 200 + b"]" * 200, b'"x": ' + b"9" * 5000],
+)  # fmt: skip
+def test_what_cannot_be_decoded_hides_no_bound(odd: bytes) -> None:
+    """Else half a character anywhere takes a request for a thousand tokens that may write
+    millions; servers in Python read it without a word."""
+    found = allowance(SAID, b'{"max_tokens": 100000, "n": 9, %b}' % odd)
+    assert (found.answer, found.choices) == (900_000, 9) and found.estimate > 1
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [b'"max_tokens": 9, "max_tokens": 1', b'"n": 9, "x": {"n": 1}, "n": 1',
+     b'"max_tokens": 9, "max\\u005ftokens": 1', b'"\\u006e": 9, "n": 1'],
+)  # fmt: skip
+def test_a_bound_is_said_once(twice: bytes) -> None:
+    """One server takes the first, and another the last."""
+    with pytest.raises(RequestError, match="twice"):
+        allowance(SAID, b'{"x": "y", %b}' % twice)
+
+
+def test_a_cap_overrides_whatever_bounds_nothing() -> None:
+    raw = b'{"max_tokens": -1, "max_output_tokens": "x", "n": 2}'
+    said = json.loads(capped(SAID, raw, 9))
+    assert said == {"max_tokens": 9, "max_output_tokens": 9, "max_completion_tokens": 9, "n": 2}
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,9 @@ def _quoted(names: tuple[str, ...]) -> tuple[bytes, ...]:
     return tuple([b'"%b"' % name.encode() for name in names])
 
 
+_ESCAPED = (b"\\u006", b"\\u007", b"\\u005f", b"\\u005F")
+
+
 def check_once(raw: bytes, names: tuple[str, ...] = ("model",)) -> None:
     """Refuse a body that has one of these fields twice: one server takes the first, another the
     last, and a guard would have read what the model does not.
@@ -102,8 +105,9 @@ def check_once(raw: bytes, names: tuple[str, ...] = ("model",)) -> None:
         if at >= 0 and raw.rfind(literal) != at:  # each stops where it finds one: half a count
             break
     else:
-        # Nobody escapes a small letter but to hide a name; most bodies have no backslash at all.
-        if b"\\" not in raw or (b"\\u006" not in raw and b"\\u007" not in raw):
+        # Nobody escapes a small letter, or the line between two words, but to hide a name; most
+        # bodies have no backslash at all.
+        if b"\\" not in raw or not any([escaped in raw for escaped in _ESCAPED]):
             return
 
     def twice(pairs: list[tuple[str, Any]]) -> str:
@@ -111,7 +115,10 @@ def check_once(raw: bytes, names: tuple[str, ...] = ("model",)) -> None:
         return next((name for name in names if found.count(name) > 1), "")
 
     # The hook is told of inner objects first, so what comes out is of the outermost.
-    name = json.loads(raw, object_pairs_hook=twice)
+    try:
+        name = json.loads(raw, object_pairs_hook=twice, parse_int=str)  # however many digits
+    except ValueError as error:  # what is not UTF-8, say
+        raise bad_body(error) from None
     if name:
         raise RequestError(
             f"The request body is not valid JSON: it has {name!r} twice.",
