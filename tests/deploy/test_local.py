@@ -114,7 +114,10 @@ def test_it_runs_answers_is_changed_and_ends(
     assert place("status", ok=False).exit_code == 1
     place.document["models"]["Model-B"] = {"run": "simulator"}
     place.document["router"] = {"settings": {"routing": ROUTING}}
-    assert json.loads(place("apply", "--json").output) == ["model-Model-A", "model-Model-B"]
+    assert json.loads(place("apply", "--json").output)["created"] == [
+        "model-Model-A",
+        "model-Model-B",
+    ]
     assert processes.read(place.state)["router"].pid == before["router"]
     for _ in range(400):
         if place.ask("a contract") == "Model-B":
