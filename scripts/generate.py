@@ -50,6 +50,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield reference / "metrics.md", metrics()
     yield reference / "commands.md", commands()
     yield reference / "errors.md", errors()
+    yield reference / "guide-commands.md", guide_commands()
     folders: dict[str, list[str]] = {}
     for family in get_args(Family):
         folder, title = FOLDERS[family]
@@ -340,6 +341,14 @@ def _context(command: click.Command, parent: click.Context | None, name: str) ->
         terminal_width=92,
         max_content_width=92,
     )
+
+
+def guide_commands() -> str:
+    """Which test runs which command of the guides: its table lies beside those tests."""
+    sys.path.append(str(ROOT))
+    from tests.acceptance.command_table import page
+
+    return page()
 
 
 OTHERS = (
