@@ -11,7 +11,7 @@ import click
 from wayside.cli import deploy_show as show
 from wayside.cli.deploy_intent import Wanted
 from wayside.cli.deploy_options import Options, What, checks, said
-from wayside.deploy.applying import processes
+from wayside.deploy.applying import processes, verify
 from wayside.deploy.applying import status as looking
 from wayside.deploy.applying.scene import Offline, rendered
 from wayside.vocab.errors import ConfigError
@@ -59,7 +59,7 @@ def locally(what: What, wanted: Wanted, options: Options) -> bool:
         return bool(changed)
     if what == "verify":
         urls = [p.url for step in steps for p in step.processes if p.name == "router"]
-        door = options.url or urls[0].removesuffix("/health")
+        door = verify.Door(options.url or urls[0].removesuffix("/health"))
         return asyncio.run(checks(wanted, options, door))
     show.findings([], emit=options.printer)
     return True

@@ -49,7 +49,7 @@ def said(options: Options, held: Any, told: str) -> None:
         click.echo(told)
 
 
-async def checks(wanted: Wanted, options: Options, url: str) -> bool:
+async def checks(wanted: Wanted, options: Options, door: verify.Door) -> bool:
     """Ask through the front door; whether everything was as it shall be."""
     headers = {}
     if options.token_env:
@@ -58,7 +58,7 @@ async def checks(wanted: Wanted, options: Options, url: str) -> bool:
             raise click.ClickException(f"{options.token_env} is not set")
         headers["authorization"] = f"Bearer {token}"
     answers = await verify.verify(
-        wanted.entry.target.checks(wanted.intent), url, headers=headers, ca_file=options.ca_file
+        wanted.entry.target.checks(wanted.intent), door, headers=headers, ca_file=options.ca_file
     )
-    show.answers(answers, url, emit=options.printer)
+    show.answers(answers, door.url, emit=options.printer)
     return all(answer.ok for answer in answers)

@@ -184,13 +184,14 @@ async def _preflight(wanted: Wanted, options: Options, cluster: Cluster, scene: 
 
 
 async def _verify(wanted: Wanted, options: Options, cluster: Cluster, scene: Live) -> bool:
-    url = options.url or await verify.front_door(cluster, wanted.intent)
-    if not url:
+    door = verify.Door(options.url) if options.url else None
+    door = door or await verify.front_door(cluster, wanted.intent)
+    if door is None:
         raise click.ClickException(
             "nothing says where clients connect: give --url, such as of "
             f"`kubectl -n {wanted.intent.namespace} port-forward svc/{wanted.intent.name} 8801`"
         )
-    return await checks(wanted, options, url)
+    return await checks(wanted, options, door)
 
 
 async def _destroy(wanted: Wanted, options: Options, cluster: Cluster, scene: Live) -> bool:
