@@ -235,3 +235,25 @@ async def test_reloads_count_with_the_next_request(r: Rig) -> None:
     assert "maas" in r.app.state.needs_restart
     assert (await r.chat()).status == 401  # taking it out of the file opens nothing
     await r.app.close()
+
+
+async def test_a_clock_that_goes_back_prolongs_nothing(r: Rig) -> None:
+    """What was found out about a token holds for so long, whatever the time of day is then."""
+    token = await r.token()
+    assert (await r.chat(token)).status == 200
+    assert (await r.chat("x.y.z")).status == 401
+    r.clock.now -= 20
+    for shown in (token, "x.y.z"):
+        assert r.maas.callers.recall(shown) is None
+    r.clock.now += 20
+    assert (await r.chat(token)).status == 200
+
+
+async def test_a_token_is_good_at_once_where_a_clock_is_behind(r: Rig) -> None:
+    """Another router may have made it, a moment ahead of us; an hour ahead is no moment."""
+    token = await r.token(expiration="4h")
+    r.clock.now -= 20
+    assert (await r.chat(token)).status == 200
+    r.clock.now -= 3600
+    r.maas.callers.forget()
+    assert (await r.chat(token)).status == 401

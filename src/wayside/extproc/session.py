@@ -21,7 +21,7 @@ from wayside.flow.protocols import shell_error
 from wayside.flow.report import failed, header_text, merged
 from wayside.runtime.prefill import NoPrefill, Place, Read
 from wayside.vocab.ask import Flow
-from wayside.vocab.headers import CONTROLS, GATEWAY_MODEL, is_internal
+from wayside.vocab.headers import CONTROLS, GATEWAY_MODEL, PROVIDER_LIMITS, is_internal
 from wayside.vocab.outcome import (
     Ended,
     Forward,
@@ -187,6 +187,7 @@ class Session:
         "_headers",
         "_internal",
         "_last",
+        "_limited",
         "_metered",
         "_path",
         "_protocol",
@@ -230,6 +231,8 @@ class Session:
         self._trailers = False
         self._decided = False
         self._report: HeaderPairs = ()
+        self._limited = False
+        """Whether the client has limits of ours."""
         self._status = 0
         self._failed = ""
 
@@ -381,9 +384,10 @@ class Session:
         at = data.find(b"\x0a\x07:status\x1a\x03", start, end)
         text = data[at + 11 : at + 14]
         internal: tuple[str, ...] = ()
-        if at < 0 or not text.isdigit() or _may_be_internal(data):
+        hidden = PROVIDER_LIMITS if self._limited and b"-ratelimit-" in data else ()
+        if at < 0 or not text.isdigit() or hidden or _may_be_internal(data):
             headers, _ = wire.read_headers(data, start, end)
-            internal = tuple(name for name in headers if is_internal(name))
+            internal = tuple(n for n in headers if is_internal(n) or n.startswith(hidden))
             text = headers.get(":status", "0").encode("latin-1")
             if text in _GATEWAY_ERRORS and headers.get("x-vsr-response-path") == "error":
                 # The Envoy we generate says so of its own answers: the model's server gave none.
@@ -577,6 +581,7 @@ class Session:
 
     def _answer(self, outcome: Outcome) -> Replies:
         self._decided = True
+        self._limited = outcome.record.caller is not None
         exchange = self._exchange
         if exchange is not None:
             exchange.routed(outcome.record)

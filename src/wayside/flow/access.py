@@ -130,6 +130,8 @@ def over(said: Over) -> RequestError:
             f"less with a smaller max_tokens, or try again in {wait} seconds."
         )
     headers: HeaderPairs = (("retry-after", str(wait)),)
+    if said.never:
+        headers += (("x-should-retry", "false"),)  # as OpenAI's clients read it
     if said.kind != "budget":
         headers += _told(said.kind, said.size, said.remaining, wait)
     return RequestError(

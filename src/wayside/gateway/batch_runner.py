@@ -274,6 +274,8 @@ class _Work:
             )
 
     def _once_more(self, found: Answered, tries: int) -> bool:
+        if found.headers.get("x-should-retry") == "false":
+            return False
         if found.status == 429:  # for as long as there is time
             return True
         return found.status in _AGAIN and tries < self._rows.settings.attempts
@@ -322,8 +324,9 @@ class _Work:
 
 def _asked_for(found: Answered) -> float:
     """How long the answer asks to be left alone, in seconds."""
+    said = found.headers
     try:
-        seconds = float(found.headers.get("retry-after-ms", "0")) / 1e3
-    except ValueError:
+        seconds = float(said.get("retry-after-ms", 0)) / 1e3 or float(said.get("retry-after", 0))
+    except ValueError:  # no number: a date, say
         return 0.0
     return min(max(seconds, 0.0), LONGEST_PAUSE_S)

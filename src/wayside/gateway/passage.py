@@ -19,6 +19,7 @@ from wayside.gateway.replies import content_type_line, encode_pairs
 from wayside.gateway.trimmed import FramedTrimmer
 from wayside.gateway.upstream import Upstream
 from wayside.gateway.watch import Watch
+from wayside.vocab.headers import PROVIDER_LIMITS
 from wayside.vocab.outcome import Ended, Forward, HeaderPairs, Tap
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 LINE_MAX = 1 << 20
 """Bytes of a stream without a line's end before it is broken off."""
 
+_LIMITS = tuple([name.encode() for name in PROVIDER_LIMITS])
 PACED = 8
 """Events of a stream beyond which they tell how long each token took."""
 
@@ -45,6 +47,7 @@ class Passage:
         "_framed",
         "_idle_s",
         "_leads",
+        "_limited",
         "_line",
         "_meter",
         "_open",
@@ -95,6 +98,8 @@ class Passage:
         self._leads = forward.target.protocol == "anthropic"
         self._sent = len(forward.body)
         self._meter: Meter | None = None
+        self._limited = forward.record.caller is not None
+        """Whether the client has limits of ours."""
         self._trim = forward.trim
         self._trimmer: Trimmer | None = None
         self._framed: FramedTrimmer | None = None
@@ -135,7 +140,7 @@ class Passage:
             self._waits = self._attempt.sent_at + self._attempt.replica.token_s
         if head.length != len(first):  # else it is over at once
             self._wait()
-        parts = [head.status_line, *head.lines, encode_pairs(self._report)]
+        parts = [head.status_line, *self._shown(head.lines), encode_pairs(self._report)]
         if head.length < 0:
             if request.old:
                 self.framing = TO_CLOSE
@@ -153,6 +158,12 @@ class Passage:
                 b"%x\r\n%b\r\n" % (len(first), first) if self.framing == RECHUNKED else first
             )
         door.transport.write(b"".join(parts))
+
+    def _shown(self, lines: list[bytes]) -> list[bytes]:
+        """Those that the client gets."""
+        if not self._limited:
+            return lines
+        return [line for line in lines if not line.lower().startswith(_LIMITS)]
 
     def _wait(self) -> None:
         """Set the deadline for what comes next."""
@@ -294,7 +305,7 @@ class Passage:
         dropped: tuple[bytes, ...] = (b"content-length:", b"transfer-encoding:")
         if tap.content_type:
             dropped += (b"content-type:",)
-        lines = [line for line in head.lines if not line.lower().startswith(dropped)]
+        lines = [line for line in self._shown(head.lines) if not line.lower().startswith(dropped)]
         parts = [head.status_line, *lines, encode_pairs(report)]
         if tap.content_type:
             parts.append(content_type_line(tap.content_type))

@@ -37,6 +37,8 @@ class Owner(NamedTuple):
     key: str
     ends: float
     subscription: str = ""
+    uid: str = ""
+    """Of the account, where it is known here."""
 
 
 class Minter(Protocol):
@@ -103,10 +105,11 @@ class Callers:
         digest = hashlib.sha256(token.encode()).digest()
         now = self._clock()
         entry = self._known.get(digest)
-        if entry is not None and entry.until > now and entry.epoch == self._keys.fresh():
+        good = entry is not None and 0 < entry.until - now <= self._cache_s()  # the clock may jump
+        if entry is not None and good and entry.epoch == self._keys.fresh():
             return entry
         entry = self._refused.get(digest)
-        return entry if entry is not None and entry.until > now else None
+        return entry if entry is not None and 0 < entry.until - now <= REFUSED_S else None
 
     async def find(self, token: str) -> Caller | None:
         """Who asks; ``None`` for a token that is not believed, or whose owner may ask nothing any
@@ -158,14 +161,25 @@ class Callers:
             return None if user is None else self._in_tier(owner._replace(person=user))
         return owner if user is None else None  # the name is another's by now
 
-    async def again(self, caller: Caller) -> Caller:
+    async def again(self, caller: Caller) -> Caller | None:
         """``caller`` with the groups, the tier and the rights of this moment; without a tier, for
-        whom has none any more. Raises :class:`AskFailed`."""
+        whom has none any more. ``None``: what they showed was revoked. Raises
+        :class:`AskFailed`."""
+        if not await self._stands(caller):
+            return None
         now = self._users().get(caller.user)
         groups = () if self.only_users else caller.groups  # whoever left has no rights left
         person = now or Person(caller.user, groups, "")
-        owner = self._in_tier(Owner(person, "", "", caller.key, math.inf))
+        owner = self._in_tier(Owner(person, "", "", caller.key, math.inf, uid=caller.account))
         return (await self._caller(owner))[0]
+
+    async def _stands(self, caller: Caller) -> bool:
+        """Whether the token or key was not revoked meanwhile. That its time is over is no reason
+        to stop what it began."""
+        if caller.account:
+            return await self._keys.lives(caller.account)
+        key = await self._keys.get(caller.key) if caller.key else None
+        return key is None or key.revoked_at is None
 
     def forget(self) -> None:
         """Tiers, models or people are others now: ask again about everybody."""
@@ -207,6 +221,7 @@ class Callers:
             tenant=self._instance,
             key=owner.key,
             models=models,
+            account=owner.uid,
         )
         return caller, left
 

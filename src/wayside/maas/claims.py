@@ -13,10 +13,17 @@ class Expired(BadToken):
 
 
 def check(
-    claims: Mapping[str, Any], *, issuer: str, audience: str, now: float, leeway_s: float = 0
+    claims: Mapping[str, Any],
+    *,
+    issuer: str,
+    audience: str,
+    now: float,
+    leeway_s: float = 0,
+    early_s: float = 0,
 ) -> float:
     """When it ends. Raises :class:`BadToken` for another's, for another purpose, and for those
-    whose time is over or has not come; each of ``iss``, ``aud``, ``exp`` has to be there."""
+    whose time is over or has not come; each of ``iss``, ``aud``, ``exp`` has to be there.
+    ``leeway_s`` is for both ends, ``early_s`` for the beginning."""
     if claims.get("iss") != issuer:
         raise BadToken("another issuer")
     said = claims.get("aud")
@@ -28,7 +35,7 @@ def check(
         raise BadToken("without exp")
     for name in ("nbf", "iat"):
         begins = moment(claims, name)
-        if begins is not None and begins > now + leeway_s:
+        if begins is not None and begins > now + max(leeway_s, early_s):
             raise BadToken("not valid yet")
     if ends <= now - leeway_s:
         raise Expired("expired")

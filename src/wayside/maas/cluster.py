@@ -135,7 +135,8 @@ class ClusterTokens:
         held = await self._keys.account(space, name)
         # One that somebody else minted there is for an account whose user is not known here.
         person = held.person if held else Person(found[0], found[1], SOURCE)
-        return Owner(person, space, name, str(said.get("jti", "")), ends)
+        uid = held.uid if held else ""
+        return Owner(person, space, name, str(said.get("jti", "")), ends, uid=uid)
 
     async def mint(self, person: Person, space: str, seconds: int) -> Minted:
         """Makes the namespace and the ServiceAccount where they are not there. Raises

@@ -132,6 +132,10 @@ class Keys:
         user, groups, source, uid = rows[0]
         return Held(Person(user, _groups(groups), source), uid)
 
+    async def lives(self, uid: str) -> bool:
+        """Whether the account with this ``uid`` was not revoked."""
+        return bool(await self._db.read("SELECT 1 FROM maas_accounts WHERE uid = $1", uid))
+
     async def revoke_all(self, user: str, now: int) -> None:
         """Every token and every key of ``user`` is void from now on."""
         await self._db.change(

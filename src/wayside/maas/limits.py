@@ -134,15 +134,16 @@ class Limits:
         hold = Hold(id, tokens, caller.user, money, cap, prompt=asked.estimate)
         found = self._counters.reserve(caller.user, id, tier.limits, amounts, strict=strict)
         if isinstance(found, Granted | Full):
-            return _told(found, hold, tier, amounts)
+            return _told(found, hold, tier, amounts, strict=strict)
         return self._waited(found, hold, tier, amounts)
 
     async def _waited(
         self, asking: Any, hold: Hold, tier: _Tier, amounts: list[int]
     ) -> Hold | Over:
         assert self._settings is not None
+        strict = self._settings.limits.strict
         try:
-            return _told(await asking, hold, tier, amounts)
+            return _told(await asking, hold, tier, amounts, strict=strict)
         except AskFailed as failed:
             self._undo(hold)
             if self._settings.on_unknown == "refuse":
@@ -190,7 +191,9 @@ class Limits:
         await self._settlements.close(patience_s)
 
 
-def _told(said: Granted | Full, hold: Hold, tier: _Tier, amounts: list[int]) -> Hold | Over:
+def _told(
+    said: Granted | Full, hold: Hold, tier: _Tier, amounts: list[int], *, strict: bool
+) -> Hold | Over:
     if isinstance(said, Full):
         limit = tier.limits[said.at]
         return Over(
@@ -201,6 +204,7 @@ def _told(said: Granted | Full, hold: Hold, tier: _Tier, amounts: list[int]) -> 
             wanted=amounts[said.at],
             retry_after_s=said.retry_after_s,
             busy=said.busy,
+            never=amounts[said.at] > limit.size and (strict or not limit.size),
         )
     tightest: dict[str, Left] = {}
     for limit, amount, (remaining, reset_s) in zip(

@@ -30,7 +30,7 @@ class LocalTokens:
         held = await self._keys.account(said.space, said.name)
         if held is None or held.uid != said.uid:
             return None  # revoked: its account is another one now
-        return Owner(held.person, said.space, said.name, said.jti, said.ends)
+        return Owner(held.person, said.space, said.name, said.jti, said.ends, uid=said.uid)
 
     async def mint(self, person: Person, space: str, seconds: int) -> Minted:
         """Raises :class:`~wayside.maas.keys.Taken`, :class:`AskFailed`."""

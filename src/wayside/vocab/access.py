@@ -31,6 +31,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str = ""
     key: str = ""
     models: frozenset[str] | None = None
+    account: str = ""
+    """The account that the token was made for: another one after each revocation."""
 
     def may(self, model: str) -> bool:
         """Whether ``model`` may answer this caller."""
@@ -80,6 +82,8 @@ class Over(msgspec.Struct, frozen=True, kw_only=True):
     busy: bool = False
     """Whether it is not used up, but requests that are under way may take the rest."""
     retry_after_s: float = 1.0
+    never: bool = False
+    """Whether no waiting helps: as it stands, the request is larger than the limit."""
 
 
 class Reserve(msgspec.Struct, Ask["Hold | Over"], frozen=True, kw_only=True):

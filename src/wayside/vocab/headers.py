@@ -29,6 +29,10 @@ INTERNAL_NAMES = frozenset(
     }
 )
 
+PROVIDER_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-")
+"""What headers of answers begin with that tell of our own account with a provider. They are not
+for callers who have limits of ours, which are told under the same names."""
+
 COMPRESSION_CONTROL = "x-vsr-compression-control"
 
 CACHE_CONTROL = "x-vsr-cache-control"
