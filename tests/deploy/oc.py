@@ -123,7 +123,7 @@ def terminal(
     (folder / "bin").mkdir()
     for name in ("oc", "kubectl") if oc else ("kubectl",):
         script = folder / "bin" / name
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{PROGRAM}" {name} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{PROGRAM}" {name} "$@"\n')
         script.chmod(0o755)
     servers = {_server(path): url for url, path in clusters.items()}
     about = {

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster import CRDS, Kubectl, serving
+from tests.cluster import CRDS, ApiServer, Kubectl, serving
 from tests.e2e.platform import STORAGE_CLASS, until
 from tests.kubelet import Cluster, Image
 from tests.kubelet.images import defaults
@@ -80,7 +80,12 @@ class Place:
 
     oc: Oc
     cluster: Cluster
-    new: Kubectl
+    servers: tuple[ApiServer, ApiServer]
+
+    def at(self, index: int) -> None:
+        """Only one of the two clusters works; the other takes no time from it."""
+        self.servers[index].rest(False)
+        self.servers[1 - index].rest(True)
 
     def read(self, *what: str) -> Any:
         return json.loads(self.oc("-n", NS, "get", *what, "-o", "json"))
@@ -127,12 +132,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
                 password="open sesame",
             ) as oc,
         ):
-            yield Place(oc, cluster, Kubectl(new.kubeconfig))
+            yield Place(oc, cluster, (here, new))
 
 
 @pytest.mark.timeout(400)
 def test_from_deploy_to_cleanup(place: Place) -> None:
     """One deployment, step by step; what each shows is in its own docstring."""
+    place.at(0)
     for step in (
         deployed_by_the_script,
         verified_as_the_guide_does,
@@ -260,16 +266,12 @@ def run_again_writes_nothing(it: Place) -> None:
 
 
 def found_well(it: Place) -> None:
-    """A0-35: all checks, the doctor's report of every backend among them."""
+    """A0-35: all checks, among them `wayside doctor` in the router's pod, which asks every backend
+    and fails where one does not answer by its name."""
     done = it.oc.run(str(FOLDER / "validate-deployment.sh"))
     assert "12 passed, 0 failed, 1 skipped" in done.stdout, done.stdout
-    said = it.oc.sh(
-        "oc exec deployment/semantic-router -c semantic-router -- "
-        "wayside doctor --config /app/config --json"
-    )
-    found = json.loads(said)
-    assert {c["model"]: c["steps"]["model"] for c in found} == {"Model-A": "ok", "Model-B": "ok"}
-    assert all(c["steps"]["dns"] == c["steps"]["tcp"] == c["steps"]["http"] == "ok" for c in found)
+    for title in ("models answer the router by their names", "Route is admitted"):
+        assert f"ok       {title}" in done.stdout, done.stdout
 
 
 def a_config_map_alone_is_enough(it: Place) -> None:
@@ -331,6 +333,7 @@ def test_a_new_cluster_and_the_guides_own_steps(place: Place, tmp_path: Path) ->
     plays), and everything there has its own; A0-01, A0-06, A0-08: step by step, as the guide
     prints it; A0-36: its files apply as they are."""
     oc = place.oc
+    place.at(1)
     refused = oc.run("oc", "login", NEW, "-u", "admin", stdin="sesame\n", ok=False)
     assert refused.returncode
     oc.run("oc", "login", NEW, "-u", "admin", stdin="open sesame\n")
@@ -381,6 +384,7 @@ oc create configmap semantic-router-config --from-file=dynamic-config.yaml
 
     calls = [" ".join(call) for call in oc.calls]
     assert not any("sesame" in call for call in calls)
+    place.at(0)
     oc.run(
         *(str(FOLDER / "cleanup-openshift.sh"), "-s", HERE, "--dry-run"),
         env={"OPENSHIFT_PASSWORD": "open sesame"},
