@@ -92,7 +92,12 @@ def _writing(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@command.command("targets")
+@command.command(
+    "targets",
+    epilog="""\b
+Example:
+  wayside deploy targets""",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def targets(as_json: bool) -> None:
     """List where a deployment can go."""
@@ -105,7 +110,12 @@ def targets(as_json: bool) -> None:
         click.echo(f"{name:<{width}}  {entry.summary}")
 
 
-@command.command("init")
+@command.command(
+    "init",
+    epilog="""\b
+Example:
+  wayside deploy init --target istio-llmd-public > wayside.yaml""",
+)
 @click.option("--target", "-t", required=True, help="Where to.")
 def init(target: str) -> None:
     """Print a file to start from, whole and ready to apply."""
@@ -152,7 +162,13 @@ def render(
         raise click.ClickException(f"--out {out}: {error.strerror}: {error.filename}") from None
 
 
-@command.command("plan")
+@command.command(
+    "plan",
+    epilog="""\b
+Examples:
+  wayside deploy plan --target kubernetes
+  wayside deploy plan -f deploy/east.yaml --context east --json""",
+)
 @_of_a_file
 @_of_a_cluster
 @_writing
@@ -171,7 +187,13 @@ def plan(**given: Any) -> None:
     sys.exit(2 if changed else 0)
 
 
-@command.command("apply")
+@command.command(
+    "apply",
+    epilog="""\b
+Examples:
+  wayside deploy apply --target kubernetes
+  wayside deploy apply -f wayside.yaml --set domain=apps.example.com --yes""",
+)
 @_of_a_file
 @_of_a_cluster
 @_writing
@@ -187,7 +209,13 @@ def apply(**given: Any) -> None:
         sys.exit(1)
 
 
-@command.command("status")
+@command.command(
+    "status",
+    epilog="""\b
+Examples:
+  wayside deploy status
+  wayside deploy status --json""",
+)
 @_of_a_file
 @_of_a_cluster
 def status(**given: Any) -> None:
@@ -196,7 +224,12 @@ def status(**given: Any) -> None:
         sys.exit(1)
 
 
-@command.command("preflight")
+@command.command(
+    "preflight",
+    epilog="""\b
+Example:
+  wayside deploy preflight --target maas-dual-gateway""",
+)
 @_of_a_file
 @_of_a_cluster
 def preflight(**given: Any) -> None:
@@ -205,7 +238,13 @@ def preflight(**given: Any) -> None:
         sys.exit(1)
 
 
-@command.command("verify")
+@command.command(
+    "verify",
+    epilog="""\b
+Examples:
+  wayside deploy verify
+  wayside deploy verify --url https://maas.example.com --token-env MAAS_TOKEN""",
+)
 @_of_a_file
 @_of_a_cluster
 @click.option("--url", default="", help="The front door.  [default: as the cluster says it]")
@@ -217,7 +256,13 @@ def verify(**given: Any) -> None:
         sys.exit(1)
 
 
-@command.command("destroy")
+@command.command(
+    "destroy",
+    epilog="""\b
+Examples:
+  wayside deploy destroy
+  wayside deploy destroy --with-data --yes""",
+)
 @_of_a_file
 @_of_a_cluster
 @click.option("--yes", "-y", is_flag=True, help="Ask no questions.")

@@ -76,7 +76,10 @@ def token(
 
 @command.group("keys")
 def keys() -> None:
-    """API keys, as they are kept: in maas.folder, or in maas.database."""
+    """API keys, where a router keeps them.
+
+    That is `maas.folder`, or `maas.database`.
+    """
 
 
 @keys.command(
@@ -90,7 +93,10 @@ Example:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
 def list_keys(path: Path | None, user: str | None, limit: int, as_json: bool) -> None:
-    """Which keys there are: never the keys, which nobody has but their owners."""
+    """List keys.
+
+    Never the keys themselves, which nobody has but their owners.
+    """
     found = asyncio.run(_listed(_settings(path), user, limit))
     rows = [_row(key) for key in found]
     if as_json:
@@ -111,8 +117,10 @@ Example:
 @config_option
 @click.argument("ids", nargs=-1, required=True)
 def revoke_keys(path: Path | None, ids: tuple[str, ...]) -> None:
-    """Make keys void. Running routers refuse them from the next request on; with maas.database,
-    a second later."""
+    """Make keys void.
+
+    Running routers refuse them from the next request on; with maas.database, a second later.
+    """
     gone = asyncio.run(_revoked(_settings(path), ids))
     for id in gone:
         click.echo(f"{id} is revoked")
