@@ -166,8 +166,9 @@ class _Run:
                 return
             if spent == 0:
                 self._tell("waiting", f"until {len(left)} objects are gone")
-            await sleep(1.0)
-            spent += 1.0
+            pause = min(1.0, 0.1 + spent)
+            await sleep(pause)
+            spent += pause
             waiting = [entry for entry, _ in left]
 
     async def space(self, entry: Entry, *, record: str = "") -> bool:

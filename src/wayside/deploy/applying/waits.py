@@ -31,9 +31,10 @@ async def wait(
     sleep: Sleep = asyncio.sleep,
     every_s: float = EVERY_S,
 ) -> None:
-    """Return once ``wish`` holds. ``say`` is told whenever there is something new. Raises
-    :class:`NotYet` when its time is over, or when the object itself says that it gave up."""
-    left, last = wish.timeout_s, ""
+    """Return once ``wish`` holds, looked at every ``every_s`` seconds, and oftener at first.
+    ``say`` is told whenever there is something new. Raises :class:`NotYet` when its time is over,
+    or when the object itself says that it gave up."""
+    left, last, pause = wish.timeout_s, "", min(0.2, every_s)
     while True:
         try:
             found = await cluster.get(wish.resource, wish.name, wish.namespace)
@@ -51,8 +52,9 @@ async def wait(
             what = f"{wish.resource.plural} {wish.name}"
             raise NotYet(f"{what} in {wish.namespace or 'the cluster'}: {told}; run the same "
                          "command again to go on")  # fmt: skip
-        await sleep(every_s)
-        left -= every_s
+        await sleep(pause)
+        left -= pause
+        pause = min(every_s, 1.5 * pause)
 
 
 def look(found: Object | None, wish: Wait) -> tuple[bool, str]:
