@@ -244,6 +244,11 @@ def test_a_picture_is_not_taken_for_text() -> None:
     assert PICTURE < found.estimate < PICTURE + 100
     linked = {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}}
     assert of(SAID, messages=[{"content": [linked, linked]}]).estimate > 2 * PICTURE
+    source = {"type": "url", "url": "https://example.com/cat.png"}
+    found = of("/v1/messages", messages=[{"content": [{"type": "image", "source": source}]}])
+    assert found.prompt > found.estimate > PICTURE
+    file = {"type": "input_file", "file_id": "file-1"}
+    assert of("/v1/responses", input=[{"content": [file]}]).estimate > PICTURE
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.maas.rig import ALICE, MODELS, Rig, rig
 from wayside.maas.gate import opens
+from wayside.vocab.calls import Complete, Completed
 from wayside.vocab.errors import AskFailed, ConfigError
-from wayside.vocab.outcome import Forward
+from wayside.vocab.outcome import Forward, Request
 
 EVERYWHERE = [
     ("POST", "/v1/chat/completions"),
@@ -257,3 +259,30 @@ async def test_a_token_is_good_at_once_where_a_clock_is_behind(r: Rig) -> None:
     r.clock.now -= 3600
     r.maas.callers.forget()
     assert (await r.chat(token)).status == 401
+
+
+async def test_looking_where_a_prompt_would_go_asks_no_model(tmp_path: Path) -> None:
+    """An algorithm may have a helper model name the one that answers: for whoever only looks,
+    nobody would count what that takes."""
+    models = {name: {"endpoints": ["http://10.0.0.1:1"], "tiers": []} for name in ("a", "b")}
+    routing = {
+        "signals": {"keyword": {"sums": {"keywords": ["sum"]}}},
+        "decisions": [{"name": "sums", "when": "keyword:sums", "models": ["a", "b"],
+                       "select": {"prompt": {"model": "b"}}}],
+    }  # fmt: skip
+    r = rig(tmp_path, models=models, routing=routing)
+    asked: list[Complete] = []
+
+    async def answer(question: Complete) -> Completed:
+        asked.append(question)
+        return Completed("b", 200, b'{"choices":[{"message":{"content":"b"}}]}', 0.1)
+
+    r.app.runtime._answerers[Complete] = answer
+    caller = await r.maas.callers.find(await r.token())
+    body = b'{"model": "auto", "messages": [{"role": "user", "content": "the sum"}]}'
+    request = Request("POST", "/v1/chat/completions", {}, body)
+    _, choice = await r.app.runtime.explain(request)  # an operator's
+    assert (choice.option.candidate.model, len(asked)) == ("b", 1)
+    _, choice = await r.app.runtime.explain(msgspec.structs.replace(request, caller=caller))
+    assert (choice.option.candidate.model, len(asked)) == ("a", 1)
+    assert "not asked" in choice.why or "the first" in choice.why

@@ -31,7 +31,8 @@ that is not scaled down."""
 COMPLETION: Final = 16
 """What OpenAI's API of completions writes where ``max_tokens`` is absent."""
 _DATA = re.compile(rb'(?:;base64,|"data"\s*:\s*")([A-Za-z0-9+/=_-]{1024,})')
-_URL = re.compile(rb'"image_url"\s*:')
+_URL = re.compile(rb'"(?:image_url|file_url|file_id)"\s*:|"type"\s*:\s*"url"')
+_LINKED: Final = (b'_url"', b'"url"', b'"file_id"')
 
 
 class Allowance(NamedTuple):
@@ -100,7 +101,7 @@ _NAMES: Final = {chat.PATH: "max_completion_tokens", responses.PATH: "max_output
 def _estimate(raw: bytes) -> tuple[int, int]:
     """Tokens of the words, and of what is no text: pictures, sounds and files are taken for a
     picture each."""
-    found = len(_URL.findall(raw)) if b'"image_url"' in raw else 0
+    found = len(_URL.findall(raw)) if any([sign in raw for sign in _LINKED]) else 0
     if len(raw) > 1024 and (b";base64," in raw or b'"data"' in raw):
         raw, data = _DATA.subn(b"", raw)
         found = max(found, data)

@@ -215,7 +215,7 @@ class Metering:
             unserved = max(0, unserved - usage.prompt)
         return Row(
             at=self._clock(),
-            request_id=exchange.request_id,
+            request_id=exchange.request_id[:256],
             shell=exchange.shell,
             path=record.path,
             user=caller.user,

@@ -22,6 +22,7 @@ from wayside.runtime.compile import compile_policy
 from wayside.runtime.costs import MAX_NS, SLOW_NS, Costs, Meter, least, timed
 from wayside.runtime.pending import Pending
 from wayside.vocab.ask import Ask, Failure, Flow, Now, Unguessable
+from wayside.vocab.calls import Complete
 from wayside.vocab.errors import Abandoned, RequestError, WaysideError
 from wayside.vocab.outcome import Forward, Outcome, Reply, Request
 from wayside.vocab.prompt import Prompt
@@ -249,7 +250,10 @@ class Runtime:
         self, request: Request, *, every_signal: bool = False, repeats: int = 1
     ) -> tuple[Prompt, Choice, Costs]:
         """As :meth:`explain`, and what each kind of signal cost: the cheapest of up to
-        ``repeats`` readings, as long as those are quick. The first may load models."""
+        ``repeats`` readings, as long as those are quick. The first may load models.
+
+        For a caller, whose limits nothing here counts against, no model is asked in order to
+        choose one."""
         parse = BODIES.get(request.path.partition("?")[0])
         if parse is None:
             raise RequestError(f"{request.path} is not a path that routes.", status=404)
@@ -267,7 +271,10 @@ class Runtime:
         prompt = recipe.prompt(body, request.headers, request.caller)
         meter = Meter()
         watched = dataclasses.replace(recipe, signals=timed(recipe.signals, meter))
-        choice = await self._metered(choose(watched, prompt, self._dice(), request.caller), meter)
+        choosing = choose(watched, prompt, self._dice(), request.caller)
+        if request.caller is not None:
+            choosing = _unasked(choosing)
+        choice = await self._metered(choosing, meter)
         readings, first, spent = [meter.costs()], meter.spent(), 0
         while len(readings) < repeats and first < SLOW_NS and spent < MAX_NS:
             meter = Meter()
@@ -292,6 +299,23 @@ class Runtime:
                 found.append(await _settle(said) if hasattr(said, "__await__") else said)
                 meter.answered[question] = meter.clock() - began
             answers = tuple(found)
+
+
+def _unasked(flow: Flow[T]) -> Flow[T]:
+    """``flow``, whose questions to models get no answer."""
+    try:
+        batch = next(flow)
+        while True:
+            others = iter((yield tuple([q for q in batch if not isinstance(q, Complete)])))
+            batch = flow.send(
+                tuple([_NOT_ASKED if isinstance(q, Complete) else next(others) for q in batch])
+            )
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+_NOT_ASKED = Failure("models are not asked where nothing is charged")
 
 
 def _now(question: Now) -> float:
