@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from wayside.vocab.errors import Problem
 
 _Loc = tuple[int | str, ...]
-_SECRET = frozenset({"credential", "password", "headers"})
+_SECRET = frozenset({"credential", "password", "headers", "key", "token", "secret"})
 """Keys under which somebody may have written a secret, whatever else belongs there."""
 _USER = re.compile(r"(^|[\s'\"\[{(,])([a-z][a-z0-9+.-]*://)?[^'\"@\s]+@", re.IGNORECASE)
 _QUERY = re.compile(r"(://[^'\"\s?]*\?)[^'\"\s]+")
@@ -44,7 +44,7 @@ def problems_from(
         elif item["type"] == "missing":
             problem = Problem("is required", at, "add it")
         elif item["type"] in ("model_type", "dict_type"):
-            fix = _as_mapping(item["input"], _keys_at(model, loc)) if shown else ""
+            fix = _as_mapping(item["input"] if shown else None, _keys_at(model, loc))
             problem = Problem(f"expected a mapping{shown}", at, fix)
         elif item["type"] in ("tuple_type", "list_type"):
             single = isinstance(item["input"], str | int | float)

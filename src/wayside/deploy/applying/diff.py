@@ -44,7 +44,25 @@ class Change:
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     """What is different, but for ``status`` and what the server alone writes."""
+    if "Secret" in (before.get("kind"), after.get("kind")):
+        before, after = _hidden(before, after)
     return list(_mappings(_own(before), _own(after), ""))
+
+
+def _hidden(
+    before: Mapping[str, Any], after: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The same two, of Secrets' values no more than whether they differ. No target makes a Secret
+    and none is read; should one ever come here, it is not shown."""
+    made: list[dict[str, Any]] = [dict(before), dict(after)]
+    for part in ("data", "stringData"):
+        old, new = before.get(part) or {}, after.get(part) or {}
+        for one, held, word in ((made[0], old, "(hidden)"), (made[1], new, "(another, hidden)")):
+            if part in one:
+                one[part] = {
+                    key: "(hidden)" if old.get(key) == new.get(key) else word for key in held
+                }
+    return made[0], made[1]
 
 
 def shown(value: Any) -> str:
