@@ -401,3 +401,17 @@ def test_counting_in_memory_takes_microseconds() -> None:
         memory.reserve("user 7", str(i), *limits, strict=False)
         memory.settle("user 7", str(i), {"tokens": 3})
     assert (time.perf_counter() - began) / times < 200e-6
+
+
+@pytest.mark.parametrize("huge", [2**53 + 1, 2**63, 10**30])
+async def test_numbers_beyond_a_double_open_nothing(counters: Either, huge: int) -> None:
+    """Redis counts in doubles: what is not exact there is never less than the limit."""
+    first = await counters.reserve("a", tokens(huge))
+    assert isinstance(first, Granted) and first.amounts == (100,)
+    assert isinstance(await counters.reserve("b", tokens(huge)), Full)
+    assert isinstance(await counters.reserve("c", tokens(1), who="b"), Granted)
+    await counters.settle("a", {"tokens": huge})
+    said = await counters.reserve("d", tokens(1))
+    assert isinstance(said, Full) and said.remaining <= 0 and not said.busy
+    counters.clock.now += 61
+    assert isinstance(await counters.reserve("e", tokens(1)), Granted)
