@@ -136,6 +136,38 @@ def test_it_runs_answers_is_changed_and_ends(
     assert (place.state / "router.log").exists()
 
 
+def test_a_folder_of_somebody_elses_is_neither_used_nor_deleted(
+    place: Place, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "thesis.txt").write_text("years of work")
+    place.options["folder"] = str(home)
+    done = place("apply", ok=False)
+    assert done.exit_code == 2
+    assert "targets.local.folder" in done.output and "name an empty folder" in done.output
+    place("destroy", "--yes", "--with-data")
+    assert (home / "thesis.txt").read_text() == "years of work"
+    place.options["folder"] = str(home / "thesis.txt")
+    done = place("apply", ok=False)
+    assert done.exit_code == 2 and "cannot be used" in done.output
+
+
+def test_data_can_be_deleted_later(tmp_path: Path) -> None:
+    folder, told = tmp_path / "new", []
+    processes.start(folder, [], lambda what, about: None, timeout_s=1)
+    processes.destroy(folder, lambda what, about: told.append(what), with_data=False)
+    assert told == ["kept"] and folder.exists()
+    processes.destroy(folder, lambda what, about: told.append(what), with_data=True)
+    assert told == ["kept", "deleted"] and not folder.exists()
+
+
+@pytest.mark.parametrize("flag", ["--no-wait", "--adopt", "--force-conflicts"])
+def test_what_a_cluster_is_told_is_refused(place: Place, flag: str) -> None:
+    done = place("apply", flag, ok=False)
+    assert done.exit_code == 2 and f"{flag}: is for a cluster; leave it out" in done.output
+
+
 def test_another_process_with_the_same_id_is_let_be(tmp_path: Path) -> None:
     mine = os.getpid()
     other = Running("router", mine, "long ago", "x")

@@ -26,6 +26,12 @@ def locally(what: What, wanted: Wanted, options: Options) -> bool:
         raise ConfigError.one(
             "target local asks no cluster", where="--context", fix="leave it out"
         )
+    for said_, flag in (
+        (options.no_wait, "--no-wait"), (options.adopt, "--adopt"),
+        (options.force, "--force-conflicts"),
+    ):  # fmt: skip
+        if said_:
+            raise ConfigError.one("is for a cluster", where=flag, fix="leave it out")
     folder = local_folder(wanted)
     progress = show.Progress(quiet=options.as_json)
     if what == "destroy":

@@ -27,6 +27,8 @@ from wayside.deploy import Process, Step, Text
 from wayside.vocab.errors import ConfigError
 
 _STATE = "processes.json"
+_MARK = ".wayside-deployment"
+"""In every folder that we made: none but those is ever deleted."""
 _TRIES = 40
 
 
@@ -64,7 +66,7 @@ def start(
 ) -> list[str]:
     """Write the files, start what does not run as it shall, end what is no longer asked for, and
     wait until each answers. The names of those that were started; none the second time."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _made(folder)
     known, begun, wanted = read(folder), list[str](), set[str]()
     for step in steps:
         tell("step", step.title)
@@ -95,6 +97,24 @@ def start(
         tell("deleted", name)
         _keep(folder, known)
     return begun
+
+
+def _made(folder: Path) -> None:
+    """Make the folder. Raises :class:`ConfigError` for one that has other things in it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (folder / _MARK).exists():
+            if any(each.name != _STATE for each in folder.iterdir()):
+                what = f"{folder} has other things in it, and is all ours to delete"
+                fix = "name an empty folder, or one that is not there yet"
+                raise ConfigError.one(what, where="targets.local.folder", fix=fix)
+            (folder / _MARK).touch()
+    except OSError as error:
+        raise ConfigError.one(
+            f"{folder} cannot be used: {error.strerror}",
+            where="targets.local.folder",
+            fix="name another folder",
+        ) from None
 
 
 def changes(folder: Path, steps: Iterable[Step]) -> list[str]:
@@ -148,12 +168,14 @@ def destroy(folder: Path, tell: Callable[[str, str], None], *, with_data: bool) 
         if stop(one):
             ended.append(one.name)
             tell("deleted", one.name)
-    if (folder / _STATE).exists():
-        (folder / _STATE).unlink()
-        if with_data:
-            shutil.rmtree(folder)
-        else:
-            tell("kept", f"{folder}: logs and data; --with-data deletes it, too")
+    (folder / _STATE).unlink(missing_ok=True)
+    if not (folder / _MARK).exists():
+        return ended
+    if with_data:
+        shutil.rmtree(folder)
+        tell("deleted", str(folder))
+    else:
+        tell("kept", f"{folder}: logs and data; --with-data deletes it, too")
     return ended
 
 
