@@ -166,3 +166,22 @@ async def test_a_changed_tier_counts_with_the_next_request(tmp_path: Path) -> No
     assert refused.status == 403
     assert "tier" in refused.json["error"]
     await r.app.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"\x00\x01\xfe\xff", b"\x80" * 100, b"[" * 200_000, b"{a: " * 50_000, b"- &a [*a]\n",
+     b"a: &a [x]\n" * 9, b"- {name: t, groups: *nothing}", b"\xef\xbb\xbf",
+     b"- !!python/name:os.x"],
+)  # fmt: skip
+def test_a_file_of_nonsense_changes_nothing(tmp_path: Path, text: bytes) -> None:
+    """Whatever is in it: neither the process nor the tiers in force end by it."""
+    path = tmp_path / "tiers"
+    path.write_bytes(b"- {name: free, groups: [g]}")
+    found = Tiers(MaasSettings(tiers_file=str(path)))
+    path.write_bytes(text)
+    said: list[str] = []
+    assert not found.refresh(said.append)
+    assert len(said) == 1 and len(said[0]) < 600
+    tier = found.lookup(["g"])
+    assert tier is not None and tier.name == "free"

@@ -17,6 +17,7 @@ from wayside.vocab.errors import ConfigError
 MAX_BYTES: Final = 1 << 20
 """Of a ConfigMap."""
 MAX_TIERS: Final = 100
+MOST_DEEP: Final = 10
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
@@ -91,7 +92,7 @@ class Tiers:
                 raw = file.read(MAX_BYTES + 1)
             if len(raw) > MAX_BYTES:
                 raise ValueError(f"more than {MAX_BYTES} bytes")
-            return read_tiers(yaml.safe_load(raw), limits)
+            return read_tiers(_document(raw), limits)
         except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
             why = " ".join(str(getattr(error, "strerror", None) or error).split())[:300]
             raise ConfigError.one(
@@ -99,6 +100,17 @@ class Tiers:
                 where="maas.tiers_file",
                 fix="give it the text of the key `tiers` of the ConfigMap tier-to-group-mapping",
             ) from None
+
+
+def _document(raw: bytes) -> Any:
+    """By libyaml, as every request waits meanwhile; which has no end of its own to nesting."""
+    depth = 0
+    for event in yaml.parse(raw, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_DEEP:
+            raise ValueError("nested too deep to be a list of tiers")
+    return yaml.load(raw, Loader=yaml.CSafeLoader)
 
 
 def read_tiers(found: Any, known: Mapping[str, TierSettings]) -> tuple[TierSettings, ...]:
