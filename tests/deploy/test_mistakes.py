@@ -208,14 +208,17 @@ def test_whoever_stops_it_is_told_how_to_go_on(
         [sys.executable, "-m", "wayside", "deploy", "apply", "--yes", *given],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # What runs in the background of a script inherits that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    assert process.stdout is not None
-    ends = time.monotonic() + 60
-    for line in process.stdout:
-        if "..." in line or time.monotonic() > ends:
-            break
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    with process:
+        assert process.stdout is not None
+        ends = time.monotonic() + 60
+        for line in process.stdout:
+            if "..." in line or time.monotonic() > ends:
+                break
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
     assert process.returncode == 130, told
     assert "the same command goes on where this stopped" in told and "Traceback" not in told
     held = typed("destroy", "--yes", "--json", "--kubeconfig", str(kubeconfig), status=0).stdout

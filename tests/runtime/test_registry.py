@@ -355,7 +355,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "take-models-from-a-clust
 def test_the_printed_files_are_read_as_ours_and_can_be_used() -> None:
     """One of them has no `models`, as vSR's files have none."""
     blocks = re.findall(r"```yaml\n(registry:.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         document, format_, _ = native(block.encode(), "wayside.yaml")
         assert format_ == "wayside"
