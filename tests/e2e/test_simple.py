@@ -100,6 +100,7 @@ def answers(it: Platform) -> None:
     assert answer.model == "llama3-8b"
     assert answer.headers["x-vsr-selected-model"] == "llama3-8b"
     assert answer.text
+    until(lambda: len(it.pods(NAME)) == 1)  # the one before it had another configuration
     (pod,) = it.pods(NAME)
     with it.client(NAME) as client:
         assert "llama3-8b" in [m.id for m in client.models.list()]

@@ -239,7 +239,7 @@ ERRORS: list[tuple[int, str]] = [
 @pytest.mark.parametrize(("status", "raised"), ERRORS)
 @pytest.mark.asyncio
 async def test_errors_raise_what_they_should(status: int, raised: str) -> None:
-    fault = {"x-sim-fault": f"status={status};retry-after=3"}
+    fault = {"x-sim-fault": f"status={status};retry-after=0.1"}
     said = "Unauthorized" if status == 401 else f"Simulated fault: {status}"
     async with routed() as (router, _), chatting(router) as asking, messaging(router) as other:
         with pytest.raises(getattr(openai, raised), match=said) as caught:
