@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+from hypothesis import settings
+
 from tests.cluster import (
     admin,
     binary,
@@ -21,3 +25,9 @@ __all__ = [
     "pytest_runtest_setup",
     "pytest_runtest_teardown",
 ]
+
+# Where examples are the same in every run, half of them show as much; elsewhere they are drawn
+# anew, a hundred at a time.
+settings.register_profile("same", parent=settings.get_profile("ci"), max_examples=50)
+if os.environ.get("CI"):
+    settings.load_profile("same")
