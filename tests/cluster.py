@@ -103,6 +103,8 @@ class ApiServer:
         if self.process is not None and yes != self._resting and self.process.poll() is None:
             self.process.send_signal(signal.SIGSTOP if yes else signal.SIGCONT)
             self._resting = yes
+            if not yes:
+                time.sleep(0.3)  # its caches are behind at first
 
 
 _RUNNING: list[ApiServer] = []
