@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -69,7 +68,6 @@ class ApiServer:
         self.folder, self.kubeconfig = folder, folder / "kubeconfig"
         self._binary, self._options = binary, options
         self.process: subprocess.Popen[bytes] | None = None
-        self._resting = False
 
     def start(self) -> None:
         """Start, and wait until it takes requests. It goes when we do, however we go."""
@@ -88,43 +86,11 @@ class ApiServer:
             assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
             assert time.monotonic() < ends, "the API server did not start"
             time.sleep(0.02)
-        if self not in _RUNNING:
-            _RUNNING.append(self)
 
     def stop(self) -> None:
         assert self.process is not None
-        self.rest(False)
-        _RUNNING.remove(self)
         self.process.terminate()
         self.process.wait(20)
-
-    def rest(self, yes: bool) -> None:
-        """An idle server takes a tenth of a core, one with many CRDs a fifth."""
-        if self.process is not None and yes != self._resting and self.process.poll() is None:
-            self.process.send_signal(signal.SIGSTOP if yes else signal.SIGCONT)
-            self._resting = yes
-            if not yes:
-                time.sleep(0.3)  # its caches are behind at first
-
-
-_RUNNING: list[ApiServer] = []
-_USERS = frozenset({"kubeconfig", "running"})
-"""Fixtures that every test has which needs a server that outlives its module."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if not _USERS.isdisjoint(getattr(item, "fixturenames", ())):
-        for server in _RUNNING:
-            server.rest(False)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Between modules nobody asks it anything."""
-    if nextitem is not None and nextitem.path != item.path:
-        for server in _RUNNING:
-            server.rest(True)
 
 
 @contextmanager

@@ -12,8 +12,6 @@ from tests.cluster import (
     kubeconfig,
     kubectl,
     namespace,
-    pytest_runtest_setup,
-    pytest_runtest_teardown,
 )
 
 __all__ = [
@@ -22,8 +20,6 @@ __all__ = [
     "kubeconfig",
     "kubectl",
     "namespace",
-    "pytest_runtest_setup",
-    "pytest_runtest_teardown",
 ]
 
 # Where examples are the same in every run, half of them show as much; elsewhere they are drawn
