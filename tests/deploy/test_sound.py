@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from wayside.cli.deploy_intent import Wanted, check, named, parse
+from wayside.cli.deploy_intent import Wanted, check, entries, named, parse
 from wayside.deploy.applying.files import files
 from wayside.deploy.applying.scene import Offline, rendered
-from wayside.deploy.parts import sound
+from wayside.deploy.parts import adapter, sound
 from wayside.manifests import alerts
 from wayside.vocab.errors import ConfigError
 
@@ -100,3 +100,21 @@ def test_what_an_autoscaler_asks_for_is_recorded_and_offered() -> None:
         [need] = [n for n in entry.needs(intent) if sound.RATE in n.what]
         assert need.level == "warning" and need.fix
     assert "by (namespace, pod)" in alerts.RECORDED[sound.RATE]
+
+
+@pytest.mark.parametrize("target", sorted(entries()))
+def test_a0_33_an_autoscaler_that_goes_by_requests_can_get_at_them(target: str) -> None:
+    """A0-33: wherever that is no error, the adapter's rule is rendered, and its absence told."""
+    entry = named(target)
+    document = yaml.safe_load(entry.example)
+    router = document.setdefault("router", {})
+    router["autoscale"] = {"requests_per_second": 9}
+    document["monitoring"] = True
+    told = against(document, target)
+    if any(where.startswith(("router.autoscale", "monitoring")) for where in told):
+        return  # refused, with its path
+    intent = parse(document)
+    scene = Offline({"domain": "apps.example.com"})
+    texts = [text.path for step in entry.target.steps(intent, scene) for text in step.texts]
+    assert adapter.FILE in texts
+    assert adapter.needs(intent)[0] in entry.target.needs(intent)

@@ -7,7 +7,7 @@ from typing import Final
 
 from wayside.deploy import Check, Need
 from wayside.deploy.intent import Intent
-from wayside.deploy.parts import clouds, exposure, istio, servers
+from wayside.deploy.parts import adapter, clouds, exposure, istio, servers
 from wayside.deploy.parts.istio_options import IstioOptions, keys_in, pools
 from wayside.deploy.parts.meta import service_of
 from wayside.manifests.rbac import INFERENCE_POOLS
@@ -122,7 +122,7 @@ def needs(intent: Intent, wish: IstioOptions) -> list[Need]:
                 fix=f"kubectl apply -f {crds}/{path}",
             )
         )
-    return [*found, *_secrets(intent, wish)]
+    return [*found, *_secrets(intent, wish), *adapter.needs(intent)]
 
 
 def _secrets(intent: Intent, wish: IstioOptions) -> Iterator[Need]:

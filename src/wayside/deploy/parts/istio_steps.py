@@ -7,7 +7,7 @@ from typing import Final
 
 from wayside.deploy import Manifest, Object, Step, Wait
 from wayside.deploy.intent import Intent
-from wayside.deploy.parts import clouds, inference_pool, istio, router, servers
+from wayside.deploy.parts import adapter, clouds, inference_pool, istio, router, servers
 from wayside.deploy.parts.clouds import Upstream
 from wayside.deploy.parts.istio_options import (
     IstioOptions,
@@ -115,6 +115,7 @@ def router_steps(intent: Intent, wish: IstioOptions) -> Iterator[Step]:
         manifests=tuple(
             Manifest(f"router/{n}.yaml", found) for n, found in files.items() if found
         ),
+        texts=adapter.texts(intent),
         waits=(
             Wait(
                 resource=DEPLOYMENTS,

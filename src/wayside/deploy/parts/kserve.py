@@ -14,9 +14,10 @@ from typing import Any, Final, Literal
 
 from wayside.deploy import Check, Manifest, Need, Object, Scene, Step, Wait
 from wayside.deploy.intent import Intent, ModelIntent
-from wayside.deploy.parts import config, maas, maas_tiers, meta, router, servers
+from wayside.deploy.parts import adapter, config, maas, maas_tiers, meta, router, servers
 from wayside.deploy.parts.config import Configuration
 from wayside.deploy.parts.maas import MaasOptions
+from wayside.deploy.parts.needs import given
 from wayside.settings.address import parse_address
 from wayside.vocab.errors import ConfigError, Problem
 from wayside.vocab.objects import section, sections, text
@@ -94,18 +95,14 @@ def problems(intent: Intent) -> Iterator[Problem]:
 
 
 def needs(intent: Intent) -> tuple[Need, ...]:
-    """KServe, and the LLMInferenceServices that others made."""
-    served = {name: m for name, m in intent.models.items() if m.kserve is not None}
-    if not served:
-        return ()
-    return (
-        Need(
-            what="KServe with LLMInferenceService",
-            resource=CRDS,
-            name="llminferenceservices.serving.kserve.io",
-            fix="install KServe 0.16 or later (0.15 has none), or OpenShift AI 3",
-        ),
-    )
+    """KServe, where it serves a model, and what the router is given."""
+    found = [*given(intent), *adapter.needs(intent)]
+    if any(model.kserve is not None for model in intent.models.values()):
+        fix = "install KServe 0.16 or later (0.15 has none), or OpenShift AI 3"
+        name = "llminferenceservices.serving.kserve.io"
+        what = "KServe with LLMInferenceService"
+        found.insert(0, Need(what=what, resource=CRDS, name=name, fix=fix))
+    return tuple(found)
 
 
 # --- models ------------------------------------------------------------------------------------
@@ -308,6 +305,7 @@ def router_steps(intent: Intent, made: Router, behind: MaasOptions | None) -> It
             ),
             Manifest("router/deployment.yaml", (pods, *around)),
         ),
+        texts=adapter.texts(intent),
         waits=(
             Wait(
                 resource=DEPLOYMENTS,

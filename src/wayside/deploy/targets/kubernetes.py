@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from wayside.deploy import Check, Manifest, Need, Object, Scene, Step, Wait, target
 from wayside.deploy.intent import Intent
-from wayside.deploy.parts import adapter, clusters, exposure, meta, rights, router, servers
+from wayside.deploy.parts import adapter, clusters, exposure, meta, needs, rights, router, servers
 from wayside.deploy.parts.config import Configuration, configuration
 from wayside.deploy.parts.options import options
 from wayside.settings.base import Settings
@@ -17,9 +17,7 @@ from wayside.vocab.resource import (
     DEPLOYMENTS,
     GATEWAYS,
     HTTP_ROUTES,
-    SECRETS,
     SERVICE_MONITORS,
-    SERVICES,
     Resource,
 )
 
@@ -102,30 +100,7 @@ class Kubernetes:
         return found
 
     def needs(self, intent: Intent) -> Sequence[Need]:
-        found = [
-            Need(
-                what=f"Secret {use.name} of the {where}",
-                resource=SECRETS,
-                name=use.name,
-                namespace=intent.namespace,
-                keys=(use.key,),
-                fix=f"kubectl -n {intent.namespace} create secret generic {use.name} "
-                f"--from-file={use.key}=FILE",
-            )
-            for use, where in rights.secrets(intent)
-        ]
-        for name, model in intent.models.items():
-            if model.service is not None and model.run is None:
-                where = model.service.namespace or intent.namespace
-                found.append(
-                    Need(
-                        what=f"Service {where}/{model.service.name} of the model {name}",
-                        resource=SERVICES,
-                        name=model.service.name,
-                        namespace=where,
-                        fix=f"create it, or write models.{name}.run",
-                    )
-                )
+        found = [*needs.given(intent)]
         if intent.exposure.kind == "gateway" and intent.gateway is not None:
             gateway = intent.gateway
             found.append(Need(what="Gateway API", resource=HTTP_ROUTES, fix=_GATEWAY_API))

@@ -11,6 +11,7 @@ from pydantic import Field
 from wayside.deploy import Check, Manifest, Need, Scene, Step, Wait, target
 from wayside.deploy.intent import Intent
 from wayside.deploy.parts import (
+    adapter,
     exposure,
     kserve,
     maas,
@@ -143,6 +144,7 @@ class MaasSingleGateway:
                 ),
                 Manifest("router/deployment.yaml", (pods, *around)),
             ),
+            texts=adapter.texts(intent),
             waits=(
                 Wait(
                     resource=DEPLOYMENTS,

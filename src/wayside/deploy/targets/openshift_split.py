@@ -12,7 +12,7 @@ from wayside.deploy.parts import (
     clusters,
     exposure,
     meta,
-    rights,
+    needs,
     servers,
     split_config,
     split_places,
@@ -27,7 +27,7 @@ from wayside.deploy.parts.split_configured import (
 )
 from wayside.deploy.parts.split_options import SplitOptions
 from wayside.vocab.errors import Problem
-from wayside.vocab.resource import ROUTES, SECRETS, SERVICE_MONITORS, SERVICES, Resource
+from wayside.vocab.resource import ROUTES, SERVICE_MONITORS, Resource
 
 NAME: Final = "openshift-split"
 _EXPORTS: Final = Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports")
@@ -101,30 +101,7 @@ class OpenShiftSplit:
         return found
 
     def needs(self, intent: Intent) -> Sequence[Need]:
-        found = [
-            Need(
-                what=f"Secret {use.name} of the {where}",
-                resource=SECRETS,
-                name=use.name,
-                namespace=intent.namespace,
-                keys=(use.key,),
-                fix=f"oc -n {intent.namespace} create secret generic {use.name} "
-                f"--from-file={use.key}=FILE",
-            )
-            for use, where in rights.secrets(intent)
-        ]
-        for name, model in intent.models.items():
-            if model.service is not None and model.run is None:
-                where = model.service.namespace or intent.namespace
-                found.append(
-                    Need(
-                        what=f"Service {where}/{model.service.name} of the model {name}",
-                        resource=SERVICES,
-                        name=model.service.name,
-                        namespace=where,
-                        fix=f"create it, or write models.{name}.run",
-                    )
-                )
+        found = [*needs.given(intent, "oc")]
         if clusters.exports(intent):
             fix = "install Multi-Cluster Services, or write clusters[].models"
             found.append(Need(what="Multi-Cluster Services API", resource=_EXPORTS, fix=fix))
