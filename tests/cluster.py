@@ -76,7 +76,14 @@ class ApiServer:
         tied = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*tied, str(self._binary), "--kubeconfig", str(self.kubeconfig), *self._options],
+                [
+                    *tied,
+                    str(self._binary),
+                    "--kubeconfig",
+                    str(self.kubeconfig),
+                    "--gc=false",
+                    *self._options,
+                ],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,

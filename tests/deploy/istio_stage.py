@@ -25,6 +25,7 @@ import yaml
 from tests.cluster import CRDS, SHARED, Kubectl, lacking, serving
 from tests.deploy import schemas
 from tests.deploy.oc import Oc, terminal
+from tests.kube.collector import tidied
 from tests.kubelet import Cluster, Image
 from tests.kubelet.images import envoy_binary
 from tests.kubelet.istio import CERTIFICATES
@@ -294,6 +295,7 @@ def stage(folder: Path) -> Iterator[Stage]:
         provider = stack.enter_context(cloud(folder))
         (folder / "server").mkdir()
         server = stack.enter_context(serving(folder / "server"))
+        stack.enter_context(tidied(server.kubeconfig))
         kubectl = Kubectl(server.kubeconfig)
         listed = [arg for crd in crds for arg in ("-f", str(crd))]
         kubectl("apply", "--server-side", *listed)

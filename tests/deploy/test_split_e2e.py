@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster import CRDS, ApiServer, Kubectl, serving
+from tests.cluster import CRDS, Kubectl, serving
 from tests.e2e.platform import STORAGE_CLASS, until
 from tests.kubelet import Cluster, Image
 from tests.kubelet.images import defaults
@@ -80,12 +80,6 @@ class Place:
 
     oc: Oc
     cluster: Cluster
-    servers: tuple[ApiServer, ApiServer]
-
-    def at(self, index: int) -> None:
-        """Only one of the two clusters works; the other takes no time from it."""
-        self.servers[index].rest(False)
-        self.servers[1 - index].rest(True)
 
     def read(self, *what: str) -> Any:
         return json.loads(self.oc("-n", NS, "get", *what, "-o", "json"))
@@ -132,13 +126,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
                 password="open sesame",
             ) as oc,
         ):
-            yield Place(oc, cluster, (here, new))
+            yield Place(oc, cluster)
 
 
 @pytest.mark.timeout(400)
 def test_from_deploy_to_cleanup(place: Place) -> None:
     """One deployment, step by step; what each shows is in its own docstring."""
-    place.at(0)
     for step in (
         deployed_by_the_script,
         verified_as_the_guide_does,
@@ -333,7 +326,6 @@ def test_a_new_cluster_and_the_guides_own_steps(place: Place, tmp_path: Path) ->
     plays), and everything there has its own; A0-01, A0-06, A0-08: step by step, as the guide
     prints it; A0-36: its files apply as they are."""
     oc = place.oc
-    place.at(1)
     refused = oc.run("oc", "login", NEW, "-u", "admin", stdin="sesame\n", ok=False)
     assert refused.returncode
     oc.run("oc", "login", NEW, "-u", "admin", stdin="open sesame\n")
@@ -384,7 +376,6 @@ oc create configmap semantic-router-config --from-file=dynamic-config.yaml
 
     calls = [" ".join(call) for call in oc.calls]
     assert not any("sesame" in call for call in calls)
-    place.at(0)
     oc.run(
         *(str(FOLDER / "cleanup-openshift.sh"), "-s", HERE, "--dry-run"),
         env={"OPENSHIFT_PASSWORD": "open sesame"},

@@ -19,6 +19,7 @@ from typing import Any, Self
 import openai
 
 from tests.cluster import Kubectl, serving
+from tests.kube.collector import tidied
 from tests.kubelet import Cluster
 from tests.kubelet.stand_ins import definitions
 
@@ -40,7 +41,7 @@ STORAGE_CLASS = {
 @contextmanager
 def platform(folder: Path, *namespaces: str) -> Iterator[Platform]:
     """KServe and a Gateway's controller (stand-ins), a StorageClass, and our operator."""
-    with serving(folder) as server:
+    with serving(folder) as server, tidied(server.kubeconfig):
         kubectl = Kubectl(server.kubeconfig)
         kubectl.apply(STORAGE_CLASS, *definitions("kserve"), *definitions("gateway"))
         looked_at = [SYSTEM, NAMESPACE, *namespaces]

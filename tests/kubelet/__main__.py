@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -111,6 +112,7 @@ async def main() -> None:
             answer = {"problem": f"{type(problem).__name__}: {problem}"}
         print(json.dumps(answer), flush=True)
     await playing.end()
+    os._exit(0)  # what is asked of the processes takes its time; they are killed with us
 
 
 asyncio.run(main())

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.kube.collector import collecting
 from tests.kube.genuine import install
 from wayside.kube.client import Client, Object
 from wayside.kube.errors import Conflict, NotFound
@@ -127,10 +128,7 @@ async def cluster(admin: Client, namespace: str) -> AsyncIterator[Cluster]:
         await admin.get(CRDS, crd()["metadata"]["name"])
     except NotFound:
         await install(admin, crd())
-        # This server's garbage collector learns of new kinds every two seconds, and takes the
-        # children of objects of a kind that it does not know.
-        await asyncio.sleep(2.1)
-    async with proxying(admin.access) as proxy:
+    async with proxying(admin.access) as proxy, collecting(admin, namespace):
         yield Cluster(admin, proxy, namespace, [])
 
 

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 import wayside.resources
+from tests.kube.collector import collecting
 from tests.kube.genuine import install
 from wayside.catalog import discover
 from wayside.kube.client import Client
@@ -95,7 +96,8 @@ async def running(admin: Client, namespace: str) -> AsyncIterator[Running]:
         while not program.ready:
             assert not task.done(), task.exception()
             await asyncio.sleep(0.01)
-        yield Running(admin, namespace)
+        async with collecting(admin, namespace):
+            yield Running(admin, namespace)
         assert not task.done(), task.exception()
     finally:
         task.cancel()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import CRDS, ApiServer, Kubectl, serving, unpacked
+from tests.kube.collector import collecting
 from wayside.kube.client import Client
 from wayside.kube.errors import NotFound
 from wayside.kube.kubeconfig import find_access
@@ -139,7 +140,8 @@ async def namespaced(server: ApiServer) -> AsyncIterator[Cluster]:
     service = {"metadata": {"name": "vllm"}, "spec": {"ports": [{"port": 8000}]}}
     await admin.create(SERVICES, service, namespace)
     await admin.create(SEMANTIC_ROUTERS, ROUTER, namespace)
-    yield Cluster(admin, namespace)
+    async with collecting(admin, namespace):
+        yield Cluster(admin, namespace)
     admin.close()
 
 
@@ -363,24 +365,13 @@ async def test_a_claim_is_let_go_of_at_the_last_moment(
         await cluster.until_there(DEPLOYMENTS)
     await cluster.change(persistence=wish)
     await cluster.admin.delete(SEMANTIC_ROUTERS, "r", cluster.namespace)
-    seen: list[Object] = []
-
-    async def follow() -> None:
-        while True:
-            found = await cluster.get(CLAIMS, "r-models")
-            if found is not None and not found["metadata"].get("deletionTimestamp"):
-                seen.append(found)
-            await asyncio.sleep(0.005)
-
     async with operating(server, cluster.namespace):
-        following = asyncio.create_task(follow())
         await cluster.until_gone(SEMANTIC_ROUTERS)
         await cluster.until_gone(DEPLOYMENTS)  # what is owned is collected
-        following.cancel()
-    # The collector of the tests' server goes by what it listed a moment ago, so the claim may be
-    # gone by now; what counts is that it was nobody's before its router went.
-    assert "ownerReferences" not in seen[-1]["metadata"]
-    assert seen[-1]["metadata"]["uid"] == before["metadata"]["uid"]
+    after = await cluster.get(CLAIMS, "r-models")
+    assert after is not None and not after["metadata"].get("deletionTimestamp")
+    assert "ownerReferences" not in after["metadata"]
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
 
 
 async def test_our_claim_named_as_ones_own_is_not_pruned(
