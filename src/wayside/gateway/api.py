@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request as HttpRequest
@@ -20,6 +20,8 @@ MAX_BODY_BYTES = 2 << 20
 MAX_MESSAGE = 500  # characters of an error
 CALLER = "wayside.caller"
 """In a scope of ASGI: who asks, where a gate has let them in."""
+Role = Literal["viewer", "operator", "admin"]
+"""Who sees; who changes what is configured and remembered; who decides about other people."""
 Handler = Callable[[HttpRequest], Awaitable[Response]]
 B = TypeVar("B", bound=BaseModel)
 
@@ -37,7 +39,7 @@ class Endpoint:
     ``also`` is the path that later versions of vSR give it. ``answer`` is the typed dictionary of
     a 200, ``query`` the parameters with their meaning, ``headers`` the request headers it needs,
     ``refusals`` the errors beside the usual ones. ``unready`` ones answer 503 with the same body
-    as 200.
+    as 200. ``role`` is the least that somebody has to be who asks for it in the console.
     """
 
     method: str
@@ -53,6 +55,7 @@ class Endpoint:
     example: Mapping[str, Any] | None = None
     media: str = "application/json"
     unready: bool = False
+    role: Role = "viewer"
 
     @property
     def paths(self) -> tuple[str, ...]:
