@@ -178,6 +178,8 @@ export interface Version {
 /** GET /catalog (as on the management API): the schemas that forms are drawn from. */
 export interface Catalog {
   kinds: { family: string; name: string; summary: string; stability: string; schema: Record<string, unknown> }[];
+  /** The schema of a whole file, with every kind in its place. */
+  configuration: Record<string, unknown>;
 }
 
 /** GET /models. */

@@ -39,7 +39,8 @@ from wayside.gateway.routing_api import RoutingApi
 from wayside.runtime import Runtime
 from wayside.runtime.experience import Experience
 from wayside.runtime.reload import ConfigState
-from wayside.settings import ManagementSettings
+from wayside.settings import ManagementSettings, RouterSettings
+from wayside.settings.schema import full_schema
 from wayside.stores import Stores
 from wayside.telemetry import Telemetry
 from wayside.telemetry.metrics import Counter
@@ -357,7 +358,8 @@ class Management:
             for family in _FAMILIES
             for kind in catalog.family(family)  # type: ignore[arg-type]
         ]
-        return JSONResponse({"kinds": kinds})
+        whole = full_schema(RouterSettings, catalog)
+        return JSONResponse({"kinds": kinds, "configuration": whole})
 
 
 def _index(endpoints: list[Endpoint]) -> Response:
