@@ -22,6 +22,7 @@ from pydantic import (
 from wayside.settings.address import Address, parse_address
 from wayside.settings.base import Name, Settings
 from wayside.settings.calls import MultiCallSettings
+from wayside.settings.console import ConsoleSettings
 from wayside.settings.disaggregation import DisaggregationSettings
 from wayside.settings.fleet import (
     DiscoverSettings,
@@ -139,6 +140,8 @@ class ManagementSettings(Settings):
     """0 takes a free one."""
     max_batch_size: PositiveInt = 100
     """The most texts that one request of the classification API may hold."""
+    console: ConsoleSettings = ConsoleSettings()
+    """Its pages, at `/console/`."""
 
 
 class LimitSettings(Settings):
