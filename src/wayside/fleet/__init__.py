@@ -18,7 +18,8 @@ from wayside.fleet.pool import Dice, Pool
 from wayside.fleet.replica import Replica, Secure
 from wayside.fleet.resolve import Resolver
 from wayside.fleet.urgency import Urgencies
-from wayside.settings.model import EndpointSettings, ModelSettings, TlsSettings
+from wayside.settings.credential import TlsSettings
+from wayside.settings.model import EndpointSettings, ModelSettings
 from wayside.settings.picking import PickingSettings
 from wayside.vocab.endpoint import Need
 from wayside.vocab.errors import ConfigError

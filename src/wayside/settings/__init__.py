@@ -1,10 +1,10 @@
 """The one internal configuration model. Old formats are translated into it, never read here."""
 
 from wayside.settings.base import Capability, Settings, StoreName, StoreOf
+from wayside.settings.credential import CredentialSettings, TlsSettings
 from wayside.settings.model import (
     CandidateSettings,
     Condition,
-    CredentialSettings,
     DecisionSettings,
     EndpointSettings,
     EngineName,
@@ -24,7 +24,6 @@ from wayside.settings.model import (
     RouterSettings,
     RoutingSettings,
     Task,
-    TlsSettings,
 )
 from wayside.settings.picking import PickingSettings, UseSettings
 from wayside.settings.projections import ProjectionSettings

@@ -7,7 +7,6 @@ request. Kinds (signals, selectors, plugins) bring their own settings classes th
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,6 +22,7 @@ from wayside.settings.address import Address, parse_address
 from wayside.settings.base import Name, Settings
 from wayside.settings.calls import MultiCallSettings
 from wayside.settings.console import ConsoleSettings
+from wayside.settings.credential import CredentialSettings, TlsSettings
 from wayside.settings.disaggregation import DisaggregationSettings
 from wayside.settings.fleet import (
     DiscoverSettings,
@@ -52,7 +52,7 @@ from wayside.settings.resilience import (
 from wayside.settings.responses import ResponsesSettings
 from wayside.settings.speculative import SpeculativeSettings
 from wayside.settings.sticky import LearningSettings, StickySettings
-from wayside.vocab.headers import CREDENTIALS, header_name, header_value
+from wayside.vocab.headers import CREDENTIALS, header_name
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -164,7 +164,7 @@ class LimitSettings(Settings):
 
 
 class LogSettings(Settings):
-    """One line per request, prompts never in it."""
+    """One line per request, prompts never in it unless asked for; secrets never."""
 
     access: str = "-"
     """A file, ``-`` for standard error, or ``off``."""
@@ -172,6 +172,9 @@ class LogSettings(Settings):
     """``auto`` is console on a terminal and JSON lines in a pipe or file."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least important lines that are written."""
+    prompts: bool = False
+    """Whether the line of a request has what was asked (its first 4,096 characters). Whoever reads
+    the log then reads what users write."""
 
 
 class PriceSettings(Settings):
@@ -187,85 +190,6 @@ class PriceSettings(Settings):
     """A million tokens written to the provider's cache."""
     completion_per_1m: Annotated[float, Field(ge=0)] = 0.0
     """A million tokens of output."""
-
-
-_SECRET = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-_KEY = re.compile(r"[-._A-Za-z0-9]{1,253}")
-
-
-class CredentialSettings(Settings):
-    """A provider's key, by reference only: the name of a variable, a file to read, or a Secret of
-    the cluster.
-
-    Example: ``{env: OPENAI_API_KEY}``
-    """
-
-    env: str | None = None
-    """The name of an environment variable."""
-    file: str | None = None
-    """A path; read again when the file changes."""
-    secret: str | None = None
-    """`namespace/name` of a Secret, asked of the cluster itself and again every few seconds. Until
-    it is there, requests for the model are refused (503), and no others."""
-    key: str | None = None
-    """Of the `secret`: `OPENAI_API_KEY`."""
-    header: str = "authorization"
-    """The request header that carries the key."""
-    prefix: str = "Bearer "
-    """What stands before the key in it."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _by_reference(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        raise ValueError(
-            "a key is never written here, only where to find it; "
-            "write {env: NAME_OF_A_VARIABLE} or {file: /path/to/key}"
-        )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> CredentialSettings:
-        if (self.env, self.file, self.secret).count(None) != 2:
-            raise ValueError(
-                "give one of env (a variable's name), file (a path), or secret (namespace/name)"
-            )
-        if (self.secret is None) != (self.key is None):
-            raise ValueError("secret and key go together: {secret: namespace/name, key: KEY}")
-        return self
-
-    @field_validator("secret")
-    @classmethod
-    def _of_a_namespace(cls, value: str | None) -> str | None:
-        if value is not None and not _SECRET.fullmatch(value):
-            raise ValueError("write namespace/name of a Secret; the key itself goes into it")
-        return value
-
-    @field_validator("key")
-    @classmethod
-    def _of_a_secret(cls, value: str | None) -> str | None:
-        if value is not None and not _KEY.fullmatch(value):
-            raise ValueError("not a key of a Secret; the provider's key itself is its value")
-        return value
-
-    @field_validator("env")
-    @classmethod
-    def _variable(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value):
-            raise ValueError("not the name of an environment variable; the key itself goes there")
-        return value
-
-    _check_header = field_validator("header")(header_name)
-    _check_prefix = field_validator("prefix")(header_value)
-
-
-class TlsSettings(Settings):
-    """How https endpoints are verified."""
-
-    ca_file: str | None = None
-    """PEM bundle; the system's certificates when absent."""
-    server_name: str | None = None
-    """Name for SNI and verification; the endpoint's host when absent."""
 
 
 class EndpointSettings(Settings):
@@ -632,6 +556,8 @@ class RouterSettings(Settings):
     """Whose requests go first where they have to wait."""
     log: LogSettings = LogSettings()
     """What is written, and where."""
+    tracing: TracingSettings = TracingSettings()
+    """Whether requests are traced, and where traces go."""
     extproc: ExtProcSettings = ExtProcSettings()
     """For `wayside extproc`."""
     envoy: EnvoySettings = EnvoySettings()
