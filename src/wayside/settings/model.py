@@ -52,6 +52,7 @@ from wayside.settings.resilience import (
 from wayside.settings.responses import ResponsesSettings
 from wayside.settings.speculative import SpeculativeSettings
 from wayside.settings.sticky import LearningSettings, StickySettings
+from wayside.settings.tracing import TracingSettings
 from wayside.vocab.headers import CREDENTIALS, header_name
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000)]
