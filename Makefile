@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE =
 
 test: .venv/.ready  ## every check: lint, types, import contracts, tests
 	@echo "== tests (lint, types and import contracts are among them)"
-	@$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadscope --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n $(or $(WORKERS),3) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.ready  ## format and fix what can be fixed
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -201,7 +201,8 @@ async def test_what_outlives_the_object_is_for_its_namesake(cluster: Cluster) ->
         await cluster.admin.delete(TOYS, "demo", cluster.namespace)
 
         async def gone() -> bool:
-            return await cluster.get(DEPLOYMENTS) is None
+            left = [await cluster.get(r) for r in (DEPLOYMENTS, CONFIG_MAPS)]
+            return not any(left)
 
         await cluster.until(gone)
         second = await cluster.apply(value="a", keep="relic")
