@@ -110,7 +110,8 @@ def test_it_runs_answers_is_changed_and_ends(
 
     # A process that died is started anew; another configuration reaches the router that runs.
     os.kill(before["model-Model-A"], signal.SIGKILL)
-    processes._reap(before["model-Model-A"])
+    while processes.alive(processes.read(place.state)["model-Model-A"]):
+        processes._reap(before["model-Model-A"])  # a signal takes its time to come
     assert place("status", ok=False).exit_code == 1
     place.document["models"]["Model-B"] = {"run": "simulator"}
     place.document["router"] = {"settings": {"routing": ROUTING}}
