@@ -73,7 +73,7 @@ async def test_traffic_moves_to_the_model_that_answers_fastest(router: Running) 
     lines = [await ask(router, "quick") for _ in range(12)]
     assert Counter(line["model"] for line in lines) == {"fast": 12}
     said = re.match(r"speed: fast ([\d.]+), slow ([\d.]+)", lines[-1]["why"])
-    assert said is not None and float(said[1]) > 0.9 > float(said[2])
+    assert said is not None and float(said[1]) > float(said[2])
 
 
 @pytest.mark.asyncio(loop_scope="module")
