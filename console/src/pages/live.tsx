@@ -1,0 +1,5 @@
+import { PageHead } from "../parts";
+
+export function Live() {
+  return <PageHead title="Live" />;
+}

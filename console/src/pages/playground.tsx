@@ -1,0 +1,5 @@
+import { PageHead } from "../parts";
+
+export function Playground() {
+  return <PageHead title="Playground" />;
+}

@@ -1,0 +1,5 @@
+import { PageHead } from "../parts";
+
+export function Replays() {
+  return <PageHead title="Replays" />;
+}
