@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from starlette.responses import JSONResponse, Response
 
 from wayside.settings.described import Described
 from wayside.settings.problems import problems_from
+from wayside.telemetry.redaction import scrubbed as scrubbed
 from wayside.vocab.access import Caller
 
 MAX_BODY_BYTES = 2 << 20
-MAX_MESSAGE = 500  # characters of an error
 CALLER = "wayside.caller"
 """In a scope of ASGI: who asks, where a gate has let them in."""
 Role = Literal["viewer", "operator", "admin"]
@@ -111,26 +110,6 @@ def at_most(items: Sequence[Any], most: int, key: str) -> None:
     if len(items) > most:
         said = f"{key}: at most {most} (management.max_batch_size), got {len(items)}"
         raise ApiError(400, "INVALID_INPUT", said)
-
-
-_SECRET = re.compile(
-    r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}|\b(sk|pk|hf|ghp|xox[a-z])[-_][\w-]{8,}|//[^/@\s]*@"
-    r"|(?<=key=)[\w.-]{8,}|(?<=token=)[\w.-]{8,}"
-)
-
-
-_SHORT = 3
-
-
-def scrubbed(message: str, *texts: str) -> str:
-    """``message`` on one line without what looks like a key, and without any of ``texts``
-    (but for those so short that they would be found in any message)."""
-    for text in texts:
-        if len(text.strip()) > _SHORT:
-            message = message.replace(text, "…")
-    plain = " ".join(_SECRET.sub("***", message[: 4 * MAX_MESSAGE]).split())
-    plain = plain.encode("utf-8", "replace").decode()
-    return plain if len(plain) <= MAX_MESSAGE else plain[: MAX_MESSAGE - 1] + "…"
 
 
 def since(began: float) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
-from wayside.gateway.api import ApiError, Endpoint, needs_text, parsed, scrubbed
+from wayside.gateway.api import ApiError, Endpoint, needs_text, parsed
 from wayside.gateway.cache_rehearsal import Asked, Rehearsal
 from wayside.gateway.cache_shapes import (
     Audit,
@@ -35,6 +35,7 @@ from wayside.plugins.response_cache import ResponseCachePlugin
 from wayside.runtime import Runtime
 from wayside.settings.problems import suggest
 from wayside.stores import Store, Stores
+from wayside.telemetry.redaction import scrubbed
 from wayside.vocab.errors import AskFailed, RequestError, WaysideError
 
 AUDITED = 500

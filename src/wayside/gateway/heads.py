@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 from wayside.engines import Engines
 from wayside.engines.registry import Stocked
-from wayside.gateway.api import ApiError, scrubbed
+from wayside.gateway.api import ApiError
 from wayside.runtime import Runtime
 from wayside.telemetry.metrics import MICRO, Metrics
+from wayside.telemetry.redaction import scrubbed
 from wayside.vocab.ask import Ask, Classify, Embed, Labels, Mark, Spans, Vector, ask
 from wayside.vocab.errors import AskFailed, WaysideError
 

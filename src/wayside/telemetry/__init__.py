@@ -30,6 +30,12 @@ __all__ = [
 ]
 
 _NOTHING = Record(path="error")
+_OURS = frozenset(
+    {"shell", "status", "model", "path", "endpoint", "attempts", "fallback_from", "decision"}
+    | {"algorithm", "signals", "session", "usage_estimated", "trace"}
+)
+"""Fields of a request's line that hold nothing but names of the configuration, and words and
+numbers of our own: there is no secret to be looked for in them."""
 
 
 class Exchange:
@@ -293,7 +299,7 @@ class Telemetry:
                 line["unknown"] = unknown
             if record.calls:
                 calls.tell(line, record.calls, self.accounts.priced)
-            self.access.write("request", "info", line)
+            self.access.write("request", "info", line, _OURS)
 
     def called(self, model: str, outcome: str, tokens: Tokens | None) -> None:
         """A model was asked from inside a request; counted at once, for its client may leave."""
