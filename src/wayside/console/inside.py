@@ -11,7 +11,7 @@ from starlette.requests import Request as HttpRequest
 from wayside.engines import Engines
 from wayside.fleet import Fleet
 from wayside.flow import Policy
-from wayside.gateway.api import Endpoint, Role
+from wayside.gateway.api import Endpoint, Role, scrubbed
 from wayside.gateway.heads import Heads
 from wayside.runtime import Answerer, Runtime
 from wayside.runtime.experience import Experience
@@ -98,4 +98,9 @@ def who(http: HttpRequest) -> Who:
 
 def note(http: HttpRequest, target: str) -> None:
     """What the audit says a change was made to; its path where nobody says. Never a secret."""
-    http.scope[NOTE] = target[:300]
+    http.scope[NOTE] = scrubbed(target)[:300]
+
+
+def unchanged(http: HttpRequest) -> None:
+    """What was asked changed nothing, though it was a ``POST``: the audit leaves it out."""
+    http.scope[NOTE] = None

@@ -63,11 +63,8 @@ class ConsoleOidcSettings(Settings):
     def _secure(cls, value: str) -> str:
         found = urlsplit(value)
         local = found.hostname in ("127.0.0.1", "::1", "localhost")
-        if (
-            not found.hostname
-            or found.scheme != "https"
-            and not (found.scheme == "http" and local)
-        ):
+        secure = found.scheme == "https" or (found.scheme == "http" and local)
+        if not found.hostname or not secure:
             raise ValueError("is to be an https address (http only on this machine)")
         return value
 
