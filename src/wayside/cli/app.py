@@ -30,6 +30,7 @@ from wayside.gateway.further import Further
 from wayside.gateway.management import Management
 from wayside.kube import secrets
 from wayside.kube.servers import Clusters
+from wayside.net.tls import Certificates
 from wayside.runtime import Answerer, Runtime, compile_policy
 from wayside.runtime.calls import Calls
 from wayside.runtime.experience import Experience
@@ -109,6 +110,7 @@ class App:
         """What was last said against a rotated file of certificates."""
         self.fleet.urgency = Urgencies(self.settings.urgency, self.settings.identity)
         self.telemetry = Telemetry(self.log, _access(self.settings, self.log))
+        self.certificates = Certificates(self.log, self.telemetry.metrics)
         self.fleet.told = Efficiency(self.telemetry.metrics)
         self.fleet.fault = Faults(self.telemetry.metrics, self.log)
         self._count = watch_stores(self.telemetry.metrics, lambda: self.stores)
@@ -334,6 +336,7 @@ class App:
                         self.log("key rotated", file=path)
                     if self.maas is not None:
                         self.maas.refresh()
+                    self.certificates.refresh()
                     self._certificates()
         finally:
             view.cancel()

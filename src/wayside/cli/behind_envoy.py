@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from wayside.cli.app import App
+from wayside.cli.exposed import url_of
 from wayside.envoy.resilience import not_done
 from wayside.extproc import serve_behind_envoy
 from wayside.runtime.composers import longest_s
@@ -21,6 +22,9 @@ class behind_envoy:
 
     async def __aenter__(self) -> str:
         app, where = self._app, self._app.settings.listen
+        # Envoy reads the certificate itself: a look at it here says what is wrong with it in our
+        # words, when it ends, and what became of the newest.
+        app.certificates.serve("listen", where.tls)
         replicas = app.replicas()
         self._running = await serve_behind_envoy(
             patient(app), app.runtime, app.telemetry, log=app.log, replicas=replicas
@@ -29,8 +33,7 @@ class behind_envoy:
         app.on_reload.append(self._follow)
         self._tell()
         app.serving = True
-        host = f"[{where.address}]" if ":" in where.address else where.address
-        url = f"http://{host}:{self._running.port}"
+        url = url_of(where, self._running.port)
         app.log("serving", url=f"{url}/v1", models=",".join(app.settings.models), envoy=True)
         app.log.flush()
         return url

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -21,6 +22,7 @@ from wayside.gateway.entered import Entered
 from wayside.gateway.listener import serve_management
 from wayside.gateway.management import METRICS, Part
 from wayside.settings.address import Address, parse_address
+from wayside.settings.tls import ListenerTlsSettings
 from wayside.vocab.errors import ConfigError
 
 LOOK_S: Final = 0.2
@@ -68,28 +70,35 @@ class Beside:
 
 
 @contextlib.asynccontextmanager
-async def beside(app: App, where: Beside) -> AsyncIterator[None]:
+async def beside(app: App, places: Beside) -> AsyncIterator[None]:
     """They are served for as long as the block lasts."""
-    wanted: list[tuple[Part, Address | None]] = [
-        ("metrics", where.metrics),
-        ("clients", where.api),
+    rules = app.settings.management
+    wanted: list[tuple[Part, Address | None, ListenerTlsSettings | None]] = [
+        ("metrics", places.metrics, rules.metrics_tls),
+        ("clients", places.api, rules.api_tls),
     ]
     async with contextlib.AsyncExitStack() as stack:
-        for part, address in wanted:
+        for part, address, rule in wanted:
             if address is not None:
                 page: ASGIApp = app.management.app(part)
                 if part == "clients":
                     page = Entered(page, app.runtime)
-                await stack.enter_async_context(served(page, address, part))
-                app.log(part, url=f"http://{address.authority}")
+                name = {"clients": "api"}.get(part, part)
+                where = f"management.{name}_tls"
+                tls = app.certificates.serve(name, rule, where=where)
+                await stack.enter_async_context(served(page, address, part, tls))
+                scheme = "http" if tls is None else "https"
+                app.log(part, url=f"{scheme}://{address.authority}")
         yield
 
 
 @contextlib.asynccontextmanager
-async def served(app: ASGIApp, where: Address, what: str) -> AsyncIterator[None]:
+async def served(
+    app: ASGIApp, where: Address, what: str, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
     """``app`` at an address."""
     try:
-        server = await serve_management(app, where.host, where.port)
+        server = await serve_management(app, where.host, where.port, tls=tls)
     except OSError as error:
         option = {"clients": "api"}.get(what, what)
         raise ConfigError.one(

@@ -92,6 +92,8 @@ def command(
         change |= {"address": address.host, "port": address.port}
     if unix:
         change["unix"] = unix
+    if (unix or s.extproc.unix) and s.extproc.tls is not None:
+        raise click.UsageError("extproc.tls is for TCP: nobody else reads on a Unix socket")
     if server:
         change["server"] = server
     update: dict[str, object] = {"extproc": s.extproc.model_copy(update=change)}
@@ -160,6 +162,7 @@ async def serve_app(
     if watches:
         chores.append(asyncio.create_task(app.watcher().run()))
     try:
+        tls = app.certificates.serve("extproc", where.tls, alpn=("h2",))
         async with management(app), beside(app, also):
             try:
                 server = await serve_extproc(
@@ -169,6 +172,7 @@ async def serve_app(
                     app.settings.limits,
                     log=app.log,
                     replicas=replicas,
+                    tls=tls,
                 )
             except OSError as error:
                 raise taken(where.address, where.port, "extproc", error) from error

@@ -25,12 +25,14 @@ from wayside.cli.beside import (
     served,
 )
 from wayside.cli.config import notes
+from wayside.cli.exposed import opened, url_of
 from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.registry import app_of
 from wayside.cli.workers import WORKER, Workers, front, reserve, run_folder, worker_command
 from wayside.gateway import serve_http
 from wayside.gateway.listener import QuietServer, serve_management
 from wayside.gateway.stack import Stack
+from wayside.net.tls import Certificates
 from wayside.runtime import compile_policy
 from wayside.settings import RouterSettings
 from wayside.settings.address import Address
@@ -139,7 +141,11 @@ def meanwhile(settings: RouterSettings, *listeners: str) -> list[tuple[str, int]
     if WORKER in os.environ:
         return []
     found = [getattr(settings, name) for name in listeners]
-    return [(x.address, x.port) for x in found if x.port and getattr(x, "enabled", True)]
+    return [
+        (x.address, x.port)
+        for x in found
+        if x.port and getattr(x, "enabled", True) and x.tls is None
+    ]
 
 
 async def serve_app(
@@ -205,11 +211,17 @@ async def serve_many(
                 return
             page = front(workers)
             async with contextlib.AsyncExitStack() as stack:
-                await stack.enter_async_context(management_at(page, settings, log))
+                certificates = Certificates(log)
+                following = asyncio.create_task(certificates.follow())
+                stack.callback(following.cancel)
+                at = management_at(page, settings, log, certificates)
+                await stack.enter_async_context(at)
                 if metrics is not None:
-                    shown = served(metrics_only(page), metrics, "metrics")
+                    rule = settings.management.metrics_tls
+                    tls = certificates.serve("metrics", rule, where="management.metrics_tls")
+                    shown = served(metrics_only(page), metrics, "metrics", tls)
                     await stack.enter_async_context(shown)
-                log("serving", url=f"http://{settings.listen.address}:{port}/v1", workers=count)
+                log("serving", url=f"{url_of(settings.listen, port)}/v1", workers=count)
                 log.flush()
                 await stop.wait()
         except RuntimeError as error:
@@ -240,8 +252,11 @@ class management_at:
     A worker serves it on the Unix socket its parent named instead.
     """
 
-    def __init__(self, app: Starlette, settings: RouterSettings, log: Log) -> None:
+    def __init__(
+        self, app: Starlette, settings: RouterSettings, log: Log, certificates: Certificates
+    ) -> None:
         self._app, self._settings, self._log = app, settings, log
+        self._certificates = certificates
         self._server: QuietServer | None = None
 
     async def __aenter__(self) -> None:
@@ -252,12 +267,15 @@ class management_at:
             return
         if not where.enabled:
             return
+        tls = self._certificates.serve("management", where.tls)
         try:
-            self._server = await serve_management(self._app, where.address, where.port)
+            self._server = await serve_management(self._app, where.address, where.port, tls=tls)
         except OSError as error:
             raise taken(where.address, where.port, "management", error) from error
         port = self._server.servers[0].sockets[0].getsockname()[1]
-        self._log("management", url=f"http://{where.address}:{port}")
+        self._log("management", url=url_of(where, port))
+        if warning := opened(where):
+            self._log("management is open", level="warning", why=warning)
 
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
@@ -266,7 +284,7 @@ class management_at:
 
 def management(app: App) -> management_at:
     """The management listener of one router."""
-    return management_at(app.management.app(), app.settings, app.log)
+    return management_at(app.management.app(), app.settings, app.log, app.certificates)
 
 
 class over_http:
@@ -278,6 +296,7 @@ class over_http:
 
     async def __aenter__(self) -> str:
         app, where = self._app, self._app.settings.listen
+        tls = app.certificates.serve("listen", where.tls)
         try:
             self._server = await serve_http(
                 where,
@@ -287,6 +306,7 @@ class over_http:
                 app.settings.limits,
                 reuse_port=WORKER in os.environ,
                 prefill=app.prefill,
+                tls=tls,
             )
         except OSError as error:
             raise taken(where.address, where.port, "listen", error) from error
@@ -304,8 +324,7 @@ class over_http:
             raise
         app.on_reload.append(self._stack.follow)
         app.serving = True
-        host = f"[{where.address}]" if ":" in where.address else where.address
-        url = f"http://{host}:{self._server.port}"
+        url = url_of(where, self._server.port)
         app.log("serving", url=f"{url}/v1", models=",".join(app.settings.models))
         app.log.flush()
         return url

@@ -14,34 +14,59 @@ import yaml
 from wayside.envoy.clusters import CA_FILE, Trusted, extproc_cluster, model_clusters, served
 from wayside.envoy.listener import DEFAULT_BODY_MODE, RUNTIME, BodyMode, listener
 from wayside.envoy.routes import routes
+from wayside.envoy.tls import router_secrets, to_router, transport
+from wayside.envoy.tls import secrets as of_clients
 from wayside.envoy.words import Node, tcp, typed
 from wayside.settings import RouterSettings
+from wayside.settings.address import Address
+from wayside.vocab.errors import ConfigError
 
 
 def bootstrap(
     settings: RouterSettings,
     *,
-    extproc_socket: str | Sequence[str],
+    extproc_socket: str | Sequence[str] = (),
+    routers: Sequence[Address] = (),
     run_dir: str | None = None,
     body_mode: BodyMode = DEFAULT_BODY_MODE,
     ca_file: str = CA_FILE,
+    secrets_file: str = "",
 ) -> Node:
     """Envoy's bootstrap: as JSON it is a file for ``envoy -c``.
 
-    ``extproc_socket`` is where the router listens: a path, or one for each worker. With
-    ``run_dir``, the admin interface is a Unix socket in it unless ``envoy.admin_port`` is set.
-    ``ca_file`` holds the certificates that https servers are verified by, where Envoy runs.
+    ``extproc_socket`` is where the router listens: a path, or one for each worker. ``routers`` are
+    others, elsewhere, which Envoy reaches as ``envoy.router_tls`` says. With ``run_dir``, the
+    admin interface is a Unix socket in it unless ``envoy.admin_port`` is set. ``ca_file`` holds
+    the certificates that https servers are verified by, where Envoy runs; ``secrets_file`` is
+    where it finds what :func:`secrets_yaml` returns, needed where it speaks TLS itself. Raises
+    :class:`ConfigError` where that is not said.
     """
     sockets = [extproc_socket] if isinstance(extproc_socket, str) else list(extproc_socket)
     models = served(settings)
+    clients, router = settings.listen.tls, settings.envoy.router_tls if routers else None
+    if (clients or router) and not secrets_file:
+        raise ConfigError.one(
+            "Envoy reads certificates that are followed from a file of their own",
+            where="listen.tls" if clients else "envoy.router_tls",
+            fix="say where that will be: --secrets /etc/envoy/secrets.yaml; wayside envoy secrets "
+            "prints it",
+        )
+    source = {"path_config_source": {"path": secrets_file}, "resource_api_version": "V3"}
+    places = [{"pipe": {"path": path}} for path in sockets]
+    places += [tcp(address.host, address.port) for address in routers]
     found: Node = {
         "node": {"id": "wayside", "cluster": "wayside"},
         "static_resources": {
             "listeners": [
-                listener(settings, {"route_config": routes(settings, models)}, body_mode)
+                listener(
+                    settings,
+                    {"route_config": routes(settings, models)},
+                    body_mode,
+                    socket=transport(clients, source) if clients else None,
+                )
             ],
             "clusters": [
-                extproc_cluster([{"pipe": {"path": path}} for path in sockets]),
+                extproc_cluster(places, to_router(router, source) if router else None),
                 *model_clusters(settings, models, Trusted(ca_file)),
             ],
         },
@@ -58,20 +83,37 @@ def bootstrap(
 def bootstrap_yaml(
     settings: RouterSettings,
     *,
-    extproc_socket: str | Sequence[str],
+    extproc_socket: str | Sequence[str] = (),
+    routers: Sequence[Address] = (),
     run_dir: str | None = None,
     body_mode: BodyMode = DEFAULT_BODY_MODE,
     ca_file: str = CA_FILE,
+    secrets_file: str = "",
 ) -> str:
     """:func:`bootstrap` for people to read, and for ``envoy -c``."""
     found = bootstrap(
         settings,
         extproc_socket=extproc_socket,
+        routers=routers,
         run_dir=run_dir,
         body_mode=body_mode,
         ca_file=ca_file,
+        secrets_file=secrets_file,
     )
     return yaml.safe_dump(found, sort_keys=False, width=99)
+
+
+def secrets(settings: RouterSettings, *, routers: bool = False) -> Node:
+    """What Envoy reads where ``secrets_file`` says: which certificates are where. ``routers``:
+    those by which it reaches routers elsewhere, too."""
+    clients, router = settings.listen.tls, settings.envoy.router_tls if routers else None
+    found = of_clients(clients) if clients else []
+    return {"resources": [*found, *(router_secrets(router) if router else [])]}
+
+
+def secrets_yaml(settings: RouterSettings, *, routers: bool = False) -> str:
+    """:func:`secrets` for people to read, and for Envoy."""
+    return yaml.safe_dump(secrets(settings, routers=routers), sort_keys=False, width=99)
 
 
 def bounds(settings: RouterSettings) -> Node:

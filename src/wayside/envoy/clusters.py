@@ -14,7 +14,7 @@ from wayside.envoy.resilience import (
     outliers,
     with_names,
 )
-from wayside.envoy.words import TYPE, Node, protocol, seconds, tcp, typed
+from wayside.envoy.words import TYPE, Node, is_ip, protocol, seconds, tcp, typed
 from wayside.settings import EndpointSettings, ModelSettings, RouterSettings
 from wayside.vocab.headers import DESTINATION
 from wayside.vocab.roles import decodes
@@ -77,8 +77,8 @@ def authorities(models: Mapping[str, ModelSettings], trusted: Trusted) -> list[N
     ]
 
 
-def extproc_cluster(where: Iterable[Node]) -> Node:
-    """The router, at any of these addresses."""
+def extproc_cluster(where: Iterable[Node], tls: Node | None = None) -> Node:
+    """The router, at any of these addresses; ``tls`` is the transport socket to it."""
     flow = {
         "initial_stream_window_size": 1 << 20,
         "initial_connection_window_size": 64 << 20,
@@ -87,6 +87,7 @@ def extproc_cluster(where: Iterable[Node]) -> Node:
         **_own(EXTPROC, where),
         "lb_policy": "LEAST_REQUEST",
         "typed_extension_protocol_options": protocol({"http2_protocol_options": flow}),
+        **({} if tls is None else {"transport_socket": tls}),
     }
 
 
@@ -96,14 +97,19 @@ def router_api_cluster(where: Node) -> Node:
 
 
 def _own(name: str, where: Iterable[Node]) -> Node:
-    endpoints = [{"endpoint": {"address": address}} for address in where]
-    return {
+    places = list(where)
+    endpoints = [{"endpoint": {"address": address}} for address in places]
+    found: Node = {
         "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
         "circuit_breakers": no_breakers(),
     }
+    hosts = [place["socket_address"]["address"] for place in places if "socket_address" in place]
+    if not all(is_ip(host) for host in hosts):
+        found |= {"type": "STRICT_DNS", "dns_lookup_family": "ALL"}
+    return found
 
 
 def _answering(model: ModelSettings) -> list[EndpointSettings]:
@@ -216,8 +222,8 @@ def _socket(key: str, model: ModelSettings, trusted: Trusted) -> Node:
             "extensions.transport_sockets.raw_buffer.v3.RawBuffer",
         )
     name = key.removeprefix("tls:")
-    is_ip = _is_ip(name)
-    san = {"san_type": "IP_ADDRESS" if is_ip else "DNS", "matcher": {"exact": name}}
+    by_ip = is_ip(name)
+    san = {"san_type": "IP_ADDRESS" if by_ip else "DNS", "matcher": {"exact": name}}
     context: Node = {
         "common_tls_context": {
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
@@ -225,7 +231,7 @@ def _socket(key: str, model: ModelSettings, trusted: Trusted) -> Node:
             **_verified(san, model.tls.ca_file, trusted),
         }
     }
-    if not is_ip:  # RFC 6066 allows no addresses in SNI
+    if not by_ip:  # RFC 6066 allows no addresses in SNI
         context["sni"] = name
     return typed(
         "envoy.transport_sockets.tls",
@@ -246,7 +252,3 @@ def _verified(san: Node, path: str | None, trusted: Trusted) -> Node:
         }
     file = {"filename": path or trusted.ca_file}
     return {"validation_context": {"trusted_ca": file, **named}}
-
-
-def _is_ip(name: str) -> bool:
-    return ":" in name or name.replace(".", "").isdigit()

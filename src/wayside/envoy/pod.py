@@ -27,9 +27,12 @@ from wayside.envoy.clusters import (
 )
 from wayside.envoy.listener import DEFAULT_BODY_MODE, BodyMode, listener
 from wayside.envoy.routes import routes
-from wayside.envoy.tls import Certificate, secret, transport
+from wayside.envoy.tls import Certificate, router_secrets, to_router, transport
+from wayside.envoy.tls import secrets as of_clients
 from wayside.envoy.words import TYPE, Node, tcp
 from wayside.settings import RouterSettings
+from wayside.settings.tls import RouterTlsSettings
+from wayside.vocab.errors import ConfigError
 
 FOLDER: Final = "/etc/envoy"
 BOOTSTRAP: Final = "envoy.yaml"
@@ -64,13 +67,15 @@ def files(
     followed: str = "",
 ) -> dict[str, str]:
     """Names and contents of the files, for ``envoy -c <folder>/envoy.yaml``. With a
-    ``certificate``, clients connect by TLS. ``followed``: a mounted folder with certificates of
-    backends' authorities, which are read again when it is replaced."""
+    ``certificate``, or with ``listen.tls``, clients connect by TLS. ``followed``: a mounted folder
+    with certificates of backends' authorities, which are read again when it is replaced. Raises
+    :class:`ConfigError` where the router wants TLS that Envoy is not told of."""
     models = served(settings)
     by_name: Node = {
         "rds": {"route_config_name": "wayside", "config_source": _watched(folder, "routes.yaml")}
     }
-    socket = transport(_watched(folder, "secrets.yaml")) if certificate is not None else None
+    clients = certificate.rule if certificate is not None else settings.listen.tls
+    socket = transport(clients, _watched(folder, "secrets.yaml")) if clients else None
     listeners = [
         listener(
             settings,
@@ -84,7 +89,9 @@ def files(
         for i, port in enumerate(ports.clients)
     ]
     trusted = Trusted(ca_file, followed, _watched(folder, "secrets.yaml"))
-    secrets = [*([secret(certificate)] if certificate else []), *authorities(models, trusted)]
+    secrets = [*(of_clients(clients) if clients else []), *authorities(models, trusted)]
+    if (rule := _to_router(settings)) is not None:
+        secrets += router_secrets(rule)
     return {
         BOOTSTRAP: _text(lasting(settings, ports, folder=folder)),
         "listeners.yaml": _resources("config.listener.v3.Listener", listeners),
@@ -100,13 +107,15 @@ def files(
 
 def lasting(settings: RouterSettings, ports: Ports, *, folder: str = FOLDER) -> Node:
     """The bootstrap: all that Envoy does not follow while it runs."""
+    rule = _to_router(settings)
+    by_tls = to_router(rule, _watched(folder, "secrets.yaml")) if rule else None
     router = "::1" if ports.address == "::" else _HERE  # its socket for ``::`` takes IPv6 alone
     return {
         "node": {"id": "wayside", "cluster": "wayside"},
         "admin": {"address": tcp(_HERE, ports.admin)},
         "static_resources": {
             "clusters": [
-                extproc_cluster([tcp(router, ports.extproc)]),
+                extproc_cluster([tcp(router, ports.extproc)], by_tls),
                 router_api_cluster(tcp(_HERE, ports.router_api)),
             ]
         },
@@ -116,6 +125,22 @@ def lasting(settings: RouterSettings, ports: Ports, *, folder: str = FOLDER) -> 
         },
         **bounds(settings),
     }
+
+
+def _to_router(settings: RouterSettings) -> RouterTlsSettings | None:
+    """How Envoy reaches the router in its pod, which serves ext_proc to others on the same port.
+    Raises :class:`ConfigError` where that is by TLS and Envoy is not told how."""
+    if settings.extproc.tls is None:
+        return None
+    if settings.envoy.router_tls is None:
+        raise ConfigError.one(
+            "the router serves ext_proc by TLS, and the Envoy in its pod is not told how to reach "
+            "it",
+            where="envoy.router_tls",
+            fix="give ca_file and server_name, and cert_file and key_file where "
+            "extproc.tls.client_ca_file is set",
+        )
+    return settings.envoy.router_tls
 
 
 def _watched(folder: str, name: str) -> Node:

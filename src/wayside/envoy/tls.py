@@ -1,13 +1,20 @@
-"""TLS that Envoy serves to clients, by a certificate that is followed when it is renewed."""
+"""TLS that Envoy serves to clients, and TLS by which it asks the router. Certificates are
+followed: Envoy reads them again when the folder they are in is replaced (Kubernetes), or when
+another file is renamed to one of them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-from wayside.envoy.words import TYPE, Node, typed
+from wayside.envoy.words import TYPE, Node, is_ip, typed
+from wayside.settings.tls import ListenerTlsSettings, RouterTlsSettings
 
 _NAME: Final = "certificate"
+_CLIENTS: Final = "clients"
+_OWN: Final = "router/certificate"
+_ROUTER: Final = "router/authorities"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,29 +24,121 @@ class Certificate:
 
     folder: str
 
+    @property
+    def rule(self) -> ListenerTlsSettings:
+        """The same, as settings say it."""
+        return ListenerTlsSettings(
+            cert_file=f"{self.folder}/tls.crt", key_file=f"{self.folder}/tls.key"
+        )
 
-def transport(source: Node) -> Node:
-    """The transport socket of a listener; ``source`` is where :func:`secret` is found."""
+
+def transport(rule: ListenerTlsSettings, source: Node) -> Node:
+    """The transport socket of a listener; ``source`` is where :func:`secrets` are found."""
+    verified: Node = {}
+    if rule.client_ca_file is not None:
+        verified = {"validation_context_sds_secret_config": _from(_CLIENTS, source)}
     return typed(
         "envoy.transport_sockets.tls",
         "extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         common_tls_context={
-            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "tls_params": _versions(rule.minimum),
             "alpn_protocols": ["h2", "http/1.1"],
-            "tls_certificate_sds_secret_configs": [{"name": _NAME, "sds_config": source}],
+            "tls_certificate_sds_secret_configs": [_from(_NAME, source)],
+            **verified,
+        },
+        # A session that is taken up again is not verified again.
+        **(
+            {
+                "require_client_certificate": True,
+                "disable_stateless_session_resumption": True,
+                "disable_stateful_session_resumption": True,
+            }
+            if verified
+            else {}
+        ),
+    )
+
+
+def secrets(rule: ListenerTlsSettings) -> list[Node]:
+    """Where Envoy reads what :func:`transport` refers to."""
+    found = [_pair(_NAME, rule.cert_file, rule.key_file)]
+    if rule.client_ca_file is not None:
+        found.append(_authorities(_CLIENTS, rule.client_ca_file))
+    return found
+
+
+def to_router(rule: RouterTlsSettings, source: Node) -> Node:
+    """The transport socket to the router, whose name is verified; ``source`` is where
+    :func:`router_secrets` are found."""
+    name = rule.server_name
+    by_ip = is_ip(name)
+    san = {"san_type": "IP_ADDRESS" if by_ip else "DNS", "matcher": {"exact": name}}
+    context: Node = {
+        "common_tls_context": {
+            "tls_params": _versions("1.2"),
+            "alpn_protocols": ["h2"],
+            "combined_validation_context": {
+                "default_validation_context": {"match_typed_subject_alt_names": [san]},
+                "validation_context_sds_secret_config": _from(_ROUTER, source),
+            },
+        }
+    }
+    if rule.cert_file is not None:
+        own = [_from(_OWN, source)]
+        context["common_tls_context"]["tls_certificate_sds_secret_configs"] = own
+    if not by_ip:  # RFC 6066 allows no addresses in SNI
+        context["sni"] = name
+    return typed(
+        "envoy.transport_sockets.tls",
+        "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        **context,
+    )
+
+
+def router_secrets(rule: RouterTlsSettings) -> list[Node]:
+    """Where Envoy reads what :func:`to_router` refers to."""
+    found = [_authorities(_ROUTER, rule.ca_file)]
+    if rule.cert_file is not None and rule.key_file is not None:
+        found.append(_pair(_OWN, rule.cert_file, rule.key_file))
+    return found
+
+
+def _from(name: str, source: Node) -> Node:
+    return {"name": name, "sds_config": source}
+
+
+def _versions(minimum: str) -> Node:
+    return {
+        "tls_minimum_protocol_version": f"TLSv{minimum.replace('.', '_')}",
+        "tls_maximum_protocol_version": "TLSv1_3",
+    }
+
+
+def _secret(name: str, **what: Node) -> Node:
+    kind = TYPE + "extensions.transport_sockets.tls.v3.Secret"
+    return {"@type": kind, "name": name, **what}
+
+
+def _pair(name: str, certificate: str, key: str) -> Node:
+    return _secret(
+        name,
+        tls_certificate={
+            "certificate_chain": {"filename": certificate},
+            "private_key": {"filename": key},
+            "watched_directory": {"path": _folder(certificate)},
         },
     )
 
 
-def secret(certificate: Certificate) -> Node:
-    """Where Envoy reads the certificate, again whenever its folder is replaced."""
-    folder = certificate.folder
-    return {
-        "@type": TYPE + "extensions.transport_sockets.tls.v3.Secret",
-        "name": _NAME,
-        "tls_certificate": {
-            "certificate_chain": {"filename": f"{folder}/tls.crt"},
-            "private_key": {"filename": f"{folder}/tls.key"},
-            "watched_directory": {"path": folder},
+def _authorities(name: str, path: str) -> Node:
+    return _secret(
+        name,
+        validation_context={
+            "trusted_ca": {"filename": path},
+            "watched_directory": {"path": _folder(path)},
         },
-    }
+    )
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0] or ("/" if path.startswith("/") else ".")

@@ -20,6 +20,11 @@ def tcp(host: str, port: int) -> Node:
     return {"socket_address": {"address": host, "port_value": port, **both}}
 
 
+def is_ip(name: str) -> bool:
+    """Whether it is an address, and no name."""
+    return ":" in name or name.replace(".", "").isdigit()
+
+
 def headers(pairs: Mapping[str, str], action: str = "OVERWRITE_IF_EXISTS_OR_ADD") -> list[Node]:
     """Headers that are added to a message."""
     return [

@@ -77,7 +77,11 @@ class FramedServer:
         secured: dict[str, Any] = {}
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
-            secured = {"ssl": tls, "ssl_handshake_timeout": GREETING_S}
+            secured = {
+                "ssl": tls,
+                "ssl_handshake_timeout": GREETING_S,
+                "ssl_shutdown_timeout": GREETING_S,
+            }
         if unix is not None:
             path = Path(unix)
             _remove_stale_socket(path)

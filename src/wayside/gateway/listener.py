@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -12,9 +13,15 @@ GRACE_S = 2
 
 
 async def serve_management(
-    app: ASGIApp, address: str = "", port: int = 0, *, unix: str | None = None
+    app: ASGIApp,
+    address: str = "",
+    port: int = 0,
+    *,
+    unix: str | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> QuietServer:
-    """Start serving; returns once it listens. Raises ``OSError`` where it cannot."""
+    """Start serving, by ``tls`` where that is given; returns once it listens. Raises ``OSError``
+    where it cannot."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -25,7 +32,7 @@ async def serve_management(
         timeout_graceful_shutdown=GRACE_S,
     )
     server = QuietServer(config)
-    await server.start(_bound(address, port, unix))
+    await server.start(_bound(address, port, unix), tls)
     return server
 
 
@@ -53,10 +60,11 @@ def _bound(address: str, port: int, unix: str | None) -> socket.socket:
 class QuietServer(uvicorn.Server):
     """A uvicorn server that leaves signals to us, and starts before it is returned."""
 
-    async def start(self, where: socket.socket) -> None:
+    async def start(self, where: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         config = self.config
         if not config.loaded:
             config.load()
+        config.ssl = tls
         self.lifespan = config.lifespan_class(config)
         await self.startup(sockets=[where])
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import ssl
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from wayside.fleet import Dice, Fleet, Replica
 from wayside.gateway.door import Door
@@ -43,13 +45,29 @@ class HttpServer:
         self._listener: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
 
-    async def listen(self, where: ListenSettings, *, reuse_port: bool, backlog: int) -> None:
+    async def listen(
+        self,
+        where: ListenSettings,
+        *,
+        reuse_port: bool,
+        backlog: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        secured: dict[str, Any] = {}
+        if tls is not None:
+            patience_s = self.limits.header_timeout_s
+            secured = {
+                "ssl": tls,
+                "ssl_handshake_timeout": patience_s,
+                "ssl_shutdown_timeout": patience_s,
+            }
         self._listener = await self.loop.create_server(
             lambda: Door(self),
             where.address or None,
             where.port,
             backlog=backlog,
             reuse_port=reuse_port or None,
+            **secured,
         )
         self._tick()
 
@@ -117,8 +135,10 @@ async def serve_http(
     backlog: int = 1024,
     dice: Dice = random.random,
     prefill: Prefill | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> HttpServer:
-    """Listen, and serve until :meth:`HttpServer.drain`. ``reuse_port`` lets workers share it."""
+    """Listen, and serve until :meth:`HttpServer.drain`. ``reuse_port`` lets workers share it;
+    ``tls`` is what clients have to speak then."""
     server = HttpServer(runtime, fleet, telemetry, limits, dice, prefill)
-    await server.listen(listen, reuse_port=reuse_port, backlog=backlog)
+    await server.listen(listen, reuse_port=reuse_port, backlog=backlog, tls=tls)
     return server

