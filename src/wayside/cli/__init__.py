@@ -9,6 +9,7 @@ import sys
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from wayside import __version__
 from wayside.vocab.errors import ConfigError
@@ -22,6 +23,8 @@ _COMMANDS = {
     "deploy": ("wayside.cli.deploy", "Deploy it, from one file to every target."),
     "operator": ("wayside.cli.operator", "Run SemanticRouters on Kubernetes."),
     "router-controller": ("wayside.cli.router_controller", "Run production-stack's resources."),
+    "top": ("wayside.cli.top", "Watch a running router."),
+    "logs": ("wayside.cli.logs", "Read, follow and filter a router's log."),
     "route": ("wayside.cli.route", "Show where a prompt would go, and why."),
     "sim": ("wayside.sim.command", "Run simulated model servers."),
     "train": ("wayside.cli.train", "Train a classifier from labelled rows."),
@@ -36,6 +39,8 @@ _COMMANDS = {
     "envoy": ("wayside.cli.envoy", "Print the Envoy configuration."),
     "doctor": ("wayside.cli.doctor", "Check every model server."),
     "catalog": ("wayside.cli.catalog", "List signals, algorithms and plugins."),
+    "completion": ("wayside.cli.completion", "Print a shell's completion script."),
+    "manpage": ("wayside.cli.manpage", "Print the manual page."),
 }
 """Module and summary, in the order a newcomer would use them. Imported only when called."""
 
@@ -72,6 +77,15 @@ class Lazy(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names and summaries alone: a key pressed imports no command."""
+        found = [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -37,8 +37,22 @@ WORKER = "WAYSIDE_WORKER"
 BACK_OFF_S = (0.1, 1.0, 5.0, 15.0)
 STEADY_S = 30.0
 ASK_S = 10.0
-_SMALLEST = ("wayside_config_last_reload_successful", "wayside_config_generation")
-"""Of these the smallest worker's value is the truth; of everything else the sum."""
+_SMALLEST = (
+    "wayside_config_last_reload_successful",
+    "wayside_config_generation",
+    "wayside_endpoint_healthy",
+    "wayside_endpoint_scrape_age_seconds",
+)
+_GREATEST = (
+    "wayside_upstream_breaker_state",
+    "wayside_endpoint_waiting",
+    "wayside_endpoint_running",
+    "wayside_endpoint_kv_usage",
+    "wayside_endpoint_gpu_utilization",
+    "wayside_store_degraded",
+)
+"""Of these the smallest or the greatest worker's value is the truth, since all of them look at
+the same thing; of everything else the sum."""
 
 
 class Workers:
@@ -141,6 +155,8 @@ def summed(texts: Sequence[bytes]) -> bytes:
                     held[key] = sample.value
                 elif family.name in _SMALLEST:
                     held[key] = min(held[key], sample.value)
+                elif family.name in _GREATEST:
+                    held[key] = max(held[key], sample.value)
                 else:
                     held[key] += sample.value
     for name, metric in found.items():
