@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
 
 import aiohttp
@@ -27,7 +27,13 @@ class Access(Log):
         super().__init__(io.StringIO(), console=False)
         self.lines: list[dict[str, Any]] = []
 
-    def write(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
+    def write(
+        self,
+        event: str,
+        level: str,
+        fields: Mapping[str, Any],
+        trusted: Collection[str] = (),
+    ) -> None:
         self.lines.append(dict(fields))
 
 
