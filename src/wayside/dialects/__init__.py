@@ -6,6 +6,7 @@ is not edited is forwarded as the very bytes that came.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -29,13 +30,29 @@ T = TypeVar("T")
 Rewrite = Callable[[str], str]
 
 
-def decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> tuple[T, bytes]:
+MAX_VALUES = 65_536
+"""Values and keys of one request. What reads them makes objects of them, of which each is many
+times as long as its bytes: a body of a million empty messages would fill hundreds of megabytes."""
+MAX_TOKEN_IDS = 400_000
+"""The same where prompts may be lists of token ids: OpenAI's API takes 300,000 of them."""
+_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[,\[{]', re.DOTALL)
+_CHUNK = 1 << 16
+_utf8 = codecs.getincrementaldecoder("utf-8")
+
+
+def decode(
+    decoder: msgspec.json.Decoder[T], raw: bytes, most: int = MAX_VALUES
+) -> tuple[T, bytes]:
     """The decoded body, and the bytes to edit.
 
     JavaScript clients that cut text in the middle of an emoji send half a surrogate pair. JSON
     allows it and no text can hold it, so it is read, and edited, as U+FFFD; a body that is passed
-    through keeps it. Raises one of :data:`UNREADABLE`.
+    through keeps it. Raises one of :data:`UNREADABLE`, also for bytes that are no UTF-8 in a field
+    that nobody reads here, and :class:`RequestError` for more than ``most`` values.
     """
+    check_size(raw, most)
+    if not raw.isascii():
+        check_utf8(raw)
     try:
         return decoder.decode(raw), raw
     except msgspec.DecodeError:
@@ -43,6 +60,38 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> tuple[T, bytes]:
         if whole is raw:
             raise
         return decoder.decode(whole), whole
+
+
+def check_size(raw: bytes, most: int) -> None:
+    """Refuse a body of more than ``most`` values before anything is made of them. Commas and
+    brackets outside of strings are counted, which are as many or a few more.
+
+    Raises :class:`RequestError`.
+    """
+    if len(raw) <= most or len(raw) - len(raw.translate(None, b",[{")) <= most:
+        return
+    seen = 0
+    for found in _STRUCTURE.finditer(raw):
+        if raw[found.start()] != _QUOTE:
+            seen += 1
+            if seen > most:
+                raise RequestError(
+                    f"The request has more than {most} values; send fewer messages, parts or "
+                    "tools.",
+                    code="request_too_complex",
+                )
+
+
+_QUOTE = ord('"')
+
+
+def check_utf8(raw: bytes) -> None:
+    """Raises ``UnicodeDecodeError``. A little at a time, since a text may take four times as much
+    room as its bytes."""
+    reader = _utf8()
+    for at in range(0, len(raw), _CHUNK):
+        reader.decode(raw[at : at + _CHUNK])
+    reader.decode(b"", final=True)
 
 
 def check_headers(headers: Mapping[str, str]) -> None:

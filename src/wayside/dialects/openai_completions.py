@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from wayside.dialects import (
+    MAX_TOKEN_IDS,
     UNREADABLE,
     Edit,
     OpenAIBody,
@@ -50,7 +51,7 @@ class CompletionBody(OpenAIBody):
 
     def __init__(self, raw: bytes) -> None:
         try:
-            request, raw = decode(_request, raw)
+            request, raw = decode(_request, raw, MAX_TOKEN_IDS)
         except UNREADABLE as error:
             raise bad_body(error) from None
         self._raw, self._request = raw, request
