@@ -73,9 +73,10 @@ export interface Overview {
   routing_p50_ms: number;
   routing_p99_ms: number;
   cost: number;
+  /** Against the dearest model, and by the cache. */
   saved: number;
   cache_hits: number;
-  /** One each ten seconds, the oldest first. */
+  /** 90 of them, one each ten seconds, the oldest first. */
   series: { at: number; requests: number; errors: number; p95_ms: number; cost: number }[];
   last: Passed[];
   config: { path: string; digest: string; generation: number; loaded_at: number; error: string | null; needs_restart: string[] };
@@ -91,7 +92,8 @@ export interface LineMap {
   models: { name: string; endpoints: string[]; local: boolean }[];
 }
 
-/** POST /playground {messages, model?}: nobody is asked, it is only decided. */
+/** POST /playground {messages, model?, tier?}: nobody is asked, it is only decided. `tier` is one of
+ * `Access`: what of it its members get; absent, every model may answer. */
 export interface Played {
   /** The answer of POST /api/v1/eval?trace=true. */
   decision: Record<string, unknown>;
@@ -105,7 +107,8 @@ export interface Played {
   /** What would have sent it elsewhere, the least change first. */
   otherwise: { change: string; decision: string; model: string }[];
 }
-/** POST /playground/ask {messages, model?}: really asked. */
+/** POST /playground/ask {messages, model?, key?} (role operator): really asked, and charged as any
+ * request. `key` is a token or key for models, which is wanted where the router has `maas`. */
 export interface Answered {
   text: string;
   model: string;
@@ -199,7 +202,7 @@ export interface Models {
     cost: number;
     replicas: {
       endpoint: string;
-      /** `ready`, `standby`, `ejected`, `draining`, `unknown`. */
+      /** `ready`, `standby`, `trial` (its pause is over), `ejected`, `draining`, `asleep`. */
       state: string;
       why: string;
       in_flight: number;
@@ -218,18 +221,24 @@ export interface Costs {
   currency: string;
   since: number;
   spent: number;
-  /** What the dearest model would have cost for the same tokens. */
+  /** What the dearest model would have cost for the same tokens; no name where none has a price. */
   biggest: { model: string; would_cost: number };
+  /** `biggest.would_cost - spent`: of answers that models gave. */
   saved: number;
+  /** On top of that: what answers from the cache would have cost with the model that was spared. */
   saved_by_cache: number;
   by_model: { model: string; requests: number; prompt_tokens: number; completion_tokens: number; cost: number; would_cost: number }[];
   by_decision: { decision: string; requests: number; cost: number; would_cost: number }[];
+  /** At most 240 points; each is wider the longer the router runs. */
   series: { at: number; spent: number; would_cost: number }[];
+  /** Spent with models whose price is in another currency; in none of the sums above. */
+  elsewhere: { currency: string; spent: number }[];
 }
 
 /** GET /cache. */
 export interface CacheView {
-  stores: { name: string; kind: string; mode: string; entries: number; bytes: number; hits: number; misses: number }[];
+  /** `lists`: its entries can be looked at. `error`: why its numbers are not known (they are 0). */
+  stores: { name: string; kind: string; mode: string; entries: number; bytes: number; hits: number; misses: number; lists: boolean; error: string }[];
 }
 /** GET /cache/entries?store&search&limit (role operator: it shows prompts). DELETE /cache/entries/{id}?store. */
 export interface CacheEntries {
@@ -248,8 +257,9 @@ export interface Access {
   currency: string;
 }
 
-/** GET /evaluations; POST /evaluations {name, signal: "kind:name" | "decision", rows: [{text, label}]};
- * GET /evaluations/{id}; DELETE /evaluations/{id}. */
+/** GET /evaluations ({evaluations: Evaluation[]}, without `wrong` and `curve`); POST /evaluations
+ * {name, signal, rows: [{text, label}]} answers the Evaluation that begins; `signal` is the `id` of a
+ * choice; GET /evaluations/{id}; DELETE /evaluations/{id}. Role operator, but for the list. */
 export interface Evaluation {
   id: string;
   name: string;
@@ -273,12 +283,14 @@ export interface Evaluation {
   wrong: { text: string; label: string; said: string; score: number | null }[];
   p50_ms: number | null;
 }
-/** GET /evaluations/choices: what may be evaluated. */
+/** GET /evaluations/choices: what may be evaluated: `decision`, a kind of signal (which of its rules
+ * is surest; `(none)` where none matches) or one rule, `kind:name` (labels `yes` and `no`). */
 export interface EvaluationChoices {
   of: { id: string; labels: string[]; scored: boolean }[];
 }
 
-/** GET /replays (as GET /v1/router_replay with its filters), /replays/{id}. */
+/** GET /replays (as GET /v1/router_replay with its filters), /replays/{id}. Role operator: they hold
+ * prompts, and are searched for their text. */
 export interface Replays {
   data: Record<string, unknown>[];
   count: number;
