@@ -32,6 +32,7 @@ from wayside.kube import secrets
 from wayside.kube.servers import Clusters
 from wayside.net.tls import Certificates
 from wayside.runtime import Answerer, Runtime, compile_policy
+from wayside.runtime.admission import admission
 from wayside.runtime.calls import Calls
 from wayside.runtime.experience import Experience
 from wayside.runtime.keys import KeyRing
@@ -111,6 +112,12 @@ class App:
         self.fleet.urgency = Urgencies(self.settings.urgency, self.settings.identity)
         self.telemetry = Telemetry(self.log, _access(self.settings, self.log))
         self.certificates = Certificates(self.log, self.telemetry.metrics)
+        self.admission = admission(
+            self.settings.limits,
+            self.settings.urgency,
+            lambda headers, groups: self.fleet.urgency.of(headers, 0, groups),
+            self.telemetry.metrics,
+        )
         self.fleet.told = Efficiency(self.telemetry.metrics)
         self.fleet.fault = Faults(self.telemetry.metrics, self.log)
         self._count = watch_stores(self.telemetry.metrics, lambda: self.stores)

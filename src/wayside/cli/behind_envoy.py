@@ -27,7 +27,12 @@ class behind_envoy:
         app.certificates.serve("listen", where.tls)
         replicas = app.replicas()
         self._running = await serve_behind_envoy(
-            patient(app), app.runtime, app.telemetry, log=app.log, replicas=replicas
+            patient(app),
+            app.runtime,
+            app.telemetry,
+            log=app.log,
+            replicas=replicas,
+            admission=app.admission,
         )
         self._looking = asyncio.create_task(replicas.look_up())
         app.on_reload.append(self._follow)

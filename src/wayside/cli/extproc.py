@@ -173,6 +173,7 @@ async def serve_app(
                     log=app.log,
                     replicas=replicas,
                     tls=tls,
+                    admission=app.admission,
                 )
             except OSError as error:
                 raise taken(where.address, where.port, "extproc", error) from error

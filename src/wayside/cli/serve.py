@@ -307,6 +307,7 @@ class over_http:
                 reuse_port=WORKER in os.environ,
                 prefill=app.prefill,
                 tls=tls,
+                admission=app.admission,
             )
         except OSError as error:
             raise taken(where.address, where.port, "listen", error) from error

@@ -15,6 +15,7 @@ from wayside.extproc.grpcio_server import GrpcioServer
 from wayside.extproc.replicas import Replicas
 from wayside.extproc.session import Door, Runtime, Say, Telemetry, silence
 from wayside.extproc.supervise import EnvoyFailed, EnvoySupervisor, find_envoy
+from wayside.runtime.admission import Admission
 from wayside.settings import ExtProcSettings, LimitSettings, RouterSettings
 
 __all__ = [
@@ -47,6 +48,7 @@ async def serve_extproc(
     replicas: Replicas | None = None,
     tls: ssl.SSLContext | None = None,
     assumed_body_mode: BodyModeName = "BUFFERED",
+    admission: Admission | None = None,
 ) -> FramedServer | GrpcioServer:
     """Serve where the settings say; ``.port`` tells which, ``.stop(drain_s)`` ends it.
 
@@ -62,6 +64,7 @@ async def serve_extproc(
         count_usage=where.count_usage,
         replicas=replicas,
         model_header=where.model_header,
+        admission=admission,
     )
     if where.server == "grpcio":
         reference = GrpcioServer(door)
@@ -101,6 +104,7 @@ async def serve_behind_envoy(
     log: Say | None = None,
     replicas: Replicas | None = None,
     run_dir: str | None = None,
+    admission: Admission | None = None,
 ) -> BehindEnvoy:
     """Serve ``settings.listen`` with a generated Envoy; returns once it takes connections.
 
@@ -113,7 +117,13 @@ async def serve_behind_envoy(
     # The socket is always a private one: extproc.unix is for an Envoy of somebody else's.
     where = settings.extproc.model_copy(update={"unix": supervisor.extproc_socket})
     server = await serve_extproc(
-        where, runtime, telemetry, settings.limits, log=log, replicas=replicas
+        where,
+        runtime,
+        telemetry,
+        settings.limits,
+        log=log,
+        replicas=replicas,
+        admission=admission,
     )
     try:
         await supervisor.start()

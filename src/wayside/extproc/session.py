@@ -19,7 +19,9 @@ from wayside.extproc.metered import Asked, Meter, Metered, is_stream
 from wayside.extproc.replicas import HEADER, Chosen, NoServer, Replicas
 from wayside.flow.protocols import shell_error
 from wayside.flow.report import failed, header_text, merged
+from wayside.runtime.admission import CODE, MESSAGE, SOON, STATUS, Admission, counted
 from wayside.runtime.prefill import NoPrefill, Place, Read
+from wayside.telemetry.context import SENT
 from wayside.vocab.ask import Flow
 from wayside.vocab.headers import CONTROLS, GATEWAY_MODEL, PROVIDER_LIMITS, is_internal
 from wayside.vocab.outcome import (
@@ -41,14 +43,22 @@ T = TypeVar("T")
 class Exchange(Protocol):
     """Telemetry of one request; :meth:`ended` is called exactly once, and last."""
 
+    @property
+    def inside(self) -> str: ...
+    def outgoing(self) -> tuple[str, str]: ...
     def routed(self, record: Record) -> None: ...
     def first_byte(self, status: int) -> None: ...
     def measure(self, *, stream: bool, leads: bool, sent: int) -> Meter: ...
     def ended(self, *, status: int, reason: str = "") -> None: ...
 
 
+Reads = Callable[[Any, str, dict[str, str], bytes], None]
+"""Told of a request when all of it has come: the exchange, path, headers and body."""
+
+
 class Telemetry(Protocol):
-    """Begins exchanges."""
+    """Begins exchanges. Its ``reads``, where it has one that is not ``None``, wants to be told of
+    each request."""
 
     def begin(self, *, shell: str, request_id: str) -> Exchange: ...
 
@@ -92,7 +102,10 @@ class Door:
         count_usage: bool = True,
         replicas: Replicas | None = None,
         model_header: str = "",
+        admission: Admission | None = None,
     ) -> None:
+        self.admission = admission
+        """Bounds the requests under way."""
         self.runtime, self.telemetry, self.replicas = runtime, telemetry, replicas
         self.max_body_bytes = max_body_bytes
         self.max_held_bytes = max_held_bytes or max(256 << 20, 4 * max_body_bytes)
@@ -107,6 +120,7 @@ class Door:
         """Whether this Envoy has ever shown us the body of an answer."""
         self.unseen = 0
         """Watched whole answers whose body it never showed."""
+        self.reads: Reads | None = getattr(telemetry, "reads", None)
         self._count_usage = count_usage
         self._uncounted = 0
         self._ordinary: set[str] = set()
@@ -192,6 +206,7 @@ class Session:
         "_path",
         "_protocol",
         "_report",
+        "_seated",
         "_settling",
         "_size",
         "_status",
@@ -231,6 +246,8 @@ class Session:
         self._trailers = False
         self._decided = False
         self._report: HeaderPairs = ()
+        self._seated = False
+        """Whether this request takes room (``limits.max_in_flight``)."""
         self._limited = False
         """Whether the client has limits of ours."""
         self._status = 0
@@ -283,6 +300,9 @@ class Session:
             # long that clients leave before it: they must not be able to lock others out.
             self.door.unseen += self._taken == "whole"
             self.door.log("answer not watched", level="error", why=_UNWATCHED)
+        if self._seated and self.door.admission is not None:
+            self._seated = False
+            self.door.admission.leave()
         metered = self._metered
         if metered is not None and not metered.shown:
             self.door.uncounted()
@@ -335,14 +355,20 @@ class Session:
         self._exchange = self.door.telemetry.begin(
             shell="extproc", request_id=headers["x-request-id"]
         )
+        method, path = headers.get(":method", ""), headers.get(":path", "")
+        if not ended:
+            refusal = self.door.runtime.turned_away(Request(method, path, headers))
+            if refusal is not None:  # nobody waits for a body that will not be read
+                self._path = path
+                return self._answer(refusal)
+        room = self.door.admission
+        if room is not None and counted(method):
+            self._seated = room.enter(headers)
+            if not self._seated:
+                return self._refuse(STATUS, MESSAGE, CODE, SOON)
         if ended:
             self._last = True
             return self._decide(b"")
-        method, path = headers.get(":method", ""), headers.get(":path", "")
-        refusal = self.door.runtime.turned_away(Request(method, path, headers))
-        if refusal is not None:  # nobody waits for a body that will not be read
-            self._path = path
-            return self._answer(refusal)
         mode, _, early = self._protocol
         if mode == wire.FULL_DUPLEX_STREAMED or (early and mode == wire.STREAMED):
             return []  # the body comes all the same, and the headers are answered after it
@@ -543,6 +569,8 @@ class Session:
 
     def _await(self, flow: Flow[T], then: Callable[[T], Replies]) -> Replies:
         """Go on with what ``flow`` comes to, now or when an engine has answered."""
+        if self.door.reads is not None and self._exchange is not None:
+            SENT.set(self._exchange.inside)
         try:
             found = self.door.runtime.drive(flow)
         except Exception as error:  # noqa: BLE001  a bug must cost one request, not the server
@@ -569,6 +597,9 @@ class Session:
         authority = headers.pop(":authority", None)
         if authority is not None:
             headers["host"] = authority
+        if self.door.reads is not None and self._exchange is not None:
+            self.door.reads(self._exchange, path, headers, body)
+            SENT.set(self._exchange.inside)
         try:
             asked = Request(method, path, headers, body, metered=self.door.counts)
             outcome = self.door.runtime.handle(asked)
@@ -630,19 +661,22 @@ class Session:
     def _forward(self, outcome: Forward, path: str, door: Door) -> Replies:
         pairs, remove = outcome.set_headers, outcome.remove_headers
         mode = self._protocol.request_body
+        parent = b""
+        if door.reads is not None and self._exchange is not None:
+            parent = wire.traced(self._exchange.outgoing()[1])
         if not self._chunks:  # headers only
-            common = door.mutation((pairs, remove, path, self._internal))
+            common = door.mutation((pairs, remove, path, self._internal)) + parent
             replies = [wire.answer(wire.REQUEST_HEADERS, common)]
             return [*replies, _REQUEST_TRAILERS] if self._trailers else replies
         if not self._held_back:
             if not outcome.changed:
-                common = door.mutation((pairs, remove, path, self._internal))
+                common = door.mutation((pairs, remove, path, self._internal)) + parent
                 return [wire.answer(wire.REQUEST_BODY, common)]
             # Envoy refuses a changed body whose length is not what content-length says.
             pairs = (*pairs, ("content-length", str(len(outcome.body))))
-            common = door.mutation((pairs, remove, path, self._internal))
+            common = door.mutation((pairs, remove, path, self._internal)) + parent
             return [wire.body_answer(common, outcome.body)]
-        common = door.mutation((pairs, (*remove, "content-length"), path, self._internal))
+        common = door.mutation((pairs, (*remove, "content-length"), path, self._internal)) + parent
         replies = [wire.answer(wire.REQUEST_HEADERS, common)]
         if mode == wire.FULL_DUPLEX_STREAMED:
             last = not self._trailers
@@ -666,7 +700,7 @@ class Session:
         self._release()
         return [wire.immediate(status, wire.mutation(pairs), body, details)]
 
-    def _refuse(self, status: int, why: str, code: str) -> Replies:
+    def _refuse(self, status: int, why: str, code: str, also: HeaderPairs = ()) -> Replies:
         """Answer with an error in the client's words; for what the core never sees."""
         self._decided = True
         headers = self._headers or {}
@@ -674,7 +708,7 @@ class Session:
         body, more = shell_error(path, headers, status, why, code)
         if self._exchange is not None:
             self._exchange.routed(Record(path="error", reason=code))
-        return self._reply(status, (*_REFUSAL, *more), body, f"wayside_{code}")
+        return self._reply(status, (*_REFUSAL, *also, *more), body, f"wayside_{code}")
 
     def _refuse_large(self) -> Replies:
         limit = self.door.max_body_bytes

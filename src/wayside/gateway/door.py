@@ -32,6 +32,8 @@ from wayside.gateway.replies import (
     encode_pairs,
     status_line,
 )
+from wayside.runtime.admission import CODE, MESSAGE, SOON, STATUS, counted
+from wayside.telemetry.context import SENT
 from wayside.vocab.access import Caller
 from wayside.vocab.outcome import Forward, HeaderPairs, Outcome, Reply, Request, Tap
 
@@ -64,6 +66,7 @@ class Door(asyncio.Protocol):
         "_need",
         "_phase",
         "_reading",
+        "_seated",
         "_tap",
         "_task",
         "blocked",
@@ -91,6 +94,8 @@ class Door(asyncio.Protocol):
         self._reading = True
         self.blocked = False
         self._looping = False
+        self._seated = False
+        """Whether a request of ours takes room (``limits.max_in_flight``)."""
         self.head: RequestHead | None = None
         self.exchange: Exchange | None = None
         self.caller: Caller | None = None
@@ -258,6 +263,11 @@ class Door(asyncio.Protocol):
         if refusal is not None:
             self._turn_away(head, refusal)
             return
+        if not self._seat(head):
+            begin = self.server.telemetry.begin
+            self.exchange = begin(shell="gateway", request_id=head.request_id)
+            self._shed(refused=True)
+            return
         self._phase = phase
         self.deadline = self.loop.time() + self.server.limits.body_timeout_s
         if head.expects and not begun:
@@ -297,8 +307,14 @@ class Door(asyncio.Protocol):
         exchange = server.telemetry.begin(shell="gateway", request_id=head.request_id)
         self.exchange = exchange
         head.headers["x-request-id"] = exchange.request_id
+        if server.reads is not None:
+            server.reads(exchange, head.path, head.headers, body)
+            SENT.set(exchange.inside)
         if head.path == "*":
             self.answer(204, b"", "", _OPTIONS)
+            return
+        if not self._seat(head):
+            self._shed()
             return
         try:
             outcome = server.runtime.handle(
@@ -314,6 +330,28 @@ class Door(asyncio.Protocol):
             if isinstance(outcome, Coroutine):
                 # Cancelled before its first step, the task never awaits what it was made for.
                 self._task.add_done_callback(lambda _: outcome.close())
+
+    def _seat(self, head: RequestHead) -> bool:
+        """Whether there is room for this request, which it has from now on."""
+        room = self.server.admission
+        if room is None or self._seated or not counted(head.method):
+            return True
+        groups = None if self.caller is None else self.caller.groups
+        self._seated = room.enter(head.headers, groups)
+        return self._seated
+
+    def _shed(self, *, refused: bool = False) -> None:
+        """Answer that there is none; ``refused``: the rest of what the client sends is not
+        read."""
+        body, more = shell_error(*self.asked(), STATUS, MESSAGE, CODE)
+        self.answer(
+            STATUS,
+            body,
+            "application/json",
+            merged((*ERROR_REPORT, *SOON), more),
+            reason=CODE,
+            refused=refused,
+        )
 
     async def _wait_for(self, outcome: Awaitable[Outcome]) -> None:
         try:
@@ -489,6 +527,9 @@ class Door(asyncio.Protocol):
 
     def end(self, status: int, reason: str) -> None:
         """Write the one log line."""
+        if self._seated and self.server.admission is not None:
+            self._seated = False
+            self.server.admission.leave()
         exchange = self.exchange
         if exchange is None:
             return

@@ -11,7 +11,8 @@ from typing import Any
 
 from wayside.fleet import Dice, Fleet, Replica
 from wayside.gateway.door import Door
-from wayside.gateway.ports import Runtime, Say, Telemetry, silence
+from wayside.gateway.ports import Reads, Runtime, Say, Telemetry, silence
+from wayside.runtime.admission import Admission
 from wayside.runtime.prefill import Prefill
 from wayside.settings.model import LimitSettings, ListenSettings
 from wayside.vocab.outcome import Forward
@@ -31,11 +32,13 @@ class HttpServer:
         limits: LimitSettings,
         dice: Dice,
         prefill: Prefill | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.runtime, self.fleet, self.telemetry = runtime, fleet, telemetry
-        self.prefill = prefill
+        self.prefill, self.admission = prefill, admission
         self.limits, self.dice = limits, dice
         self.say: Say = getattr(telemetry, "log", silence)
+        self.reads: Reads | None = getattr(telemetry, "reads", None)
         self.loop = asyncio.get_running_loop()
         self.doors: set[Door] = set()
         self.draining = False
@@ -136,9 +139,10 @@ async def serve_http(
     dice: Dice = random.random,
     prefill: Prefill | None = None,
     tls: ssl.SSLContext | None = None,
+    admission: Admission | None = None,
 ) -> HttpServer:
     """Listen, and serve until :meth:`HttpServer.drain`. ``reuse_port`` lets workers share it;
-    ``tls`` is what clients have to speak then."""
-    server = HttpServer(runtime, fleet, telemetry, limits, dice, prefill)
+    ``tls`` is what clients have to speak then; ``admission`` bounds what is under way."""
+    server = HttpServer(runtime, fleet, telemetry, limits, dice, prefill, admission)
     await server.listen(listen, reuse_port=reuse_port, backlog=backlog, tls=tls)
     return server
