@@ -21,7 +21,10 @@ from wayside.stores import Stores
 from wayside.telemetry import Log, Telemetry
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wayside.gateway.maas_api import MaasApi
+    from wayside.gateway.server import HttpServer
     from wayside.gateway.usage_api import UsageApi
     from wayside.maas import Maas
 
@@ -74,6 +77,10 @@ class Inside:
     maas: Maas | None = None
     maas_api: MaasApi | None = None
     usage_api: UsageApi | None = None
+    server: Callable[[], HttpServer | None] = lambda: None
+    """The data plane of this process; none behind Envoy, and before it listens."""
+    folder: Path | None = None
+    """Where the console keeps what outlives the process; nothing does without it."""
 
 
 class Data(Protocol):
