@@ -169,7 +169,8 @@ export interface Went {
   model: string;
 }
 /** PUT /config {text, etag, note} and POST /config/rollback {version, etag} answer `Config`. */
-/** GET /config/versions. GET /config/versions/{version} answers {version, text, diff}. */
+/** GET /config/versions answers {versions: Version[]}, the newest first. GET
+ * /config/versions/{version} answers {version, text, diff}. */
 export interface Version {
   version: string;
   at: number;
