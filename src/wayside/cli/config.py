@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 import yaml
 
 from wayside.catalog import catalog
-from wayside.cli.files import CONFIG, config_option, load, native, read_bytes
+from wayside.cli.files import CONFIG, Loaded, config_option, load, native, read_bytes
 from wayside.decisions import leaves
 from wayside.deploy.parts.split_config import PLACEHOLDERS
 from wayside.flow import Policy
@@ -35,8 +36,11 @@ def command() -> None:
 @click.argument("file", required=False, type=CONFIG)
 @click.option("--strict-ip", is_flag=True, help="Refuse endpoints that are not bare IP addresses.")
 @click.option("--strict", is_flag=True, help="Exit 1 when anything was lost in translation.")
+@click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
 @config_option
-def check(path: Path | None, file: Path | None, strict_ip: bool, strict: bool) -> None:
+def check(
+    path: Path | None, file: Path | None, strict_ip: bool, strict: bool, as_json: bool
+) -> None:
     """Say whether a configuration can be used, and what to change if not.
 
     Exits 0 when it can, 2 when not. Every problem is listed with its path and a fix; keys of
@@ -46,36 +50,95 @@ def check(path: Path | None, file: Path | None, strict_ip: bool, strict: bool) -
     Examples:
       wayside config check
       wayside config check vsr-config.yaml --strict
+      wayside config check --json | jq '.problems[].where'
       kubectl get configmap router -o yaml | wayside config check -
     """
-    loaded = load(file or path)
+    if not as_json:
+        verdict = _checked(file or path, strict_ip=strict_ip)
+        _tell(verdict)
+    else:
+        try:
+            verdict = _checked(file or path, strict_ip=strict_ip)
+        except ConfigError as error:
+            problems = [vars_of(problem) for problem in error.problems]
+            click.echo(json.dumps({"ok": False, "problems": problems}, indent=2))
+            raise click.exceptions.Exit(2) from None
+        click.echo(json.dumps(verdict.plain(), indent=2, ensure_ascii=False))
+    if verdict.lost and strict and not verdict.waits:
+        raise click.exceptions.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A configuration that can be used. ``waits`` is what the cluster has yet to say; without it
+    ``counts`` says how much there is of what."""
+
+    loaded: Loaded
+    counts: Mapping[str, int]
+    hints: tuple[str, ...] = ()
+    waits: tuple[Problem, ...] = ()
+
+    @property
+    def lost(self) -> int:
+        """Notes which say that something does nothing here."""
+        return sum(note.severity in _LOST for note in self.loaded.notes)
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "ok": True,
+            "path": self.loaded.path,
+            "format": self.loaded.format,
+            **self.counts,
+            "notes": [vars_of(note) for note in self.loaded.notes],
+            "hints": list(self.hints),
+            "waits": [vars_of(problem) for problem in self.waits],
+        }
+
+
+def vars_of(held: Note | Problem) -> dict[str, Any]:
+    """A note or a problem as plain data."""
+    names = ("path", "what", "severity") if isinstance(held, Note) else ("where", "what", "fix")
+    return {name: getattr(held, name) for name in names}
+
+
+def _checked(file: Path | None, *, strict_ip: bool) -> Verdict:
+    """Raises :class:`ConfigError`."""
+    loaded = load(file)
     settings = loaded.settings
     if strict_ip:
         settings = settings.model_copy(update={"strict_ip": True})
-    lost = notes(loaded.notes)
     wanted = _for_maas(settings)
     try:
         policy = compile_policy(settings)
     except ConfigError as error:
         if settings.registry is None or not all(map(_may_be_found, error.problems)):
+            notes(loaded.notes)
             raise
-        for problem in error.problems:
-            click.echo(f"waits for the cluster: {problem.where}: {problem.what}", err=True)
+        return Verdict(loaded, {}, waits=tuple(error.problems))
+    recipes = policy.recipes.values()
+    counts = {
+        "models": len(settings.models),
+        "signals": sum(len(n) for r in recipes for _, n in r.every_signal.values()),
+        "decisions": sum(len(r.decider.decisions) for r in recipes),
+    }
+    found = (*hints(settings, os.environ), *wanted, *untrained(policy))
+    return Verdict(loaded, counts, found)
+
+
+def _tell(verdict: Verdict) -> None:
+    loaded = verdict.loaded
+    notes(loaded.notes)
+    for problem in verdict.waits:
+        click.echo(f"waits for the cluster: {problem.where}: {problem.what}", err=True)
+    if verdict.waits:
         click.echo(f"{loaded.path} ({loaded.format}): can be used once the cluster has those")
         return
-    for hint in (*hints(settings, os.environ), *wanted, *untrained(policy)):
+    for hint in verdict.hints:
         click.secho("hint", fg="cyan", nl=False, err=True)
         click.echo(f" {hint}", err=True)
-    recipes = policy.recipes.values()
-    counts = (
-        _count(len(settings.models), "model"),
-        _count(sum(len(n) for r in recipes for _, n in r.every_signal.values()), "signal"),
-        _count(sum(len(r.decider.decisions) for r in recipes), "decision"),
-    )
+    counts = [_count(number, what[:-1]) for what, number in verdict.counts.items()]
     click.secho("ok ", fg="green", bold=True, nl=False)
     click.echo(f"{loaded.path} ({loaded.format}): {', '.join(counts)}")
-    if lost and strict:
-        raise click.exceptions.Exit(1)
 
 
 def _for_maas(settings: RouterSettings) -> list[str]:
@@ -199,7 +262,8 @@ def schema() -> None:
 
 @command.command(short_help="Say what a key means.")
 @click.argument("key", default="")
-def explain(key: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Its JSON Schema, for scripts.")
+def explain(key: str, as_json: bool) -> None:
     """Say what a key means: its type, its default, and the keys below it.
 
     KEY is a path as error messages write it; without one, the whole is explained.
@@ -215,6 +279,9 @@ def explain(key: str) -> None:
         node = at(key, root)
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(node, indent=2, ensure_ascii=False))
+        return
     title = key or "the configuration"
     click.secho(title, bold=True, nl=False)
     click.echo(f"  ({_shape(node, root)})" if key else "")

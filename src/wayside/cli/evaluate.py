@@ -15,6 +15,7 @@ import click
 
 from wayside.cli import bars, eval_cache, eval_selection, probe
 from wayside.cli.files import config_option, load
+from wayside.cli.progress import clock, counted
 from wayside.engines import BUILT_IN, Engine, Engines, families, page, rows, spans
 from wayside.engines.families import FAMILIES
 from wayside.engines.language import LanguageDetector
@@ -105,7 +106,9 @@ Examples:
         out: Path | None,
     ) -> None:
         with _classifier(family, model, engine, path) as (classify, labels):
-            found = answers(classify, _examples(family, files, labels))
+            examples = list(_examples(family, files, labels))
+            with counted(f"evaluating {family}", len(examples)) as step:
+                found = answers(classify, examples, clock(step))
         if not found:
             raise click.ClickException("no rows in the given files")
         title = f"{family}, by {engine}" if engine else family
@@ -139,10 +142,14 @@ def pii(
       wayside eval pii mine.jsonl
     """
     rows_ = [row for file in files for row in spans.read(file)]
-    with _engine(engine or "pii", "mark", path if engine else None, engine) as (found, settled):
+    with (
+        _engine(engine or "pii", "mark", path if engine else None, engine) as (found, settled),
+        counted("evaluating pii", len(rows_)) as step,
+    ):
 
         def mark(text: str) -> Spans:
             marked: Spans = settled(found.mark(text, ""))
+            step()
             return tuple(span for span in marked if span.score >= threshold)
 
         figures = spans.measure(mark, rows_)

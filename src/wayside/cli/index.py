@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from wayside.cli.console import console
+from wayside.cli.progress import counted
 
 SUFFIXES = (".md", ".txt", ".rst")
 MAX_FILE = 16 << 20
@@ -33,8 +34,15 @@ _PARAGRAPH = re.compile(r"\n\s*\n")
     show_default=True,
     help="The router's management listener.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
 def command(
-    paths: tuple[Path, ...], collection: str, store: str, engine: str, size: int, management: str
+    paths: tuple[Path, ...],
+    collection: str,
+    store: str,
+    engine: str,
+    size: int,
+    management: str,
+    as_json: bool,
 ) -> None:
     """Cut texts into passages, and give them to a running router.
 
@@ -52,15 +60,20 @@ def command(
     waiting: list[dict[str, Any]] = []
     sent = 0
     where = {"store": store, "collection": collection, "engine": engine}
-    for file in found:
-        for number, text in enumerate(passages(_text(file), size)):
-            key = hashlib.sha256(f"{file}#{number}".encode()).hexdigest()[:24]
-            waiting.append({"key": key, "text": text, "metadata": {"source": str(file)}})
-            if len(waiting) == BATCH:
-                sent += _send(management, {**where, "passages": waiting})
-                waiting = []
+    with counted("reading", len(found)) as step:
+        for file in found:
+            for number, text in enumerate(passages(_text(file), size)):
+                key = hashlib.sha256(f"{file}#{number}".encode()).hexdigest()[:24]
+                waiting.append({"key": key, "text": text, "metadata": {"source": str(file)}})
+                if len(waiting) == BATCH:
+                    sent += _send(management, {**where, "passages": waiting})
+                    waiting = []
+            step()
     if waiting:
         sent += _send(management, {**where, "passages": waiting})
+    if as_json:
+        click.echo(json.dumps({"passages": sent, "files": len(found), **where}))
+        return
     said = f"{_count(sent, 'passage')} of {_count(len(found), 'file')}"
     console().print(f"{said} kept in collection {collection} of {store}", highlight=False)
 

@@ -116,15 +116,18 @@ Example:
 )
 @config_option
 @click.argument("ids", nargs=-1, required=True)
-def revoke_keys(path: Path | None, ids: tuple[str, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
+def revoke_keys(path: Path | None, ids: tuple[str, ...], as_json: bool) -> None:
     """Make keys void.
 
     Running routers refuse them from the next request on; with maas.database, a second later.
     """
     gone = asyncio.run(_revoked(_settings(path), ids))
-    for id in gone:
-        click.echo(f"{id} is revoked")
     missing = [id for id in ids if id not in gone]
+    if as_json:
+        click.echo(json.dumps({"revoked": gone, "missing": missing}))
+    for id in () if as_json else gone:
+        click.echo(f"{id} is revoked")
     if missing:
         raise click.ClickException(f"no such key that is not revoked yet: {', '.join(missing)}")
 
@@ -136,7 +139,8 @@ Example:
   wayside maas rotate-keys --config wayside.yaml""",
 )
 @config_option
-def rotate(path: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
+def rotate(path: Path | None, as_json: bool) -> None:
     """Sign tokens with a new key from now on.
 
     Tokens of the key before stay valid until they expire; those of the one before that are void.
@@ -148,6 +152,9 @@ def rotate(path: Path | None) -> None:
     from wayside.maas.tokens import add_key
 
     kid, gone = add_key(Path(settings.folder))
+    if as_json:
+        click.echo(json.dumps({"signs": kid, "gone": list(gone)}))
+        return
     click.echo(f"{kid} signs from now on")
     for old in gone:
         click.echo(f"{old} is gone, and tokens that it signed are void")

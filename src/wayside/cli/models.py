@@ -102,6 +102,7 @@ def list_(path: Path | None, as_json: bool) -> None:
     show_default=True,
     help="Refuse a model larger than this.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
 def pull(
     names: tuple[str, ...],
     path: Path | None,
@@ -110,6 +111,7 @@ def pull(
     file: str | None,
     int8: bool,
     max_gb: float,
+    as_json: bool,
 ) -> None:
     """Bring models here: those named, or those that a configuration uses.
 
@@ -129,8 +131,9 @@ def pull(
         for use in wanted:
             use.model = repository_of(use.model)
             use.weights, use.int8 = weights or use.weights, int8 or use.int8
-        if not wanted:
+        if not wanted and not as_json:
             click.echo("The configuration uses no model that has to be pulled.")
+    brought = []
     for use in wanted:
         try:
             folder = fetch(use, revision, file, max_gb)
@@ -142,12 +145,18 @@ def pull(
             raise click.ClickException(str(error)) from error
         lock = store.lock_of(folder) or {}
         size = sum(item["size"] for item in lock["files"].values())
-        click.echo(f"{use.model}: {_mb(size)} in {folder} (licence: {lock['license']})")
+        if not as_json:
+            click.echo(f"{use.model}: {_mb(size)} in {folder} (licence: {lock['license']})")
+        row = {"model": use.model, "folder": str(folder), "bytes": size}
+        brought.append({**row, "license": lock["license"]})
+    if as_json:
+        click.echo(json.dumps(brought, indent=2))
 
 
 @command.command("verify", short_help="Compare models with what was installed or pulled.")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-def verify(names: tuple[str, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
+def verify(names: tuple[str, ...], as_json: bool) -> None:
     """Compare models with what was installed or pulled; exit 1 and say what differs.
 
     Without names: the built-in ones and all that were pulled.
@@ -162,11 +171,14 @@ def verify(names: tuple[str, ...]) -> None:
     if not names:
         recorded, problems = verify_built_in()
         checked += recorded
-        if not recorded:
+        if not recorded and not as_json:
             click.echo("built in: not recorded (installed from a source tree), so not compared")
     for name in names or store.pulled():
         problems += store.verify(store.folder_of(repository_of(name)))
         checked += 1
+    if as_json:
+        click.echo(json.dumps({"compared": checked, "differences": problems}, indent=2))
+        raise click.exceptions.Exit(1 if problems else 0)
     for problem in problems:
         click.echo(problem, err=True)
     if problems:

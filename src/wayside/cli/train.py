@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import sys
@@ -101,6 +102,7 @@ A row is {"text": "buy a saw", "label": "tool"}, one a line; "lang", "kind", "so
     show_default=True,
     help="Prune the model to this size.",
 )
+@click.option("--json", "as_json", is_flag=True, help="The figures as plain data, for scripts.")
 def command(
     family: str,
     files: tuple[Path, ...],
@@ -112,6 +114,7 @@ def command(
     card_file: Path | None,
     corpora: Path | None,
     max_bytes: int,
+    as_json: bool,
 ) -> None:
     """Train FAMILY (fact_check, feedback, ... or `own`) from FILES of labelled rows.
 
@@ -123,6 +126,8 @@ def command(
     title = name or family
     clean: list[Example] = []
     if not files and known.script:
+        if as_json:
+            raise click.UsageError(f"{family} is trained by {known.script}, which has no --json")
         _run_script(known, out, seed)
         return
     if files:
@@ -149,6 +154,7 @@ def command(
         out,
         card_file or out.with_suffix(".md"),
         max_bytes,
+        as_json=as_json,
     )
 
 
@@ -186,9 +192,11 @@ def _train(
     out: Path,
     card_file: Path,
     max_bytes: int,
+    *,
+    as_json: bool = False,
 ) -> None:
     facts = {"family": title, "rows": len(examples), "seed": recipe.seed, "epochs": recipe.epochs}
-    with _said((FOLDS + 1) * recipe.epochs) as say:
+    with _said((FOLDS + 1) * recipe.epochs, aside=as_json) as say:
         learnt = learn(examples, recipe, facts, max_bytes, say, Words.built_in())
     _writable(out)
     modelfile.write(out, learnt.model)
@@ -208,6 +216,13 @@ def _train(
     )
     _writable(card_file)
     card_file.write_text(card.as_markdown(told, found), "utf-8")
+    if as_json:
+        sets = {n: {"rows": r.rows, "accuracy": r.accuracy, "ece": r.ece} for n, r in found}
+        figures = {"bytes": told.bytes, "labels": list(learnt.model.labels), "rows": len(examples)}
+        measured = {"accuracy": learnt.accuracy, "ece": learnt.ece, "sets": sets}
+        files = {"model": str(out), "card": str(card_file)}
+        click.echo(json.dumps({**files, **figures, **measured}, indent=2))
+        return
     click.echo(
         f"{out}: {told.bytes:,} bytes, {len(learnt.model.labels)} labels, "
         f"{len(examples):,} rows; cross-validated accuracy {learnt.accuracy:.3f}, "
@@ -232,10 +247,10 @@ def _measured(
 
 
 @contextmanager
-def _said(epochs: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar on a terminal; plain lines elsewhere."""
-    if not sys.stdout.isatty():
-        yield click.echo
+def _said(epochs: int, *, aside: bool = False) -> Iterator[Callable[[str], None]]:
+    """A progress bar on a terminal; plain lines elsewhere, ``aside`` on standard error."""
+    if aside or not sys.stdout.isatty():
+        yield lambda line: click.echo(line, err=aside)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(), transient=True) as progress:
