@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from wayside.cli.files import Loaded
 from wayside.cli.files import read as read_again
+from wayside.cli.tracing import trace
 from wayside.cli.workers import WORKER
 from wayside.dialects import encode
 from wayside.engines import Engines
@@ -57,7 +58,10 @@ MAX_EVER = 10_000
 """Models of earlier settings that are remembered."""
 _RETIRE_S = 120.0
 """How long an engine that a reload left out still answers requests that began before."""
-_FIXED = ("listen", "management", "limits", "log", "extproc", "envoy", "batches", "registry")
+_FIXED = (
+    *("listen", "management", "limits", "log", "tracing", "extproc", "envoy", "batches"),
+    "registry",
+)
 """Parts of the settings that are read at start only; a change there asks for a restart."""
 
 
@@ -111,6 +115,7 @@ class App:
         """What was last said against a rotated file of certificates."""
         self.fleet.urgency = Urgencies(self.settings.urgency, self.settings.identity)
         self.telemetry = Telemetry(self.log, _access(self.settings, self.log))
+        trace(self.telemetry, lambda: self.settings, self._env, self.keys.resolve)
         self.certificates = Certificates(self.log, self.telemetry.metrics)
         self.admission = admission(
             self.settings.limits,
@@ -387,6 +392,7 @@ class App:
             await self.maas.close()
         self.stores.close()
         self.clusters.close()
+        await asyncio.to_thread(self.telemetry.close)
 
     def _health(self) -> Reply:
         return _reply(200, {"status": "healthy"})

@@ -121,7 +121,9 @@ class Lines(Log):
         super().__init__(io.StringIO(), console=False)
         self.by_id: dict[str, Mapping[str, Any]] = {}
 
-    def write(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
+    def write(
+        self, event: str, level: str, fields: Mapping[str, Any], trusted: object = ()
+    ) -> None:
         self.by_id[str(fields.get("id"))] = dict(fields)
 
 

@@ -300,6 +300,12 @@ def common(headers: bytes, *, clear: bool = True) -> bytes:
     return (field(2, headers) if headers else b"") + (CLEAR_ROUTE_CACHE if clear else b"")
 
 
+def traced(parent: str) -> bytes:
+    """Further fields of a CommonResponse that set ``traceparent``. It is another on every
+    request, so it is no part of what is encoded once; parsers join the two mutations."""
+    return field(2, mutation((("traceparent", parent),))) if parent else b""
+
+
 def answer(phase: int, response: bytes, override: bytes = b"") -> Message:
     """ProcessingResponse for ``phase`` (the request's number) with a CommonResponse."""
     return message(field(_REPLY[phase], field(1, response) if response else b"") + override)

@@ -16,6 +16,7 @@ from wayside.gateway.failures import TOLD_MAX, TOO_LONG, is_answer
 from wayside.gateway.head import ResponseHead
 from wayside.gateway.replies import encode_pairs
 from wayside.gateway.upstream import Upstream
+from wayside.telemetry.context import TRACEPARENT
 from wayside.vocab.endpoint import Need
 from wayside.vocab.headers import HOP_BY_HOP
 from wayside.vocab.outcome import HeaderPairs, Tried
@@ -39,6 +40,7 @@ class Attempt:
 
     __slots__ = (
         "_head",
+        "_span",
         "_stale",
         "_told",
         "began",
@@ -76,6 +78,7 @@ class Attempt:
         self.upstream: Upstream | None = None
         self.task: asyncio.Task[None] | None = None
         self._stale = False
+        self._span = ""
         self._head: ResponseHead | None = None
         self._told: bytearray | None = None
         """A 400 that is read for whether the prompt is too long."""
@@ -131,7 +134,13 @@ class Attempt:
             upstream.drop()
             door.fault()
             return
-        parts += [f.line for f in head.passed if f.name not in ours]
+        passed = head.passed
+        if door.server.reads is not None:
+            self._span, parent = exchange.outgoing()
+            if parent:  # in the place of the client's own
+                parts.append(b"traceparent: %b\r\n" % parent.encode("ascii"))
+                passed = [f for f in passed if f.name != TRACEPARENT]
+        parts += [f.line for f in passed if f.name not in ours]
         if body or method not in _WITHOUT_BODY:
             parts.append(b"content-length: %d\r\n" % len(body))
         parts.append(b"x-request-id: %b\r\n\r\n" % exchange.request_id.encode("latin-1"))
@@ -247,6 +256,7 @@ class Attempt:
             status=status,
             seconds=now - self.began,
             sent=self.body_bytes,
+            span=self._span,
         )
 
 

@@ -271,8 +271,9 @@ class Management:
             "config": config,
         }, (200 if ok else 503)
 
-    async def metrics(self, _: HttpRequest) -> Response:
-        return Response(self._telemetry.metrics.text(), media_type=_TEXT)
+    async def metrics(self, http: HttpRequest) -> Response:
+        page, kind = self._telemetry.metrics.page(http.headers.get("accept", ""))
+        return Response(page, media_type=kind)
 
     async def classification_metrics(self, _: HttpRequest) -> Response:
         """``heads`` counts questions of this API alone, ``signal_matches`` those of traffic."""

@@ -6,7 +6,8 @@ is told so and never gets a tidy end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, TypeVar
 
 from wayside.dialects.trim import Trimmer
 from wayside.endpoints import TPOT
@@ -19,12 +20,15 @@ from wayside.gateway.replies import content_type_line, encode_pairs
 from wayside.gateway.trimmed import FramedTrimmer
 from wayside.gateway.upstream import Upstream
 from wayside.gateway.watch import Watch
+from wayside.telemetry.context import SENT
+from wayside.vocab.ask import Flow
 from wayside.vocab.headers import PROVIDER_LIMITS
 from wayside.vocab.outcome import Ended, Forward, HeaderPairs, Tap
 
 if TYPE_CHECKING:
     from wayside.gateway.door import Door
 
+T = TypeVar("T")
 LINE_MAX = 1 << 20
 """Bytes of a stream without a line's end before it is broken off."""
 
@@ -261,7 +265,7 @@ class Passage:
             return False
         self._watch = Watch(
             tap,
-            self._door.server.runtime.drive,
+            self._drive,
             released=self._released,
             ended=self._watch_ended,
             failed=self._watch_failed,
@@ -270,6 +274,13 @@ class Passage:
         if taken == "whole":
             self._watched = head
         return True
+
+    def _drive(self, flow: Flow[T]) -> T | Awaitable[T]:
+        """Run a flow of the tap; what it asks belongs to this request's trace."""
+        door = self._door
+        if door.server.reads is not None and door.exchange is not None:
+            SENT.set(door.exchange.inside)
+        return door.server.runtime.drive(flow)
 
     @property
     def _is_old(self) -> bool:

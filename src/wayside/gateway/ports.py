@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from wayside.vocab.ask import Flow
@@ -46,6 +46,16 @@ class Exchange(Protocol):
     @property
     def request_id(self) -> str: ...
 
+    @property
+    def inside(self) -> str:
+        """``traceparent`` of what is asked on behalf of this request; empty without a trace."""
+        ...
+
+    def outgoing(self) -> tuple[str, str]:
+        """An attempt begins: the id of its span, and its ``traceparent``; empty without a
+        trace."""
+        ...
+
     def routed(self, record: Record) -> None: ...
 
     def rerouted(self, record: Record) -> None:
@@ -69,7 +79,14 @@ class Exchange(Protocol):
     def ended(self, *, status: int, reason: str = "") -> None: ...
 
 
+Reads = Callable[[Any, str, dict[str, str], bytes], None]
+"""Told of a request when all of it has come: the exchange, path, headers and body."""
+
+
 class Telemetry(Protocol):
+    """Begins exchanges. Its ``reads``, where it has one that is not ``None``, wants to be told of
+    each request."""
+
     def begin(self, *, shell: str, request_id: str | None = None) -> Exchange: ...
 
 

@@ -20,6 +20,7 @@ from pydantic import Field, PositiveInt, field_validator
 from wayside.net.h1 import Answer, ClosedBeforeAnswer, Connection, Enough, TooLarge
 from wayside.settings import CredentialSettings, Settings, TlsSettings
 from wayside.settings.address import Address, parse_address
+from wayside.telemetry.context import SENT, TRACEPARENT
 from wayside.vocab.errors import AskFailed, ConfigError
 from wayside.vocab.headers import header_name, header_value
 from wayside.vocab.outcome import Credential
@@ -241,6 +242,8 @@ class Client:
             "content-length": str(length),
             **{name.lower(): value for name, value in {**self._headers, **extra}.items()},
         }
+        if parent := SENT.get():
+            fields[TRACEPARENT] = parent
         if self._credential is not None:
             name, value = self._credential.pair()
             fields[name.lower()] = value

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wayside.settings import CredentialSettings
+from wayside.telemetry.redaction import learn
 from wayside.vocab.errors import ConfigError
 from wayside.vocab.outcome import Credential
 
@@ -68,6 +69,7 @@ class KeyRing:
                 continue
             value = text(data.get(settings.key or "", b""))
             value = value if usable(value) else ""
+            learn(value)
             if value != credential.value:
                 credential.value, changed = value, True
         return changed
@@ -86,6 +88,7 @@ class KeyRing:
                 raise ConfigError.one(
                     f"cannot read {path}: {error.strerror}", where=where, fix=fix
                 ) from error
+        learn(value)
         if not value:
             raise ConfigError.one(f"{source} is empty or not set", where=where, fix=fix)
         if not usable(value):

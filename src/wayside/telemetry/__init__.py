@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from wayside.telemetry import calls
+from wayside.telemetry import calls, conversation
 from wayside.telemetry.accounts import NO_ACCOUNT, Accounts, Price
 from wayside.telemetry.attempts import Attempts, told
+from wayside.telemetry.context import TRACEPARENT
 from wayside.telemetry.log import Log
 from wayside.telemetry.meter import Meter
 from wayside.telemetry.metrics import MICRO, Metrics
+from wayside.telemetry.tracing import MAX_BODY, KeepingMeter, Trace, Tracer
 from wayside.vocab.access import Caller, Hold
 from wayside.vocab.outcome import Record, Tried
 from wayside.vocab.usage import Tokens, prompt_guess
@@ -29,6 +31,8 @@ __all__ = [
     "Watcher",
 ]
 
+MAX_PROMPT = 4096
+"""Characters of a prompt in the log, where prompts are logged."""
 _NOTHING = Record(path="error")
 _OURS = frozenset(
     {"shell", "status", "model", "path", "endpoint", "attempts", "fallback_from", "decision"}
@@ -45,6 +49,7 @@ class Exchange:
         "_done",
         "_telemetry",
         "account",
+        "asked",
         "asked_at",
         "caller",
         "endpoint",
@@ -56,6 +61,7 @@ class Exchange:
         "routed_at",
         "shell",
         "started",
+        "trace",
         "tries",
         "watched",
     )
@@ -78,6 +84,9 @@ class Exchange:
         """What it took and cost, once it has ended."""
         self.meter: Meter | None = None
         """Of the answer that goes to the client, where the shell sees one."""
+        self.trace: Trace | None = None
+        self.asked = b""
+        """The request's body, where its prompt is to be logged."""
 
     def routed(self, record: Record) -> None:
         """The core has decided; the time until here is what routing cost."""
@@ -102,6 +111,8 @@ class Exchange:
     def tried(self, attempt: Tried) -> None:
         """An attempt is over; the one that answered comes last."""
         self.tries.append(attempt)
+        if self.trace is not None:
+            self.trace.ends.append(self._telemetry.now())
         if attempt.outcome == "ok":
             self.endpoint = attempt.endpoint
 
@@ -109,8 +120,20 @@ class Exchange:
         """An answer begins; what is returned is fed its body. ``sent`` is the size of the request
         that was answered, ``leads``: its API counts the input at the beginning."""
         asked = prompt_guess(self.record.tokens, sent)
-        self.meter = meter = Meter(stream=stream, leads=leads, asked=asked)
+        trace = self.trace
+        make = Meter if trace is None or not trace.keeps else KeepingMeter
+        self.meter = meter = make(stream=stream, leads=leads, asked=asked)
         return meter
+
+    def outgoing(self) -> tuple[str, str]:
+        """An attempt begins: the id of its span, and the ``traceparent`` that its server gets;
+        both empty where the client's own goes on untouched."""
+        return ("", "") if self.trace is None else self.trace.attempt()
+
+    @property
+    def inside(self) -> str:
+        """``traceparent`` of what is asked on behalf of this request; empty without a trace."""
+        return "" if self.trace is None else self.trace.inside
 
     def first_byte(self, status: int = 0) -> None:
         if not self.first:
@@ -138,8 +161,12 @@ class Watcher(Protocol):
     ) -> None: ...
 
 
+Reads = Callable[[Exchange, str, dict[str, str], bytes], None]
+"""Told of a request when all of it has come: its path, headers and body."""
+
+
 class Telemetry:
-    """Metrics and the request log of one process."""
+    """Metrics, the request log and the traces of one process."""
 
     def __init__(self, log: Log | None = None, access: Log | None = None) -> None:
         self.log = log or Log()
@@ -152,6 +179,11 @@ class Telemetry:
         self._prefix = "req_" + os.urandom(6).hex()
         self._count = itertools.count(1)
         self.in_flight = 0
+        self.tracer: Tracer | None = None
+        """Set before anything listens, and not changed after."""
+        self._trouble = ""
+        self.prompts = False
+        """Whether the log is to have what was asked."""
         self._requests = m.counter(
             "wayside_requests_total", "Requests.", "shell", "model", "decision", "status"
         )
@@ -249,6 +281,20 @@ class Telemetry:
     def prices(self, prices: Mapping[str, Price]) -> None:
         self.accounts.prices = prices
 
+    @property
+    def reads(self) -> Reads | None:
+        """Whom a shell has to tell of each request; ``None`` where nobody wants to know."""
+        return self._read if self.tracer is not None or self.prompts else None
+
+    def _read(self, exchange: Exchange, path: str, headers: dict[str, str], body: bytes) -> None:
+        if self.prompts and len(body) <= MAX_BODY:
+            exchange.asked = body
+        if self.tracer is None:
+            return
+        exchange.trace = trace = self.tracer.begin(path, headers, body)
+        if trace is not None:  # for whatever passes the client's headers on
+            headers[TRACEPARENT] = trace.inside
+
     def begin(self, *, shell: str, request_id: str | None = None) -> Exchange:
         """A request has been read. Without an id of its own it gets one."""
         self.in_flight += 1
@@ -257,7 +303,7 @@ class Telemetry:
     def finish(self, exchange: Exchange, status: int, reason: str) -> None:
         now = self.now()
         self.in_flight -= 1
-        record = exchange.record
+        record, trace = exchange.record, exchange.trace
         model = record.model
         total = now - exchange.started
         routing = (exchange.routed_at or now) - exchange.started
@@ -265,11 +311,12 @@ class Telemetry:
         if status >= 400 or reason:
             self._errors.add((model, reason or record.reason or str(status)))
         if model:
-            self._total.observe((model,), total)
+            mark = "" if trace is None or not trace.sampled else trace.trace_id
+            self._total.observe((model,), total, mark)
             if exchange.first:
-                self._first.observe((model,), exchange.first - exchange.started)
+                self._first.observe((model,), exchange.first - exchange.started, mark)
             way = "composed" if record.path == "looper" else "routed"
-            self._routing.observe((way if record.recipe else "direct",), routing)
+            self._routing.observe((way if record.recipe else "direct",), routing, mark)
         elif record.path == "fast_response":
             self._replaced.add((record.decision,))
         elif record.path == "cache":
@@ -292,6 +339,8 @@ class Telemetry:
             self._pace.observe((model,), (now - exchange.first) / (usage.completion - 1))
         for watcher in self.watchers:
             watcher.ended(exchange, status, reason, usage)
+        if trace is not None and self.tracer is not None:
+            self.tracer.ended(exchange, trace, status, reason, usage, now)
         if self.access is not None:
             line = self._line(exchange, status, reason, total, routing, matched, account.unserved)
             line |= account.line
@@ -299,6 +348,10 @@ class Telemetry:
                 line["unknown"] = unknown
             if record.calls:
                 calls.tell(line, record.calls, self.accounts.priced)
+            if trace is not None and trace.sampled:
+                line["trace"] = trace.trace_id
+            if exchange.asked:
+                line["prompt"] = conversation.prompt(exchange.asked, MAX_PROMPT)
             self.access.write("request", "info", line, _OURS)
 
     def called(self, model: str, outcome: str, tokens: Tokens | None) -> None:
@@ -352,7 +405,16 @@ class Telemetry:
             line["reason"] = reason or record.reason
         return line
 
+    def close(self) -> None:
+        """Send the traces that wait. Takes its time: not for the event loop's thread."""
+        if self.tracer is not None:
+            self.tracer.spool.close()
+
     def flush(self) -> None:
+        if self.tracer is not None and self.tracer.spool.trouble != self._trouble:
+            self._trouble = why = self.tracer.spool.trouble
+            if why:
+                self.log("traces not sent", level="warning", why=why)
         self.log.flush()
         if self.access is not None and self.access is not self.log:
             self.access.flush()

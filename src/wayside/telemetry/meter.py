@@ -58,7 +58,7 @@ class Meter:
     @property
     def end(self) -> bytes:
         """The last bytes of the body, without its framing."""
-        return _plain(self.lead + self.tail[-TAIL:])
+        return unframed(self.lead + self.tail[-TAIL:])
 
     @property
     def ended(self) -> bool:
@@ -73,10 +73,10 @@ class Meter:
         found = None
         if not self.lead:  # nearly always it stands whole near the end
             at = self.tail.rfind(b'"usage":')
-            found = tokens_in(_plain(self.tail[at:])) if at >= 0 else None
+            found = tokens_in(unframed(self.tail[at:])) if at >= 0 else None
         if found is None:
             found = tokens_in(self.end)
-        return tokens_in(_plain(self._at)) if found is None and self._at else found
+        return tokens_in(unframed(self._at)) if found is None and self._at else found
 
     def took(self, *, broken: bool) -> Tokens:
         """The server's counts where they can be believed, else an estimate that says so.
@@ -106,10 +106,10 @@ class Meter:
         if self.stream:
             return Tokens(self.asked, max(self.events - _BEGINNINGS, 0), estimated=why)
         if self.size <= len(self.tail):
-            return estimated(_plain(self.tail), self.asked, why)
+            return estimated(unframed(self.tail), self.asked, why)
         return Tokens(self.asked, self.size // BYTES_PER_TOKEN, estimated=why)
 
 
-def _plain(body: bytes) -> bytes:
+def unframed(body: bytes) -> bytes:
     """Without the sizes between chunks, where there are any."""
     return _CHUNK_BETWEEN.sub(b"", body) if b"\r\n" in body else body

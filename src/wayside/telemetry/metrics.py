@@ -6,10 +6,11 @@ its own children cost a lock and a method call per update.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -19,8 +20,13 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.samples import Exemplar
 
 Labels = tuple[str, ...]
+
+TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 SECONDS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
@@ -34,6 +40,27 @@ MAX_SERIES = 2_000
 """Per metric. Further endpoints, which come and go, are counted as ``other``; further label values
 of other sorts come from the configuration, so for them this is a backstop, not a policy."""
 OTHER = "other"
+
+
+def wants_openmetrics(accept: str) -> bool:
+    """Whether whoever accepts that reads OpenMetrics, and likes it no less than plain text: as
+    Prometheus says it when it wants exemplars."""
+    weights = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
+    for part in accept.split(","):
+        name, _, rest = part.partition(";")
+        weight = 1.0
+        for parameter in rest.split(";"):
+            key, _, value = parameter.strip().partition("=")
+            if key == "q":
+                try:
+                    weight = float(value)
+                except ValueError:
+                    weight = 0.0
+        kind = name.strip().lower()
+        if kind in weights:
+            weights[kind] = max(weights[kind], weight)
+    openly, plainly = weights.values()
+    return openly > 0 and openly >= plainly
 
 
 def _others(names: Labels, labels: Labels) -> Labels:
@@ -74,13 +101,24 @@ class Gauge:
     read: Callable[[], Iterable[tuple[Labels, float]]]
 
 
+class Mark(NamedTuple):
+    """An exemplar: the trace of one request, what was measured of it, and when (seconds since
+    1970)."""
+
+    trace: str
+    value: float
+    at: float
+
+
 class Series:
     """Bucket counts, sum and count of one label set."""
 
-    __slots__ = ("buckets", "count", "sum")
+    __slots__ = ("buckets", "count", "exemplars", "sum")
 
     def __init__(self, size: int) -> None:
         self.buckets = [0] * size
+        self.exemplars: dict[int, Mark] = {}
+        """By bucket, the last traced request that fell into it."""
         self.sum = 0.0
         self.count = 0
 
@@ -95,7 +133,8 @@ class Histogram:
     bounds: tuple[float, ...]
     values: dict[Labels, Series]
 
-    def observe(self, labels: Labels, value: float) -> None:
+    def observe(self, labels: Labels, value: float, trace: str = "") -> None:
+        """Count ``value``; ``trace`` is the id of the trace that shows where it comes from."""
         series = self.values.get(labels)
         if series is None:
             if len(self.values) >= MAX_SERIES:
@@ -105,7 +144,10 @@ class Histogram:
                 if len(self.values) >= 2 * MAX_SERIES:
                     return
                 series = self.values[labels] = Series(len(self.bounds) + 1)
-        series.buckets[bisect_left(self.bounds, value)] += 1
+        bucket = bisect_left(self.bounds, value)
+        series.buckets[bucket] += 1
+        if trace:
+            series.exemplars[bucket] = Mark(trace, value, time.time())
         series.sum += value
         series.count += 1
 
@@ -163,6 +205,14 @@ class Metrics:
         """Prometheus's text format, version 0.0.4."""
         return generate_latest(self._registry)
 
+    def page(self, accept: str = "") -> tuple[bytes, str]:
+        """What is shown to somebody who accepts that, and its content type: OpenMetrics, which
+        has exemplars, for those who name it; else Prometheus's text format."""
+        if wants_openmetrics(accept):
+            found: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
+            return found, OPENMETRICS
+        return self.text(), TEXT
+
     def _declare(self, metric: M) -> M:
         if metric.name in self._metrics:
             raise ValueError(f"metric {metric.name!r} is declared twice")
@@ -195,6 +245,7 @@ def _regrouped(
             total.buckets = [a + b for a, b in zip(total.buckets, series.buckets, strict=True)]
             total.sum += series.sum
             total.count += series.count
+            total.exemplars |= series.exemplars
         return histogram
     assert isinstance(metric, Counter)
     counter = Counter(name, text, theirs, {})
@@ -219,9 +270,19 @@ def _family(metric: Counter | Gauge | Histogram) -> Metric:
         return gauge
     histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
     for labels, series in metric.values.items():
-        running, buckets = 0, []
-        for bound, count in zip((*metric.bounds, float("inf")), series.buckets, strict=True):
+        running = 0
+        buckets: list[Any] = []
+        for i, (bound, count) in enumerate(
+            zip((*metric.bounds, float("inf")), series.buckets, strict=True)
+        ):
             running += count
-            buckets.append(("+Inf" if bound == float("inf") else repr(bound), float(running)))
+            mark = series.exemplars.get(i)
+            buckets.append(
+                (
+                    "+Inf" if bound == float("inf") else repr(bound),
+                    float(running),
+                    None if mark is None else Exemplar({"trace_id": mark.trace}, *mark[1:]),
+                )
+            )
         histogram.add_metric(labels, buckets, series.sum)
     return histogram

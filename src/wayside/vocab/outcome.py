@@ -231,6 +231,8 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     seconds: float = 0.0
     sent: int = 0
     """Bytes of the request's body."""
+    span: str = ""
+    """The id of its span, where the request is traced."""
 
 
 class Fallback(Protocol):

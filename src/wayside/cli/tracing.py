@@ -1,0 +1,170 @@
+"""Wires tracing: what the settings say, then what ``OTEL_*`` say, then the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from wayside.settings import RouterSettings
+from wayside.settings.credential import CredentialSettings
+from wayside.settings.tracing import TracingSettings
+from wayside.telemetry import Telemetry
+from wayside.telemetry.redaction import learn
+from wayside.telemetry.tracing import Spool, Tracer
+from wayside.vocab.errors import ConfigError
+from wayside.vocab.outcome import Credential
+
+Keys = Callable[[CredentialSettings, str], Credential]
+
+ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+HEADERS: Final = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+_MISSING: Final = "the extra `otel` is not installed"
+_INSTALL: Final = "pip install 'wayside[otel]', or write tracing: {enabled: false}"
+_PROVIDERS: Final = {
+    "azure-openai": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "vertex-ai": "gcp.vertex_ai",
+    "mistral": "mistral_ai",
+    "xai": "x_ai",
+}
+"""Providers that OpenTelemetry's conventions call something else than we do."""
+_SAMPLERS: Final[Mapping[str, tuple[float | None, bool]]] = {
+    "always_on": (1.0, False),
+    "always_off": (0.0, False),
+    "traceidratio": (None, False),
+    "parentbased_always_on": (1.0, True),
+    "parentbased_always_off": (0.0, True),
+    "parentbased_traceidratio": (None, True),
+}
+"""Samplers that ``OTEL_TRACES_SAMPLER`` may name: their ratio, ``None`` where
+``OTEL_TRACES_SAMPLER_ARG`` says it, and whether they go by the parent."""
+
+
+def wanted(settings: TracingSettings, env: Mapping[str, str]) -> bool:
+    """Whether requests are traced."""
+    if settings.enabled is not None:
+        return settings.enabled
+    if env.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return False
+    if env.get("OTEL_TRACES_EXPORTER", "otlp") == "none":
+        return False
+    return bool(settings.endpoint or any([env.get(name) for name in ENDPOINTS]))
+
+
+def trace(
+    telemetry: Telemetry,
+    settings: Callable[[], RouterSettings],
+    env: Mapping[str, str],
+    keys: Keys,
+) -> None:
+    """Let ``telemetry`` trace requests, where that is wanted. Raises :class:`ConfigError`."""
+    telemetry.prompts = settings().log.prompts
+    said = settings().tracing
+    if not wanted(said, env):
+        return
+    protocol = next((env[name] for name in PROTOCOLS if env.get(name)), "http/protobuf")
+    if protocol != "http/protobuf" and said.endpoint is None:
+        complain(telemetry, said, f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}", "http/protobuf")
+        return
+    try:
+        from wayside.telemetry.traces import Collector
+    except ImportError:
+        complain(telemetry, said, _MISSING, _INSTALL)
+        return
+    ratio, parent_based = sampler(said, env)
+    content = said.content
+    if content is None:
+        content = env.get(CONTENT, "").lower() in ("true", "1", "span_only", "span_and_event")
+    given = [keys(one, f"tracing.headers.{i}") for i, one in enumerate(said.headers)]
+    theirs = headers_of(next((env[name] for name in HEADERS if env.get(name)), ""))
+    for secret in theirs.values():
+        learn(secret)
+    collector = Collector(
+        version=version("wayside"),
+        resource=resource(said, env),
+        endpoint=None if said.endpoint is None else endpoint_of(said.endpoint),
+        headers=lambda: theirs | dict([one.pair() for one in given]),
+        ca_file=said.ca_file,
+        timeout_s=said.timeout_s,
+        providers=lambda: providers(settings()),
+    )
+    spool = Spool(
+        collector.send,
+        telemetry.metrics,
+        max_items=said.max_queue,
+        max_bytes=said.max_queue_bytes,
+    )
+    telemetry.tracer = Tracer(spool, ratio=ratio, parent_based=parent_based, content=content)
+
+
+def complain(telemetry: Telemetry, said: TracingSettings, why: str, fix: str) -> None:
+    """Refuse what the settings ask for; only say it of what the environment asks for, which may
+    be meant for everything in a cluster."""
+    if said.enabled or said.endpoint is not None:
+        raise ConfigError.one(why, where="tracing", fix=fix)
+    telemetry.log("not traced", level="warning", why=why, fix=fix)
+
+
+def sampler(settings: TracingSettings, env: Mapping[str, str]) -> tuple[float, bool]:
+    """The share of requests that is traced, and whether a request's own trace goes before it."""
+    name = env.get("OTEL_TRACES_SAMPLER", "parentbased_always_on").strip()
+    ratio, parent_based = _SAMPLERS.get(name, (1.0, True))
+    if ratio is None:
+        try:
+            ratio = min(1.0, max(0.0, float(env.get("OTEL_TRACES_SAMPLER_ARG", "1"))))
+        except ValueError:
+            ratio = 1.0
+    if settings.sample_ratio is not None:
+        ratio = settings.sample_ratio
+    if settings.parent_based is not None:
+        parent_based = settings.parent_based
+    return ratio, parent_based
+
+
+def resource(settings: TracingSettings, env: Mapping[str, str]) -> dict[str, str]:
+    """Who it is that traces; what the environment says of that is added by the SDK."""
+    found = {"service.version": version("wayside")}
+    for variable, key in (("POD_NAME", "k8s.pod.name"), ("POD_NAMESPACE", "k8s.namespace.name")):
+        if env.get(variable):
+            found[key] = env[variable]
+    found |= settings.attributes
+    if settings.service_name is not None:
+        found["service.name"] = settings.service_name
+    elif not env.get("OTEL_SERVICE_NAME") and "service.name=" not in env.get(
+        "OTEL_RESOURCE_ATTRIBUTES", ""
+    ):
+        found.setdefault("service.name", "wayside")
+    return found
+
+
+def endpoint_of(endpoint: str) -> str:
+    """With the path that traces have, unless it names one."""
+    if urlsplit(endpoint).path in ("", "/"):
+        return endpoint.rstrip("/") + "/v1/traces"
+    return endpoint
+
+
+def headers_of(text: str) -> dict[str, str]:
+    """``OTEL_EXPORTER_OTLP_HEADERS``: ``name=value,name=value``, percent-encoded."""
+    found = {}
+    for part in text.split(","):
+        name, given, value = part.partition("=")
+        if given and name.strip():
+            found[unquote(name.strip()).lower()] = unquote(value.strip())
+    return found
+
+
+def providers(settings: RouterSettings) -> dict[str, str]:
+    """``gen_ai.provider.name`` of each model; a server of one's own is called by its API."""
+    found: dict[str, str] = {}
+    for name, model in settings.models.items():
+        theirs: Any = model.provider
+        if theirs is None:
+            theirs = {"openai": "vllm", "responses": "openai"}.get(model.protocol, model.protocol)
+        found[name] = _PROVIDERS.get(theirs, theirs)
+    return found
