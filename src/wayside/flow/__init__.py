@@ -41,7 +41,7 @@ from wayside.flow.responses import NOTHING_KEPT, Keeping
 from wayside.flow.sticky import Settled, Sticky, owner, remember
 from wayside.flow.tap import UNANSWERED, ReplyTap, tell
 from wayside.plugins import NO_ROUTE, Draft, Early, Plugin, Route
-from wayside.selection import Candidate, Picked, Selector, pick
+from wayside.selection import Candidate, Picked, Scores, Selector, pick
 from wayside.settings import ReasoningFamily
 from wayside.signals import Reading, Signal
 from wayside.vocab.access import Caller
@@ -385,6 +385,8 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
     option: Option
     why: str = ""
     """What the algorithm says of its choice."""
+    scores: Scores = ()
+    """What each candidate that may answer is worth to it, in the order of the decision."""
     calls: tuple[Call, ...] = ()
     """What the algorithm asked models in order to choose."""
     composer: Composer | None = None
@@ -435,14 +437,16 @@ def choose(
         picked = yield from (picking if ledger is None else ledger.kept(picking))
     except AskFailed as failed:  # vSR's fallback chain: an algorithm that fails takes the first
         picked = Picked(candidates[0], f"the first, for want of an answer: {failed}")
-    sticky = recipe.sticky.get(name)
+    sticky, scores = recipe.sticky.get(name), picked.scores
     settled = None
     if sticky is not None:
         settled = yield from sticky.settle(prompt, candidates, picked)
         picked = picked if settled is None else settled.picked
     option = recipe.options[name, picked.candidate]
     calls = () if ledger is None else tuple(ledger.calls)
-    return Choice(recipe, verdicts, match, algorithm, option, picked.why, calls, settled=settled)
+    return Choice(
+        recipe, verdicts, match, algorithm, option, picked.why, scores, calls, settled=settled
+    )
 
 
 def _by_default(

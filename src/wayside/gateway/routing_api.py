@@ -171,7 +171,7 @@ class RoutingApi:
     async def intent(self, body: IntentRequest, caller: Caller | None = None) -> IntentAnswer:
         """The domain of a prompt, and the model it would get."""
         began = time.perf_counter()
-        prompt, choice, costs = await self._choose(body, caller)
+        prompt, choice, costs = await self.choose(body, caller)
         labels = await self._heads.labels(DOMAIN, prompt.question)
         best, confidence = labels[0]
         told = await _explained(prompt, choice, costs, caller, changes=body.options.trace)
@@ -204,11 +204,24 @@ class RoutingApi:
         self, body: IntentRequest, began: float, trace: bool, caller: Caller | None = None
     ) -> EvalAnswer:
         """The whole decision."""
-        prompt, choice, costs = await self._choose(body, caller)
+        prompt, choice, costs = await self.choose(body, caller)
         told = await _explained(prompt, choice, costs, caller, changes=trace)
+        return await self.told(prompt, choice, told, began, body.options, trace=trace)
+
+    async def told(
+        self,
+        prompt: Prompt,
+        choice: Choice,
+        told: Mapping[str, Any],
+        began: float,
+        options: Options,
+        *,
+        trace: bool,
+    ) -> EvalAnswer:
+        """The answer of ``eval``, of a decision whose :func:`explanation` is ``told``."""
         refs = _refs(choice)
         labels: Labels = ()
-        if body.options.return_probabilities or not choice.recipe.decider.decisions:
+        if options.return_probabilities or not choice.recipe.decider.decisions:
             labels = await self._heads.labels(DOMAIN, prompt.question)
         answer: EvalAnswer = {
             "original_text": prompt.question,
@@ -228,7 +241,7 @@ class RoutingApi:
             "selection_status": _status(choice),
             "selection_method": choice.algorithm,
             "selection_reason": told["why"],
-            "routing_decision": _routing(choice, labels[0][1] if labels else 0.0, body.options),
+            "routing_decision": _routing(choice, labels[0][1] if labels else 0.0, options),
             "signal_confidences": {
                 s["signal"]: s["confidence"] for s in told["signals"] if s["matched"]
             },
@@ -241,17 +254,18 @@ class RoutingApi:
                 "total_ms": since(began),
             },
         }
-        if body.options.return_probabilities:
+        if options.return_probabilities:
             answer["probabilities"] = {k: round(v, 6) for k, v in labels}
-        if body.options.include_explanation:
+        if options.include_explanation:
             answer["explanation"] = told["why"]
         if trace:
             answer["eval_trace"] = _trace(told)
         return answer
 
-    async def _choose(
+    async def choose(
         self, body: IntentRequest, caller: Caller | None
     ) -> tuple[Prompt, Choice, Costs]:
+        """Decide about a prompt. Raises :class:`ApiError`."""
         if body.messages is None:
             needs_text(body.text)
             messages: list[dict[str, Any]] = [{"role": "user", "content": body.text}]

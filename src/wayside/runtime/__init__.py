@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from wayside.dialects import Body
-from wayside.flow import Choice, Policy, answer, choose, read_signals, refuse
+from wayside.flow import Choice, Policy, Recipe, answer, choose, read_signals, refuse
 from wayside.flow.protocols import BODIES
 from wayside.runtime.compile import compile_policy
 from wayside.runtime.costs import MAX_NS, SLOW_NS, Costs, Meter, least, timed
 from wayside.runtime.pending import Pending
+from wayside.vocab.access import Caller
 from wayside.vocab.ask import Ask, Failure, Flow, Now, Unguessable
 from wayside.vocab.calls import Complete
 from wayside.vocab.errors import Abandoned, RequestError, WaysideError
@@ -282,6 +283,13 @@ class Runtime:
             readings.append(meter.costs())
             spent += meter.spent()
         return prompt, msgspec.structs.replace(choice, recipe=recipe), least(readings)
+
+    async def decide(
+        self, recipe: Recipe, prompt: Prompt, caller: Caller | None = None, dice: float = 0.5
+    ) -> Choice:
+        """Decide about a prompt by any recipe, to see where it would go: no model is asked, and
+        nothing is remembered. Raises :class:`RequestError`."""
+        return await self.run(_unasked(choose(recipe, prompt, dice, caller)))
 
     async def _metered(self, flow: Flow[T], meter: Meter) -> T:
         """Drive a flow to its end, one question after another, and time the answers."""

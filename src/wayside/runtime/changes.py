@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from math import inf, nextafter
 from typing import NamedTuple
 
@@ -71,16 +71,36 @@ def alternatives(
     decider: Decider, verdicts: Verdicts, rules: Mapping[SignalRef, Limits]
 ) -> list[Alternative]:
     """Other outcomes, those that needed least first. ``rules`` holds what each signal compares."""
+    search = searching(decider, verdicts, rules)
+    while True:
+        try:
+            next(search)
+        except StopIteration as stop:
+            found: list[Alternative] = stop.value
+            return found
+
+
+def searching(
+    decider: Decider, verdicts: Verdicts, rules: Mapping[SignalRef, Limits]
+) -> Generator[None, None, list[Alternative]]:
+    """:func:`alternatives` in steps, each of which takes little time: for those who have other
+    things to do in between."""
     chosen = decider.decide(verdicts)
     search = _Search(decider, verdicts, rules)
-    others = [d for d in decider.decisions if chosen is None or d is not chosen.decision]
-    others.sort(key=search.distance)
-    targets: list[Decision | None] = list(others[: 2 * SHOWN])
+    others: list[tuple[float, int, Decision]] = []
+    for n, decision in enumerate(decider.decisions):
+        if chosen is None or decision is not chosen.decision:
+            others.append((search.distance(decision), n, decision))
+            yield
+    others.sort(key=lambda other: other[:2])
+    targets: list[Decision | None] = [decision for _, _, decision in others[: 2 * SHOWN]]
     if chosen is not None:
         targets.append(None)
-    found = [
-        Alternative(target, way) for target in targets if (way := search.least(target)) is not None
-    ]
+    found = []
+    for target in targets:
+        way = yield from search.least(target)
+        if way is not None:
+            found.append(Alternative(target, way))
     found.sort(key=lambda a: (*_cost(a.way), "" if a.decision is None else a.decision.name))
     return found[:SHOWN]
 
@@ -101,12 +121,13 @@ class _Search:
         self._effort = EFFORT  # looking at every rule once is never too much
         return found
 
-    def least(self, target: Decision | None) -> Way | None:
+    def least(self, target: Decision | None) -> Generator[None, None, Way | None]:
         order = itertools.count()
         start: Way = {}
         heap: list[tuple[tuple[float, float], int, Way]] = [((0, 0.0), next(order), start)]
         seen: set[frozenset[tuple[SignalRef, str]]] = set()
         for _ in range(TRIES):
+            yield
             if not heap or self._effort < 0:
                 return None
             _, _, way = heapq.heappop(heap)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wayside.decisions import Decision, Match, Trace, Truth, trace
 from wayside.flow import Choice, Recipe
 from wayside.flow.rights import allowed
-from wayside.runtime.changes import alternatives
+from wayside.runtime.changes import Alternative, alternatives
 from wayside.runtime.costs import Costs, KindCost
 from wayside.runtime.limits import Limits, limits, threshold
 from wayside.runtime.projected import projected
@@ -28,14 +28,15 @@ def explanation(
     *,
     changes: bool = True,
     caller: Caller | None = None,
+    found: Sequence[Alternative] | None = None,
 ) -> dict[str, Any]:
     """Signals with their values and costs, every decision with its rule, and what was chosen.
 
     A decision is ``nearly`` when its rule does not hold although part of it does.
     ``would_change`` are the other outcomes, with what each needed, nearest first; the decision is
     ``None`` for the default model; without ``changes`` nobody looks for them, which is most of the
-    work. ``cost_us`` is that of a signal's kind, all rules together. Models that ``caller`` may
-    not use are not named.
+    work, and ``found`` is what somebody has found already. ``cost_us`` is that of a signal's kind,
+    all rules together. Models that ``caller`` may not use are not named.
     """
     verdicts = choice.verdicts
     recipe = choice.recipe
@@ -71,7 +72,9 @@ def explanation(
         "effort": choice.option.effort if candidate.reasoning else None,
         "plugins": list(choice.match.decision.settings.plugins) if choice.match else [],
         "why": why(choice),
-        "would_change": _would_change(recipe, verdicts, bounds, caller) if changes else [],
+        "would_change": _would_change(recipe, verdicts, bounds, caller, found)
+        if changes or found is not None
+        else [],
     }
 
 
@@ -140,14 +143,17 @@ def _would_change(
     verdicts: Verdicts,
     bounds: Mapping[SignalRef, Limits],
     caller: Caller | None,
+    found: Sequence[Alternative] | None,
 ) -> list[dict[str, Any]]:
+    if found is None:
+        found = alternatives(recipe.decider, verdicts, bounds)
     return [
         {
-            "decision": found.decision.name if found.decision else None,
-            "needs": [change.text for change in found.way.values()],
-            "models": _models(found.decision, caller) if found.decision else [],
+            "decision": one.decision.name if one.decision else None,
+            "needs": [change.text for change in one.way.values()],
+            "models": _models(one.decision, caller) if one.decision else [],
         }
-        for found in alternatives(recipe.decider, verdicts, bounds)
+        for one in found
     ]
 
 
