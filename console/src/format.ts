@@ -16,6 +16,7 @@ export function count(value: Maybe): string {
 /** 0.0823 -> "82 µs", 4.2 -> "4.2 ms", 1530 -> "1.53 s". */
 export function ms(value: Maybe): string {
   if (missing(value)) return DASH;
+  if (value === 0) return "0 ms";
   if (value < 1) return `${(value * 1000).toFixed(0)} µs`;
   if (value < 10) return `${value.toFixed(1)} ms`;
   if (value < 1000) return `${value.toFixed(0)} ms`;

@@ -1,5 +1,0 @@
-import { PageHead } from "../parts";
-
-export function Live() {
-  return <PageHead title="Live" />;
-}
