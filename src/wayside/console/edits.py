@@ -23,8 +23,8 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarStri
 
 from wayside.settings.load import documents
 
-MAX_BYTES: Final = 256 << 10
-"""A larger file is edited as text: this takes a second per megabyte."""
+MAX_BYTES: Final = 128 << 10
+"""A larger file is edited as text: this takes seconds per 100 KiB."""
 MAX_DEPTH: Final = 40
 Path = Sequence[str | int]
 _ABSENT: Final = object()

@@ -38,12 +38,12 @@ class Versions:
     """The newest ``keep`` versions. Everything raises ``OSError`` where the folder fails."""
 
     def __init__(self, folder: Path, keep: int, clock: Callable[[], float] = time.time) -> None:
-        self._folder, self._keep, self._clock = folder / FOLDER, keep, clock
+        self.folder, self._keep, self._clock = folder / FOLDER, keep, clock
 
     def writable(self) -> None:
         """Raises ``OSError`` where nothing can be kept."""
-        private(self._folder)
-        probe = self._folder / f".{os.getpid()}"
+        private(self.folder)
+        probe = self.folder / f".{os.getpid()}"
         probe.touch(mode=0o600)
         probe.unlink(missing_ok=True)
 
@@ -58,19 +58,19 @@ class Versions:
         taken = {kept.version for kept in known}
         name = next(n for n in [name, *(f"{name}-{i}" for i in range(1, 9999))] if n not in taken)
         kept = Kept(name, round(now, 3), by, note[:_LONGEST_NOTE], digest(text))
-        private(self._folder)
+        private(self.folder)
         self._write(f"{name}.yaml", text)
         self._write(f"{name}.json", json.dumps(asdict(kept)).encode())
         for old in known[self._keep - 1 :]:
-            (self._folder / f"{old.version}.json").unlink(missing_ok=True)
-            (self._folder / f"{old.version}.yaml").unlink(missing_ok=True)
+            (self.folder / f"{old.version}.json").unlink(missing_ok=True)
+            (self.folder / f"{old.version}.yaml").unlink(missing_ok=True)
         return kept
 
     def all(self) -> list[Kept]:
         """The newest first; one whose file is damaged is left out."""
         found = []
         try:
-            paths = list(self._folder.glob("*.json"))
+            paths = list(self.folder.glob("*.json"))
         except OSError:
             return []
         for path in paths:
@@ -85,13 +85,13 @@ class Versions:
         if not _NAME.fullmatch(version):
             return None
         try:
-            return (self._folder / f"{version}.yaml").read_bytes()
+            return (self.folder / f"{version}.yaml").read_bytes()
         except OSError:
             return None
 
     def _write(self, name: str, content: bytes) -> None:
-        beside = self._folder / f".{name}"
+        beside = self.folder / f".{name}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
         with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
             file.write(content)
-        beside.replace(self._folder / name)
+        beside.replace(self.folder / name)

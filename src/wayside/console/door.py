@@ -1,0 +1,355 @@
+"""The console's door: who may come in, as whom, and by which pages.
+
+Everything below ``/console`` passes here. Host names that are not ours are refused (DNS
+rebinding), so are changes that another site's page sends (CSRF), and every answer says what a
+browser may do with it. Nothing is sent to other hosts, and nobody else may read it (no CORS).
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import json
+import traceback
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from pydantic import Field
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wayside import __version__
+from wayside.console.audit import Audit
+from wayside.console.inside import NOTE, WHO, Who
+from wayside.console.sessions import LONGEST, RANKS, Attempts, Session, Sessions, Tokens
+from wayside.console.static import Static
+from wayside.gateway.api import ApiError, Body, Endpoint, Handler, error_answer, parsed
+from wayside.settings.console import ConsoleSettings
+from wayside.telemetry import Log
+
+API: Final = "/api"
+COOKIE: Final = "wayside_console"
+CSRF: Final = "x-wayside-csrf"
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+_SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+_LOCAL: Final = frozenset(("localhost", "localhost."))
+_HEADERS: Final = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+About = Callable[[], Awaitable[dict[str, bool]]]
+"""What this router has: ``Me.has``."""
+
+
+class LoginBody(Body):
+    token: str = Field(min_length=1, max_length=LONGEST)
+
+
+class Provider(Protocol):
+    """An identity provider: :class:`wayside.console.oidc.Oidc`."""
+
+    name: str
+
+    def routes(self, door: Door) -> list[BaseRoute]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What the door remembers."""
+
+    tokens: Tokens
+    sessions: Sessions
+    attempts: Attempts
+    audit: Audit
+
+
+class Door:
+    """Makes the application out of endpoints."""
+
+    def __init__(
+        self,
+        settings: ConsoleSettings,
+        keeping: Keeping,
+        log: Log,
+        about: About,
+        *,
+        provider: Provider | None = None,
+        static: Static | None = None,
+    ) -> None:
+        self._settings, self._keeping, self._log, self._about = settings, keeping, log, about
+        self._provider, self._static = provider, static or Static()
+
+    def app(self, endpoints: Iterable[Endpoint]) -> ASGIApp:
+        """Everything below ``/console``."""
+        routes: list[BaseRoute] = [
+            Route(f"{API}/logins", self._guarded(self._logins), methods=["GET"]),
+            Route(f"{API}/login", self._guarded(self._login), methods=["POST"]),
+            Route(f"{API}/logout", self._guarded(self._logout), methods=["POST"]),
+            Route(f"{API}/me", self._guarded(self._me), methods=["GET"]),
+        ]
+        routes += [
+            Route(API + e.path, self._guarded(self._behind(e)), methods=[e.method])
+            for e in [*endpoints, *self._keeping.audit.endpoints()]
+        ]
+        if self._provider is not None:
+            routes += self._provider.routes(self)
+        routes.append(Route(API + "/{path:path}", _nothing))
+        routes.append(Route("/{path:path}", self._static.answer, methods=["GET"]))
+        handlers: Any = {HTTPException: _http_error}
+        return _Careful(Starlette(routes=routes, exception_handlers=handlers), self._settings.url)
+
+    # who
+
+    async def _logins(self, _: HttpRequest) -> Response:
+        told: dict[str, Any] = {"token": True}
+        if self._provider is not None:
+            told["oidc"] = {"url": "/console/oidc/login", "name": self._provider.name}
+        return JSONResponse(told)
+
+    async def _login(self, http: HttpRequest) -> Response:
+        attempts, address = self._keeping.attempts, address_of(http)
+        wait = attempts.wait_s(address)
+        if wait > 0:
+            said = f"too many logins failed: try again in {wait:.0f} s"
+            refused = error_answer(429, "TOO_MANY_LOGINS", said)
+            refused.headers["retry-after"] = str(int(wait) + 1)
+            return refused
+        body = await parsed(http, LoginBody)
+        found = self._keeping.tokens.find(body.token.strip())
+        if found is None:
+            attempts.failed(address)
+            self.write(http, Who("", "viewer"), "log in", "with a token", "refused: LOGIN_FAILED")
+            raise ApiError(401, "LOGIN_FAILED", "this is no token that logs in here")
+        who, by = found
+        return await self.let_in(http, who, by)
+
+    async def let_in(self, http: HttpRequest, who: Who, by: str = "") -> Response:
+        """Begin a session: the answer is ``Me``, with a cookie."""
+        key, session = self._keeping.sessions.begin(who, by)
+        self.write(http, who, "log in", "with a token" if by else "single sign-on", "done")
+        answer = JSONResponse(await self._told(session))
+        answer.set_cookie(
+            self._cookie(http),
+            key,
+            max_age=int(self._settings.session_s),
+            path="/console",
+            secure=self.secure(http),
+            httponly=True,
+            samesite="strict",
+        )
+        return answer
+
+    async def _logout(self, http: HttpRequest) -> Response:
+        session = self._session(http)
+        self._unforged(http, session)
+        self._keeping.sessions.end(http.cookies.get(self._cookie(http), ""))
+        self.write(http, session.who, "log out", "", "done")
+        answer = JSONResponse({"logged_out": True})
+        answer.delete_cookie(self._cookie(http), path="/console")
+        return answer
+
+    async def _me(self, http: HttpRequest) -> Response:
+        return JSONResponse(await self._told(self._session(http)))
+
+    async def _told(self, session: Session) -> dict[str, Any]:
+        return {
+            "name": session.who.name,
+            "role": session.who.role,
+            "csrf": session.csrf,
+            "version": __version__,
+            "has": await self._about(),
+        }
+
+    def _session(self, http: HttpRequest) -> Session:
+        """Raises :class:`ApiError` 401 where nobody is logged in."""
+        found = self._keeping.sessions.find(http.cookies.get(self._cookie(http), ""))
+        if found is None:
+            raise ApiError(401, "NOT_LOGGED_IN", "log in first, at /console/")
+        return found
+
+    def secure(self, http: HttpRequest) -> bool:
+        """Whether the browser reaches us by TLS."""
+        return http.url.scheme == "https" or self._settings.url.startswith("https:")
+
+    @staticmethod
+    def _cookie(http: HttpRequest) -> str:
+        """Browsers keep cookies by host: two routers of one machine differ by their ports."""
+        return f"{COOKIE}_{http.url.port or http.url.scheme}"
+
+    # what
+
+    def _behind(self, endpoint: Endpoint) -> Handler:
+        """``endpoint`` for those whose role suffices; what changes something is written down."""
+        writes = endpoint.method not in _SAFE and endpoint.role != "viewer"
+        what = f"{endpoint.method} {endpoint.path}"
+
+        async def behind(http: HttpRequest) -> Response:
+            session = self._session(http)
+            if endpoint.method not in _SAFE:
+                self._unforged(http, session)
+            who = session.who
+            http.scope[WHO] = who
+            try:
+                if RANKS[who.role] < RANKS[endpoint.role]:
+                    said = f"this needs the role {endpoint.role}; yours is {who.role}"
+                    raise ApiError(403, "ROLE_NEEDED", said)
+                answer = await endpoint.handler(http)
+            except ApiError as error:
+                if writes:
+                    self.write(http, who, what, None, f"refused: {error.code}")
+                raise
+            if writes and http.scope.get(NOTE, "") is not None:
+                self.write(http, who, what, None, _outcome(answer))
+            return answer
+
+        return behind
+
+    def write(
+        self, http: HttpRequest, who: Who, what: str, target: str | None, outcome: str
+    ) -> None:
+        """Into the audit. Without a ``target``, what the endpoint said it is, or the path."""
+        if target is None:
+            target = http.scope.get(NOTE) or http.url.path.removeprefix("/console/api")
+        self._keeping.audit.add(
+            who=who.name,
+            role=who.role,
+            what=what,
+            target=target,
+            outcome=outcome,
+            from_=address_of(http),
+        )
+
+    def _unforged(self, http: HttpRequest, session: Session) -> None:
+        said = http.headers.get(CSRF, "")
+        if not _same(said, session.csrf):
+            raise ApiError(403, "CSRF", f"the header {CSRF} is missing or not this session's")
+
+    def _guarded(self, handler: Handler) -> Handler:
+        async def guarded(http: HttpRequest) -> Response:
+            try:
+                answer = await handler(http)
+            except ApiError as error:
+                answer = error_answer(error.status, error.code, str(error))
+            except ClientDisconnect:
+                answer = error_answer(400, "INVALID_INPUT", "the client left")
+            except Exception as error:  # noqa: BLE001 - one bad request ends here, in JSON
+                frame = traceback.extract_tb(error.__traceback__)[-1]
+                self._log(
+                    "console failed",
+                    level="error",
+                    path=http.url.path,
+                    error=type(error).__name__,  # its text may quote a prompt
+                    at=f"{frame.filename}:{frame.lineno}",
+                )
+                answer = error_answer(500, "INTERNAL_ERROR", "this is a bug; the log says more")
+            if "cache-control" not in getattr(answer, "headers", {"cache-control": ""}):
+                answer.headers["cache-control"] = "no-store"
+            return answer
+
+        return guarded
+
+
+class _Careful:
+    """Refuses what comes by a name that is not ours or from another site's page, and tells
+    browsers what they may do with every answer."""
+
+    def __init__(self, app: ASGIApp, url: str) -> None:
+        self._app = app
+        self._origin = url
+        self._host = (urlsplit(url).hostname or "") if url else ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # no WebSockets here
+            await send({"type": "websocket.close", "code": 1008})
+            return
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        headers = Headers(scope=scope)
+        refusal = self._refusal(scope["method"], headers)
+        await (refusal or self._app)(scope, receive, marked)
+
+    def _refusal(self, method: str, headers: Headers) -> Response | None:
+        host = headers.get("host", "")
+        if not self._ours(_name(host)):
+            return error_answer(
+                421,
+                "UNKNOWN_HOST",
+                "the console is not served by this host name: write it into "
+                "management.console.url, or use an IP address",
+            )
+        origin = headers.get("origin")
+        if origin is None or method in _SAFE:
+            return None
+        own = urlsplit(origin).netloc == host and bool(host)
+        if not own and not (self._origin and origin == self._origin):
+            return error_answer(403, "FOREIGN_ORIGIN", "sent by a page of another site")
+        return None
+
+    def _ours(self, name: str) -> bool:
+        if name in _LOCAL or (self._host and name == self._host):
+            return True
+        try:
+            ipaddress.ip_address(name.partition("%")[0])
+        except ValueError:
+            return False
+        return True
+
+
+def address_of(http: HttpRequest) -> str:
+    """Where it comes from, as far as the connection says."""
+    return http.client.host if http.client else ""
+
+
+def _name(host: str) -> str:
+    """The host of a ``Host`` header, without port and brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
+
+
+def _same(a: str, b: str) -> bool:
+    return hmac.compare_digest(a.encode("utf-8", "replace"), b.encode())
+
+
+def _outcome(answer: Response) -> str:
+    if answer.status_code < 400:
+        return "done"
+    try:
+        return f"refused: {json.loads(bytes(answer.body))['error']['code']}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"refused: {answer.status_code}"
+
+
+async def _nothing(http: HttpRequest) -> Response:
+    return error_answer(404, "NOT_FOUND", "there is no such thing in the console's API")
+
+
+async def _http_error(_: HttpRequest, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(error.status_code, "INVALID_INPUT")
+    answer = error_answer(error.status_code, code, error.detail)
+    answer.headers.update(error.headers or {})
+    return answer
