@@ -13,10 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from starlette.routing import Mount
+
 from wayside.cli.files import Loaded
 from wayside.cli.files import read as read_again
 from wayside.cli.tracing import trace
 from wayside.cli.workers import WORKER
+from wayside.console import Console, Inside
+from wayside.console.folder import state_folder
+from wayside.console.inside import Trial
 from wayside.dialects import encode
 from wayside.engines import Engines
 from wayside.extproc import Replicas
@@ -50,6 +55,7 @@ from wayside.vocab.outcome import Record, Reply
 
 if TYPE_CHECKING:
     from wayside.gateway.maas_api import MaasApi
+    from wayside.gateway.server import HttpServer
     from wayside.gateway.usage_api import UsageApi
     from wayside.maas import Maas
 
@@ -165,6 +171,9 @@ class App:
             if self.maas is not None
             else (),
         )
+        self.server: HttpServer | None = None
+        """The data plane, once it listens; none behind Envoy."""
+        self.console = self._console()
         self.runtime.local["/health"] = self._health
         self.runtime.local["/ready"] = self._ready
         self._watch_config_metrics()
@@ -207,6 +216,36 @@ class App:
             return pool is not None and bool(pool.in_rotation)
 
         return MaasApi(maas, lambda: self.settings, ready, self.created)
+
+    def _console(self) -> Console | None:
+        """Its pages and data, on the management listener."""
+        rule = self.settings.management.console
+        if not rule.enabled or not self.settings.management.enabled:
+            return None
+        inside = Inside(
+            runtime=self.runtime,
+            telemetry=self.telemetry,
+            state=self.state,
+            fleet=self.fleet,
+            experience=self.experience,
+            log=self.log,
+            heads=self.management.heads,
+            settings=lambda: self.settings,
+            engines=lambda: self.engines,
+            stores=lambda: self.stores,
+            written=lambda: self.loaded,
+            tried=self.tried,
+            maas=self.maas,
+            maas_api=self.maas_api if self.maas is not None else None,
+            usage_api=self.usage_api if self.maas is not None else None,
+            server=lambda: self.server,
+        )
+        folder = state_folder(rule, self.loaded.path, self._env)
+        console = Console(inside, rule, folder, self.keys)
+        bare = WORKER in self._env  # its parent has the door
+        at, app = ("/console/api", console.bare) if bare else ("/console", console.app)
+        self.management.console = lambda: [Mount(at, app=app())]
+        return console
 
     def health(self) -> dict[str, Any]:
         """What production-stack's router tells of itself: its configuration, and why a newer one
@@ -268,6 +307,27 @@ class App:
         load_stores(stores, policy)
         return Prepared(loaded, policy, engines, stores)
 
+    def tried(self, text: bytes) -> Trial:
+        """A configuration prepared as for :meth:`adopt`, to be looked at and let go of."""
+        engines, stores = self.engines, self.stores
+        prepared = self.prepare(text)
+
+        def drop() -> None:
+            prepared.engines.close(engines)
+            prepared.stores.close(stores)
+
+        return Trial(
+            settings=prepared.loaded.settings,
+            policy=prepared.policy,
+            answerers=self._answerers(prepared.engines, prepared.stores),
+            needs_restart=self._waiting(prepared.loaded.settings),
+            drop=drop,
+        )
+
+    def _waiting(self, settings: RouterSettings) -> tuple[str, ...]:
+        """The parts of ``settings`` that would wait for a restart."""
+        return tuple(p for p in _FIXED if getattr(settings, p) != getattr(self._in_file, p))
+
     def adopt(self, prepared: Prepared) -> None:
         """Put it in force, at once."""
         loaded, policy, engines, stores = prepared
@@ -285,11 +345,7 @@ class App:
         watchers = self.experience.adopt(loaded.settings, policy)
         self.telemetry.watchers = (*watchers, *self.telemetry.always)
         self.loaded = loaded
-        waiting = tuple(
-            part
-            for part in _FIXED
-            if getattr(loaded.settings, part) != getattr(self._in_file, part)
-        )
+        waiting = self._waiting(loaded.settings)
         fixed = {part: getattr(self.settings, part) for part in _FIXED}
         if self.maas is not None:
             waiting += self.maas.follow(loaded.settings)

@@ -323,6 +323,7 @@ class over_http:
         except ConfigError:
             await self._server.drain(0)
             raise
+        app.server = self._server
         app.on_reload.append(self._stack.follow)
         app.serving = True
         url = url_of(where, self._server.port)

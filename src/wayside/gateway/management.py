@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from wayside import __version__
 from wayside.catalog import catalog
@@ -83,7 +83,9 @@ class Management:
         self._runtime, self._telemetry, self._state, self._ready = runtime, telemetry, state, ready
         self._started = time.time()
         most = (settings or ManagementSettings()).max_batch_size
-        self._heads = Heads(runtime, telemetry.metrics, engines)
+        self.heads = self._heads = Heads(runtime, telemetry.metrics, engines)
+        self.console: Callable[[], Sequence[BaseRoute]] = list
+        """Routes of the console, in all of it alone."""
         routing = RoutingApi(runtime, self._heads)
         reading = [
             *routing.endpoints(),
@@ -112,11 +114,13 @@ class Management:
 
     def app(self, part: Part = "all") -> Starlette:
         """The application, or a part of it: each on a listener of its own."""
-        routes = [
+        routes: list[BaseRoute] = [
             Route(path, endpoint.handler, methods=[endpoint.method])
             for endpoint in self.endpoints(part)
             for path in endpoint.paths
         ]
+        if part == "all":
+            routes = [*routes, *self.console()]
         handlers: Mapping[Any, Any] = {HTTPException: _http_error}
         return Starlette(routes=routes, exception_handlers=handlers)
 
