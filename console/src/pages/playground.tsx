@@ -1,5 +1,0 @@
-import { PageHead } from "../parts";
-
-export function Playground() {
-  return <PageHead title="Playground" />;
-}

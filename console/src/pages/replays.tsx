@@ -1,5 +1,0 @@
-import { PageHead } from "../parts";
-
-export function Replays() {
-  return <PageHead title="Replays" />;
-}
