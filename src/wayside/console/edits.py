@@ -22,12 +22,20 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
 from wayside.settings.load import documents
+from wayside.vocab.errors import ConfigError
 
 MAX_BYTES: Final = 128 << 10
 """A larger file is edited as text: this takes seconds per 100 KiB."""
 MAX_DEPTH: Final = 40
 Path = Sequence[str | int]
 _ABSENT: Final = object()
+_TRIPS: Final = (
+    *(YAMLError, yaml.YAMLError, ConfigError, RecursionError),
+    *(ValueError, TypeError, AttributeError, LookupError),
+)
+"""What ruamel trips over, or what comes of it."""
+_WORD: Final = re.compile(r"[\w.+:/=<~-]{1,64}")
+"""What may be read as a number, a date, a boolean or nothing at all."""
 _KEY: Final = r"[^\s#-][^\n#]*:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*"
 _BELOW: Final = re.compile(rf"(?m)^{_KEY}( +)[^\s#-]")
 _ITEMS: Final = re.compile(rf"(?m)^( *){_KEY}( *)-( +)\S")
@@ -64,7 +72,7 @@ def edited(text: str, edits: Sequence[Edit]) -> str:
             made = make(text, edits)
             if _said(made) == wanted:
                 return made
-        except (YAMLError, RecursionError, ValueError, TypeError, AttributeError, LookupError):
+        except _TRIPS:
             continue
     raise NotEdited(
         "is written in a way that cannot be edited by parts (an alias, a tag, or JSON): edit it "
@@ -192,9 +200,9 @@ def _value(value: Any) -> Any:
         lines = value.split("\n")
         if all(line.isprintable() and line == line.rstrip() for line in lines):
             return LiteralScalarString(value)
-    resolver = yaml.resolver.Resolver()
-    tag = resolver.resolve(yaml.ScalarNode, value, (True, False))
-    return value if tag == "tag:yaml.org,2002:str" else DoubleQuotedScalarString(value)
+    plain = yaml.compose(f"- {value}", Loader=yaml.SafeLoader) if _WORD.fullmatch(value) else None
+    word = plain is None or plain.value[0].tag == "tag:yaml.org,2002:str"
+    return value if word and value else DoubleQuotedScalarString(value)
 
 
 def _in_place(text: str, edits: Sequence[Edit]) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from wayside.console.inside import Inside, Trial
 from wayside.dialects import openai_chat
 from wayside.plugins.router_replay import SPACE, RouterReplayPlugin
-from wayside.runtime import Runtime
+from wayside.runtime import Answerer, Runtime
 from wayside.settings import RouterSettings
 from wayside.vocab.ask import Failure, ask
 from wayside.vocab.calls import Complete
@@ -45,7 +45,10 @@ class Rehearsal:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._inside, self._trial, self._clock = inside, trial, clock
-        answerers = {**trial.answerers, Complete: lambda question: _NOT_ASKED}
+        answerers: dict[type[Any], Answerer] = {
+            **trial.answerers,
+            Complete: lambda question: _NOT_ASKED,
+        }
         self._runtime = Runtime(trial.policy, answerers)
 
     async def run(self, limit: int) -> dict[str, Any]:

@@ -74,7 +74,9 @@ class Static:
             if name == INDEX:
                 return HTMLResponse(_NOT_BUILT, headers={"cache-control": "no-store"})
             return PlainTextResponse("There is no such file.", status_code=404)
-        file = self._held.get(name) or await asyncio.to_thread(self._load, name)
+        file = self._held.get(name)
+        if file is None:
+            file = await asyncio.to_thread(self._load, name)
         zips = bool(file.zipped) and "gzip" in http.headers.get("accept-encoding", "")
         etag = f'"{file.etag}{"-gz" if zips else ""}"'
         # Names stay the same from version to version: a browser keeps them, and asks each time.
