@@ -94,9 +94,9 @@ def check_utf8(raw: bytes) -> None:
     reader.decode(b"", final=True)
 
 
-def check_headers(headers: Mapping[str, str]) -> None:
-    """Refuse a body that its server would read otherwise than we did: as UTF-7, say, or as
-    compressed. Raises :class:`RequestError`."""
+def check_encoding(headers: Mapping[str, str]) -> None:
+    """Refuse a body that is compressed, or said to be: nothing is ever unpacked here, so that no
+    small body becomes a large one. Raises :class:`RequestError`."""
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         raise RequestError(
@@ -104,6 +104,12 @@ def check_headers(headers: Mapping[str, str]) -> None:
             status=415,
             code="unsupported_media_type",
         )
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Refuse a body that its server would read otherwise than we did: as UTF-7, say, or as
+    compressed. Raises :class:`RequestError`."""
+    check_encoding(headers)
     said = headers.get("content-type", "").lower()
     if "charset" in said and not _UTF8.issuperset(_CHARSET.findall(said)):
         raise RequestError(

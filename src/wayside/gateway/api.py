@@ -83,7 +83,10 @@ def caller_of(http: HttpRequest) -> Caller | None:
 
 async def parsed(http: HttpRequest, model: type[B]) -> B:
     """The request's body as ``model``; :class:`ApiError` says which key is wrong, never its value,
-    which may be a prompt."""
+    which may be a prompt. Nothing is unpacked."""
+    encoding = http.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "content-encoding: send it as plain JSON")
     raw = bytearray()
     async for chunk in http.stream():
         raw += chunk

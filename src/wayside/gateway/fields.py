@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from wayside.vocab.headers import CONTROLS, HOP_BY_HOP, is_internal
+from wayside.vocab.headers import CONTROLS, ENVOYS, HOP_BY_HOP, is_internal
 
 PASS = 0
 """For the core to read, and passed on."""
@@ -77,7 +77,10 @@ def _kind(name: str, from_upstream: bool) -> int:
     if name in _FRAMING:
         return FRAMING
     # Servers that read headers through CGI names take "_" for "-", so both spellings are ours.
-    if name in HOP_BY_HOP or (is_internal(name.replace("_", "-")) and name not in CONTROLS):
+    plain = name.replace("_", "-")
+    if name in HOP_BY_HOP or (is_internal(plain) and name not in CONTROLS):
+        return DROP
+    if not from_upstream and plain.startswith(ENVOYS):
         return DROP
     if from_upstream:
         return DROP if name == "x-request-id" or name in CONTROLS else PASS

@@ -16,6 +16,7 @@ from wayside.gateway.api import Endpoint
 _REFUSALS = {
     "400": "The request is wrong; the message names the key.",
     "413": "The body is too large.",
+    "415": "The body is compressed, or said to be.",
     "503": "A model did not answer, or there is none.",
 }
 _TEXTS = {key: {"type": "string"} for key in ("code", "message", "timestamp")}

@@ -29,7 +29,7 @@ from wayside.vocab.ask import Ask
 from wayside.vocab.calls import Complete, Completed, Lane, Tokens
 from wayside.vocab.endpoint import Need
 from wayside.vocab.errors import AskFailed, RequestError
-from wayside.vocab.headers import HOP_BY_HOP, is_internal
+from wayside.vocab.headers import ENVOYS, HOP_BY_HOP, is_internal
 from wayside.vocab.outcome import Forward
 from wayside.vocab.usage import taken
 
@@ -350,7 +350,7 @@ def _passed(forward: Forward, need: Need | None) -> dict[str, str]:
         for name, value in given.items()
         if name not in gone
         and name not in _ENDS_HERE
-        and not name.startswith((":", "x-envoy-"))
+        and not name.startswith((":", ENVOYS))
         and not is_internal(name)
     }
     fields |= {name.lower(): value for name, value in forward.set_headers}

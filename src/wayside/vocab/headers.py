@@ -16,7 +16,8 @@ REQUESTED = "x-maas-model-requested"
 GATEWAY_MODEL = "x-gateway-model-name"
 """The chosen model, on the request, for policies of a gateway that come after the choice."""
 
-INTERNAL_PREFIXES = ("x-vsr-", "x-wayside-", "x-maas-")
+INTERNAL_PREFIXES = ("x-vsr-", "x-wayside-", "x-maas-", DESTINATION)
+"""The last: also ``-subset``, ``-served`` and ``-scores``, which endpoint pickers go by."""
 INTERNAL_NAMES = frozenset(
     {
         SELECTED_MODEL,
@@ -32,6 +33,10 @@ INTERNAL_NAMES = frozenset(
 PROVIDER_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-")
 """What headers of answers begin with that tell of our own account with a provider. They are not
 for callers who have limits of ours, which are told under the same names."""
+
+ENVOYS = "x-envoy-"
+"""How headers begin that tell an Envoy what to do: how often to try again, where to go. A client
+talks to no Envoy in front of a model's servers."""
 
 COMPRESSION_CONTROL = "x-vsr-compression-control"
 
