@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from wayside.dialects import Body
+from wayside.dialects import Body, check_encoding
 from wayside.flow import Choice, Policy, Recipe, answer, choose, read_signals, refuse
 from wayside.flow.protocols import BODIES
 from wayside.runtime.compile import compile_policy
@@ -117,6 +117,8 @@ class Runtime:
     def routed(self, request: Request) -> Outcome | Awaitable[Outcome]:
         """Where a request goes that was let in."""
         try:
+            if "content-encoding" in request.headers:
+                check_encoding(request.headers)
             if self.further is not None and request.path not in BODIES:
                 more = self.further(request)
                 if more is not None:
