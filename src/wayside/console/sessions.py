@@ -141,6 +141,14 @@ def rotated(folder: Path) -> str:
     return token
 
 
+def made_at(folder: Path) -> float | None:
+    """When the folder's token was made; ``None`` where there is none."""
+    try:
+        return float(json.loads((folder / TOKEN_FILE).read_bytes()[:LONGEST])["made"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 class Sessions:
     """Logins by the hash of what their browser holds."""
 
