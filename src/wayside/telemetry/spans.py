@@ -81,7 +81,7 @@ def spans_of(facts: Facts, providers: Mapping[str, str]) -> Iterator[Span]:
     """The spans of one request, its own first. ``providers`` says by model who serves it."""
     yield _request(facts, providers)
     routed = facts.routed or facts.ended
-    if facts.record.recipe or facts.record.path != "upstream":
+    if facts.record.recipe or facts.record.path not in ("upstream", "error"):
         yield _routing(facts, routed)
     tries = facts.tries
     for i, tried in enumerate(tries):
@@ -181,7 +181,7 @@ def _told(tail: bytes) -> Attributes:
     if finish:
         found["gen_ai.response.finish_reasons"] = tuple(finish)
     if (given := _ID.search(tail)) is not None:
-        found["gen_ai.response.id"] = given[1].decode()
+        found["gen_ai.response.id"] = redacted(given[1].decode())
     return found
 
 

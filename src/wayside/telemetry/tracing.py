@@ -174,6 +174,8 @@ class Spool:
         self._thread: threading.Thread | None = None
         self.trouble = ""
         """Why the last batch did not arrive."""
+        self.busy = False
+        """Whether a batch is under way."""
         self._count = metrics.counter(
             "wayside_traces_total",
             "Traced requests: sent to the collector, dropped as too many waited, or failed.",
@@ -213,7 +215,9 @@ class Spool:
             self._wake.wait(EVERY_S)
             self._wake.clear()
             while self._waiting:
+                self.busy = True
                 self._send_some()
+            self.busy = False
             if self._closing:
                 return
 
