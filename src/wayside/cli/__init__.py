@@ -17,6 +17,7 @@ from wayside.vocab.errors import ConfigError
 _COMMANDS = {
     "demo": ("wayside.cli.demo", "See it work, with simulated models."),
     "serve": ("wayside.cli.serve", "Route requests, over HTTP or behind Envoy."),
+    "console": ("wayside.cli.console_door", "Log in to the console."),
     "vllm-router": ("wayside.cli.vllm_router", "Serve in the place of vllm_router."),
     "extproc": ("wayside.cli.extproc", "Serve ext_proc to an Envoy you already have."),
     "epp": ("wayside.cli.epp", "Pick endpoints for a gateway, in llm-d's place."),

@@ -13,6 +13,7 @@ from typing import Any
 import click
 import uvloop
 from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from wayside.cli.app import App, counted_together, log_of, until
 from wayside.cli.beside import (
@@ -25,15 +26,28 @@ from wayside.cli.beside import (
     served,
 )
 from wayside.cli.config import notes
+from wayside.cli.console_door import announce, base_of
+from wayside.cli.console_front import ConsoleFront
 from wayside.cli.exposed import opened, url_of
 from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.registry import app_of
-from wayside.cli.workers import WORKER, Workers, front, reserve, run_folder, worker_command
+from wayside.cli.workers import (
+    WORKER,
+    Workers,
+    exchange,
+    front,
+    reserve,
+    run_folder,
+    worker_command,
+)
+from wayside.console import Frame
+from wayside.console.folder import state_folder
 from wayside.gateway import serve_http
 from wayside.gateway.listener import QuietServer, serve_management
 from wayside.gateway.stack import Stack
 from wayside.net.tls import Certificates
 from wayside.runtime import compile_policy
+from wayside.runtime.keys import KeyRing
 from wayside.settings import RouterSettings
 from wayside.settings.address import Address
 from wayside.telemetry import Log
@@ -93,6 +107,9 @@ def command(
     SIGTERM finishes the requests under way first (limits.drain_s). The configuration file is
     watched: a good change takes effect within two seconds, a bad one is refused and reported in
     the log, in /ready and in wayside_config_last_reload_successful.
+
+    The console is at /console/ of the management listener; its address, with a token to log in
+    with, is shown on the terminal this is started from (elsewhere: wayside console token).
     """
     loaded = load(path)
     notes(loaded.notes)
@@ -166,7 +183,7 @@ async def serve_app(
     if watches:
         chores.append(asyncio.create_task(app.watcher().run()))
     try:
-        async with management(app), beside(app, also):
+        async with management(app, told=True), beside(app, also):
             if with_envoy:
                 from wayside.cli.behind_envoy import behind_envoy
 
@@ -209,12 +226,12 @@ async def serve_many(
         try:
             if not await _unless(stop, workers.start()):
                 return
-            page = front(workers)
+            page, frame = await _front(workers, settings, loaded.path, log)
             async with contextlib.AsyncExitStack() as stack:
                 certificates = Certificates(log)
                 following = asyncio.create_task(certificates.follow())
                 stack.callback(following.cancel)
-                at = management_at(page, settings, log, certificates)
+                at = management_at(page, settings, log, certificates, frame)
                 await stack.enter_async_context(at)
                 if metrics is not None:
                     rule = settings.management.metrics_tls
@@ -253,9 +270,16 @@ class management_at:
     """
 
     def __init__(
-        self, app: Starlette, settings: RouterSettings, log: Log, certificates: Certificates
+        self,
+        app: Starlette,
+        settings: RouterSettings,
+        log: Log,
+        certificates: Certificates,
+        frame: Frame | None = None,
     ) -> None:
+        """With ``frame``, whoever starts it is told how to log in to the console."""
         self._app, self._settings, self._log = app, settings, log
+        self._frame = frame
         self._certificates = certificates
         self._server: QuietServer | None = None
 
@@ -276,15 +300,31 @@ class management_at:
         self._log("management", url=url_of(where, port))
         if warning := opened(where):
             self._log("management is open", level="warning", why=warning)
+        if self._frame is not None:
+            announce(self._frame, base_of(self._settings, port), self._log)
 
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             await self._server.stop()
 
 
-def management(app: App) -> management_at:
-    """The management listener of one router."""
-    return management_at(app.management.app(), app.settings, app.log, app.certificates)
+def management(app: App, *, told: bool = False) -> management_at:
+    """The management listener of one router. ``told``: where its console is, too."""
+    frame = app.console.frame if told and app.console is not None else None
+    return management_at(app.management.app(), app.settings, app.log, app.certificates, frame)
+
+
+async def _front(
+    workers: Workers, settings: RouterSettings, path: str, log: Log
+) -> tuple[Starlette, Frame | None]:
+    """What the parent of several workers serves, and the frame of its console."""
+    rule = settings.management.console
+    if not rule.enabled or not settings.management.enabled:
+        return front(workers), None
+    console = ConsoleFront(workers.sockets, exchange)
+    folder = state_folder(rule, path, os.environ)
+    frame = Frame(rule, folder, KeyRing(os.environ), log, console.about)
+    return front(workers, [Mount("/console", app=await console.app(frame))]), frame
 
 
 class over_http:

@@ -25,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from wayside.cli.cache_front import cache_front
 from wayside.gateway.api import MAX_BODY_BYTES
@@ -127,16 +127,25 @@ def fetch(
     more: Mapping[str, str] | None = None,
 ) -> tuple[int, str, bytes]:
     """One HTTP request over a Unix socket: status, content type, body."""
+    headers = {**({"content-type": content_type} if content_type else {}), **(more or {})}
+    status, answered, text = exchange(path, method, target, body, headers)
+    return status, answered.get("content-type", ""), text
+
+
+def exchange(
+    path: Path, method: str, target: str, body: bytes, headers: Mapping[str, str]
+) -> tuple[int, Mapping[str, str], bytes]:
+    """The same: status, headers (their names in lower case) and body."""
     connection = http.client.HTTPConnection("worker", timeout=ASK_S)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(ASK_S)
     with sock:
         sock.connect(str(path))
         connection.sock = sock
-        headers = {**({"content-type": content_type} if content_type else {}), **(more or {})}
-        connection.request(method, target, body or None, headers)
+        connection.request(method, target, body or None, dict(headers))
         response = connection.getresponse()
-        return response.status, response.getheader("content-type", ""), response.read()
+        answered = {name.lower(): value for name, value in response.getheaders()}
+        return response.status, answered, response.read()
 
 
 def summed(texts: Sequence[bytes]) -> bytes:
@@ -175,8 +184,8 @@ class _Fixed:
         return self._metrics
 
 
-def front(workers: Workers) -> Starlette:
-    """The parent's management application."""
+def front(workers: Workers, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """The parent's management application; ``more`` are routes of its own."""
 
     async def metrics(_: Request) -> Response:
         answers = await asyncio.gather(
@@ -219,6 +228,11 @@ def front(workers: Workers) -> Starlette:
             return Response(message, status_code=503, media_type="application/json")
         return Response(text, status_code=status, media_type=answered)
 
+    async def nothing(_: Request) -> Response:
+        """Workers believe their parent: nobody else gets at their console, on or off."""
+        message = '{"error":{"code":"NOT_FOUND","message":"management.console is off"}}'
+        return Response(message, status_code=404, media_type="application/json")
+
     async def cache(request: Request) -> Response:
         def ask(
             i: int, method: str, target: str, body: bytes, headers: Mapping[str, str]
@@ -229,10 +243,12 @@ def front(workers: Workers) -> Starlette:
 
     return Starlette(
         routes=[
+            *more,
             Route("/api/v1/response-cache/{what}", cache, methods=["GET", "POST"]),
             Route("/metrics", metrics),
             Route("/ready", ready),
             Route("/startup-status", ready),
+            Route("/console/{path:path}", nothing, methods=["GET", "POST", "PUT", "DELETE"]),
             Route("/{path:path}", first, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
         ]
     )
