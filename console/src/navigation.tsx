@@ -63,7 +63,7 @@ function Foot({ onHelp }: { onHelp: () => void }) {
             setChosen(event.target.value as Theme);
           }}
         >
-          <option value="system">as the system</option>
+          <option value="system">system</option>
           <option value="light">light</option>
           <option value="dark">dark</option>
         </select>

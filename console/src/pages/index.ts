@@ -1,6 +1,5 @@
 /** Every page of the console, in the order of the navigation. One line each. */
 import type { ComponentType } from "react";
-import type { Me } from "../api/types";
 import { Access } from "./access";
 import { Cache } from "./cache";
 import { Changes } from "./changes";
@@ -20,15 +19,13 @@ export interface Page {
   key: string;
   group: "Watch" | "Try" | "Change";
   view: ComponentType;
-  /** Whether there is anything to it here; a page without stays, and says how to have it. */
-  has?: (has: Me["has"]) => boolean;
 }
 
 export const PAGES: readonly Page[] = [
   { path: "", title: "Live", key: "l", group: "Watch", view: Live },
   { path: "models", title: "Models", key: "m", group: "Watch", view: Models },
   { path: "costs", title: "Costs", key: "c", group: "Watch", view: Costs },
-  { path: "replays", title: "Replays", key: "r", group: "Watch", view: Replays, has: (has) => has.replay },
+  { path: "replays", title: "Replays", key: "r", group: "Watch", view: Replays },
   { path: "playground", title: "Playground", key: "p", group: "Try", view: Playground },
   { path: "evaluation", title: "Evaluation", key: "e", group: "Try", view: Evaluation },
   { path: "routing", title: "Routing", key: "d", group: "Change", view: Routing },

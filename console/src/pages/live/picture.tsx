@@ -78,7 +78,7 @@ export function Picture({ map, recipe, passed, rate, chosen, onChoose, ref }: Pr
                   return () => void paths.current.delete(id);
                 }}
               />
-              {traffic.errors.get(id) && <path d={d} className="edge failing" style={{ strokeWidth: failing(id, traffic) }} />}
+              {manyFail(id, traffic) && <path d={d} className="edge failing" style={{ strokeWidth: failing(id, traffic) }} />}
             </g>
           ))}
           <g ref={layer} />
@@ -124,7 +124,6 @@ function NodeOf({ node, traffic, rate, chosen, onOver, onChoose, keep }: NodePro
     );
   }
   const [all, errors] = [traffic.all.get(node.id) ?? 0, traffic.errors.get(node.id) ?? 0];
-  const many = errors > all * MANY_FAIL;
   const said = `${node.title}: ${count(all)} of the last ${count(traffic.total)} requests${errors ? `, ${count(errors)} failed` : ""}`;
   return (
     <button
@@ -145,13 +144,17 @@ function NodeOf({ node, traffic, rate, chosen, onOver, onChoose, keep }: NodePro
         {node.kind && <span className="node-kind">{node.kind}</span>}
         {node.name}
       </span>
-      {all > 0 && <span className={many ? "node-count bad" : "node-count"}>{count(all)}</span>}
+      {all > 0 && <span className={manyFail(node.id, traffic) ? "node-count bad" : "node-count"}>{count(all)}</span>}
     </button>
   );
 }
 
-/** From this share on a node says in red that requests fail. */
+/** From this share on a node or an edge says in red that requests fail; each one is a red dot. */
 const MANY_FAIL = 0.05;
+
+function manyFail(id: string, traffic: Traffic): boolean {
+  return (traffic.errors.get(id) ?? 0) > (traffic.all.get(id) ?? 0) * MANY_FAIL;
+}
 
 export function lookOf(passed: Passed): "bad" | "cached" | "fine" {
   if (failed(passed)) return "bad";
@@ -166,5 +169,5 @@ function thickness(through: number | undefined, traffic: Traffic): number {
 /** The part of an edge's thickness that failed, but never too thin to be seen. */
 function failing(id: string, traffic: Traffic): number {
   const [all, errors] = [traffic.all.get(id) ?? 1, traffic.errors.get(id) ?? 0];
-  return Math.max(0.75, (thickness(all, traffic) * errors) / all);
+  return Math.max(1.5, (thickness(all, traffic) * errors) / all);
 }

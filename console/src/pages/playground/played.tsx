@@ -24,8 +24,7 @@ export function Verdict({ played }: { played: Played }) {
 
 export function Details({ played }: { played: Played }) {
   return (
-    <>
-      <div className="grid">
+    <div className="grid top">
         <Card title="Signals" lead="What was read in it. The line on a bar is the threshold.">
           <Signals signals={played.signals} />
         </Card>
@@ -37,9 +36,7 @@ export function Details({ played }: { played: Played }) {
             <Models models={played.models} />
           </Card>
         </div>
-      </div>
-      <Otherwise otherwise={played.otherwise} />
-    </>
+    </div>
   );
 }
 
@@ -125,7 +122,7 @@ function Models({ models }: { models: Played["models"] }) {
   );
 }
 
-function Otherwise({ otherwise }: { otherwise: Played["otherwise"] }) {
+export function Otherwise({ otherwise }: { otherwise: Played["otherwise"] }) {
   return (
     <Card title="What would change it" lead="The least change first.">
       {otherwise.length ? (

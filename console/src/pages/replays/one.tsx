@@ -8,7 +8,7 @@ import { Badge, Button, Card, Loading, Notice, PageHead, Trouble } from "../../p
 import { go, href } from "../../router";
 import { Fact } from "../live/request";
 import { handOver, messagesOf, type Message } from "../playground/messages";
-import { Details } from "../playground/played";
+import { Details, Otherwise } from "../playground/played";
 import { answerOf, signalsOf, type Replay } from "./record";
 
 export function One({ id }: { id: string }) {
@@ -42,7 +42,12 @@ export function One({ id }: { id: string }) {
       {decide.error && <Trouble error={decide.error} />}
       {again && <Compared again={again} />}
       {replay && <Record replay={replay} messages={messages} />}
-      {again && <Details played={again.after} />}
+      {again && (
+        <>
+          <Otherwise otherwise={again.after.otherwise} />
+          <Details played={again.after} />
+        </>
+      )}
     </>
   );
 }
@@ -73,7 +78,7 @@ function Compared({ again: { before, after } }: { again: Again }) {
 function Record({ replay, messages }: { replay: Replay; messages: Message[] }) {
   const answer = answerOf(replay.response_body ?? "");
   return (
-    <div className="grid">
+    <div className="grid top">
       <Card title="What was said">
         <div className="stack tight">
           {replay.unredacted && <Notice tone="warn" title="Texts were left out.">{`Nobody could say what in them is personal: ${replay.unredacted}`}</Notice>}
