@@ -171,7 +171,9 @@ class ConsoleFront:
     ) -> None:
         """Tell what worker ``i`` tells, again when it has died and is back."""
         while True:
-            with suppress(OSError, ValueError, asyncio.IncompleteReadError):
+            with suppress(
+                OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
+            ):
                 async for event in _stream(self._sockets[i], headers):
                     told(i, event)
             states.pop(i, None)
@@ -179,16 +181,23 @@ class ConsoleFront:
 
 
 async def _stream(path: Path, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
-    """Events of one worker. HTTP/1.0, so that what comes is the events and nothing around them."""
+    """Events of one worker, each whole, out of the chunks (RFC 9112, 7.1) that they come in."""
     reader, writer = await asyncio.open_unix_connection(str(path), limit=MAX_EVENT)
     try:
         sent = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        writer.write(f"GET {ROOT}{LIVE} HTTP/1.0\r\nhost: worker\r\n{sent}\r\n".encode())
-        head = await reader.readuntil(b"\r\n\r\n")
-        if b" 200 " not in head.partition(b"\r\n")[0]:
+        writer.write(f"GET {ROOT}{LIVE} HTTP/1.1\r\nhost: worker\r\n{sent}\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        if b" 200 " not in head.partition(b"\r\n")[0] or b"transfer-encoding: chunked" not in head:
             raise OSError("refused")
+        held = b""
         while True:
-            yield await reader.readuntil(b"\n\n")
+            size = int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16)
+            if size == 0 or len(held) + size > MAX_EVENT:
+                return
+            held += (await reader.readexactly(size + 2))[:-2]
+            *events, held = held.split(b"\n\n")
+            for event in events:
+                yield event + b"\n\n"
     finally:
         writer.close()
 
