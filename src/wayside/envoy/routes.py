@@ -33,6 +33,8 @@ _ENVOY_HEADERS: Final = (
     "x-envoy-expected-rq-timeout-ms",
     "x-envoy-external-address",
     "x-envoy-internal",
+    "x-envoy-original-dst-host",
+    "x-envoy-original-path",
 )
 
 

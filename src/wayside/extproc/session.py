@@ -23,7 +23,7 @@ from wayside.runtime.admission import CODE, MESSAGE, SOON, STATUS, Admission, co
 from wayside.runtime.prefill import NoPrefill, Place, Read
 from wayside.telemetry.context import SENT
 from wayside.vocab.ask import Flow
-from wayside.vocab.headers import CONTROLS, GATEWAY_MODEL, PROVIDER_LIMITS, is_internal
+from wayside.vocab.headers import CONTROLS, ENVOYS, GATEWAY_MODEL, PROVIDER_LIMITS, is_internal
 from wayside.vocab.outcome import (
     Ended,
     Forward,
@@ -150,7 +150,7 @@ class Door:
         ordinary = self._ordinary
         if ordinary.issuperset(headers):  # true for nearly all, and one C loop
             return ()
-        found = tuple(name for name in headers if is_internal(name.lower().replace("_", "-")))
+        found = tuple(name for name in headers if _not_theirs(name.lower()))
         if len(ordinary) > 4096:
             ordinary.clear()
         ordinary.update(name for name in headers if len(name) < 64 and name not in found)
@@ -733,6 +733,13 @@ def _leave_alone(
             body, last = wire.read_body(data, start, end)
             return wire.stream_answers(phase, body, last=last)
     return [wire.answer(phase, b"")]
+
+
+def _not_theirs(name: str) -> bool:
+    """Whether no client may set the lower-case ``name``: ours, or an Envoy's in the spelling that
+    servers which read headers through CGI names take for it. The rest of those Envoy keeps."""
+    plain = name.replace("_", "-")
+    return is_internal(plain) or (plain != name and plain.startswith(ENVOYS))
 
 
 def _may_be_internal(data: bytes) -> bool:
