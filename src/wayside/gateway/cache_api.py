@@ -70,11 +70,11 @@ class CacheApi:
                      body=TestRequest, answer=Tested, example={"first": asks, "second": again}),
             Endpoint("POST", f"{_ROOT}/invalidate", self._post_invalidate,
                      "Let some answers go; a dry run unless told otherwise.",
-                     body=InvalidateRequest, answer=Changed,
+                     body=InvalidateRequest, answer=Changed, role="operator",
                      example={"selector": {"decision": "maths"}, "dry_run": True}),
             Endpoint("POST", f"{_ROOT}/flush", self._post_flush,
                      "Let every answer go, those under way too.",
-                     body=FlushRequest, answer=Changed, example={"dry_run": True}),
+                     body=FlushRequest, answer=Changed, role="operator", example={"dry_run": True}),
         ]  # fmt: skip
 
     # reading

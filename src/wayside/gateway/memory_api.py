@@ -56,11 +56,11 @@ class MemoryApi:
             Endpoint("GET", every, self._list, "What is remembered of a user, the newest first.",
                      answer=Memories, query=(*user, *limit), refusals=refused),
             Endpoint("DELETE", every, self._forget, "Forget all of a user.",
-                     answer=Deleted, query=user, refusals=refused),
+                     role="operator", answer=Deleted, query=user, refusals=refused),
             Endpoint("GET", one, self._one, "One memory.",
                      answer=Told, query=user, refusals=refused),
             Endpoint("DELETE", one, self._forget_one, "Forget one memory.",
-                     answer=Deleted, query=user, refusals=refused),
+                     role="operator", answer=Deleted, query=user, refusals=refused),
         ]  # fmt: skip
 
     async def _list(self, http: HttpRequest) -> Response:

@@ -91,6 +91,7 @@ class OutcomesApi:
                 "What came of an answer. Wants an Idempotency-Key.",
                 body=OutcomeRequest,
                 answer=OutcomeAnswer,
+                role="operator",
                 headers=(("Idempotency-Key", "New for every outcome; sent again with it."),),
                 refusals=(
                     (403, "The request was another caller's."),

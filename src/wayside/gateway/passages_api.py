@@ -78,11 +78,11 @@ class PassagesApi:
         example = {"passages": [{"key": "p1", "text": "Travel is paid by train."}]}
         return [
             Endpoint("POST", _PATH, self._post, "Take passages in.", body=PassagesRequest,
-                     answer=Taken, example=example, refusals=refused),
+                     role="operator", answer=Taken, example=example, refusals=refused),
             Endpoint("GET", _PATH, self._get, "What a collection holds, the newest first.",
                      answer=Shown, query=(*where, *limit), refusals=refused),
             Endpoint("DELETE", _PATH, self._delete, "Forget passages.", query=(*where, *key),
-                     refusals=refused),
+                     role="operator", refusals=refused),
         ]  # fmt: skip
 
     async def _post(self, http: HttpRequest) -> Response:

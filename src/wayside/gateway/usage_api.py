@@ -68,6 +68,7 @@ class UsageApi:
                 usage,
                 "What was used: requests, tokens and cost by user, model, tier, day...",
                 answer=Usage,
+                role="admin",
                 query=QUERY,
                 refusals=((404, "no ledger is kept (maas.usage)"),),
             )
