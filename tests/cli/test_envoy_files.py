@@ -61,7 +61,7 @@ async def test_envoy_follows_the_routers_own_configuration(tmp_path: Path) -> No
     written = EnvoyFiles(app, out, PORTS)
     written.write()
     app.on_reload.append(written.follow)
-    assert sorted(p.name for p in out.iterdir()) == sorted(ORDER)
+    assert sorted(p.name for p in out.iterdir()) == sorted(("secrets.yaml", *ORDER))
     assert sorted(clusters(out).values()) == ["10.96.10.50", "10.96.20.80"]
     assert '"port_value": 19000' in (out / "envoy.yaml").read_text()
     before = (out / "envoy.yaml").stat()

@@ -299,10 +299,14 @@ async def test_a_renewed_authority_of_a_backend_is_trusted_at_once(tmp_path: Pat
     server = await serve(first)
     port = int(server.sockets[0].getsockname()[1])
     trusted = tmp_path / "trusted"
-    mount(trusted, {"ca.crt": first.cert_pem.bytes().decode()})
+    fixed = {"b.crt": second.cert_pem.bytes().decode()}
+    mount(trusted, {"ca.crt": first.cert_pem.bytes().decode(), **fixed})
     url = f"https://localhost:{port}"
     tls = {"ca_file": str(trusted / "ca.crt")}
-    one = RouterSettings.model_validate({"models": {"m": {"endpoints": [url], "tls": tls}}})
+    # Another one beside it: Envoy takes a single certificate from a file.
+    more = {"ca_file": str(trusted / "b.crt")}
+    models = {"m": {"endpoints": [url], "tls": tls}, "n": {"endpoints": [url], "tls": more}}
+    one = RouterSettings.model_validate({"models": models})
     async with stage(tmp_path) as pod:
         made = files(one, pod.ports, folder=str(pod.folder), followed=str(trusted))
         mount(pod.folder, made)
@@ -311,7 +315,7 @@ async def test_a_renewed_authority_of_a_backend_is_trusted_at_once(tmp_path: Pat
         await server.wait_closed()
         server = await serve(second, port)  # with no TLS session that could be taken up again
         assert (await pod.chat(b"m")).status == 503, "not trusted yet"
-        mount(trusted, {"ca.crt": second.cert_pem.bytes().decode()})
+        mount(trusted, {"ca.crt": second.cert_pem.bytes().decode(), **fixed})
         await pod.until(lambda found: found.status == 200, b"m")
     server.close()
     await server.wait_closed()

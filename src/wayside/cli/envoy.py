@@ -9,7 +9,8 @@ import click
 from wayside.cli.beside import HOST_PORT
 from wayside.cli.config import notes
 from wayside.cli.files import config_option, load
-from wayside.envoy.bootstrap import bootstrap_yaml, secrets_yaml
+from wayside.envoy.bootstrap import bootstrap_yaml
+from wayside.envoy.bootstrap import secrets as secret_files
 from wayside.extproc.supervise import system_ca_file
 from wayside.runtime import compile_policy
 from wayside.settings.address import Address
@@ -38,9 +39,9 @@ def command() -> None:
 )
 @click.option(
     "--secrets",
-    metavar="PATH",
+    metavar="FOLDER",
     default="",
-    help="Where Envoy will find what `wayside envoy secrets` prints, if it speaks TLS.",
+    help="Where Envoy will find what `wayside envoy secrets` writes, if it speaks TLS.",
 )
 @config_option
 def config(path: Path | None, socket: str, routers: tuple[Address, ...], secrets: str) -> None:
@@ -49,7 +50,7 @@ def config(path: Path | None, socket: str, routers: tuple[Address, ...], secrets
     \b
     Examples:
       wayside envoy config > envoy.yaml && envoy --mode validate -c envoy.yaml
-      wayside envoy config --router router:50051 --secrets /etc/envoy/secrets.yaml
+      wayside envoy config --router router:50051 --secrets /etc/envoy
     """
     loaded = load(path)
     notes(loaded.notes)
@@ -59,22 +60,32 @@ def config(path: Path | None, socket: str, routers: tuple[Address, ...], secrets
         extproc_socket=() if routers else socket,
         routers=routers,
         ca_file=system_ca_file(),
-        secrets_file=secrets,
+        secrets_folder=secrets,
     )
     click.echo(found, nl=False)
 
 
-@command.command("secrets", short_help="Print which certificates Envoy reads, and where.")
+@command.command("secrets", short_help="Write which certificates Envoy reads, and where.")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @config_option
-def secrets(path: Path | None) -> None:
-    """Print Envoy's list of certificates: those of `listen.tls`, and those of `envoy.router_tls`.
+def secrets(path: Path | None, folder: Path) -> None:
+    """Write into FOLDER which certificates Envoy reads: `listen.tls`, and `envoy.router_tls`.
 
-    It names files and holds no key. Envoy reads the files again when they are renewed.
+    The files name others and hold no key. Envoy reads those again when they are renewed.
 
     \b
     Example:
-      wayside envoy secrets > /etc/envoy/secrets.yaml
+      wayside envoy secrets /etc/envoy
     """
     loaded = load(path)
     notes(loaded.notes)
-    click.echo(secrets_yaml(loaded.settings, routers=True), nl=False)
+    found = secret_files(loaded.settings, routers=True)
+    if not found:
+        raise click.ClickException("Envoy speaks no TLS here: listen.tls and envoy.router_tls")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in found.items():
+            (folder / name).write_text(text)
+            click.echo(folder / name)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None

@@ -14,8 +14,8 @@ from wayside.envoy.pod import Ports, files
 from wayside.manifests.mounted import Mounted
 from wayside.vocab.errors import ConfigError
 
-ORDER = ("secrets.yaml", "clusters.yaml", "routes.yaml", "listeners.yaml", "envoy.yaml")
-"""What is referred to is there before what refers to it."""
+ORDER = ("clusters.yaml", "routes.yaml", "listeners.yaml", "envoy.yaml")
+"""After the certificates. What is referred to is there before what refers to it."""
 
 
 class EnvoyFiles:
@@ -32,9 +32,10 @@ class EnvoyFiles:
             self._ports,
             folder=str(self._folder),
             followed=Mounted.FOLDER,
+            mounted=False,
         )
         try:
-            for name in ORDER:
+            for name in (*sorted(set(found).difference(ORDER)), *ORDER):
                 self._put(self._folder / name, found[name])
         except OSError as error:
             raise ConfigError.one(

@@ -14,7 +14,7 @@ import yaml
 from wayside.envoy.clusters import CA_FILE, Trusted, extproc_cluster, model_clusters, served
 from wayside.envoy.listener import DEFAULT_BODY_MODE, RUNTIME, BodyMode, listener
 from wayside.envoy.routes import routes
-from wayside.envoy.tls import router_secrets, to_router, transport
+from wayside.envoy.tls import file_of, router_secrets, to_router, transport
 from wayside.envoy.tls import secrets as of_clients
 from wayside.envoy.words import Node, tcp, typed
 from wayside.settings import RouterSettings
@@ -30,28 +30,32 @@ def bootstrap(
     run_dir: str | None = None,
     body_mode: BodyMode = DEFAULT_BODY_MODE,
     ca_file: str = CA_FILE,
-    secrets_file: str = "",
+    secrets_folder: str = "",
 ) -> Node:
     """Envoy's bootstrap: as JSON it is a file for ``envoy -c``.
 
     ``extproc_socket`` is where the router listens: a path, or one for each worker. ``routers`` are
     others, elsewhere, which Envoy reaches as ``envoy.router_tls`` says. With ``run_dir``, the
     admin interface is a Unix socket in it unless ``envoy.admin_port`` is set. ``ca_file`` holds
-    the certificates that https servers are verified by, where Envoy runs; ``secrets_file`` is
-    where it finds what :func:`secrets_yaml` returns, needed where it speaks TLS itself. Raises
+    the certificates that https servers are verified by, where Envoy runs; ``secrets_folder`` is
+    where it finds the files of :func:`secrets`, needed where it speaks TLS itself. Raises
     :class:`ConfigError` where that is not said.
     """
     sockets = [extproc_socket] if isinstance(extproc_socket, str) else list(extproc_socket)
     models = served(settings)
     clients, router = settings.listen.tls, settings.envoy.router_tls if routers else None
-    if (clients or router) and not secrets_file:
+    if (clients or router) and not secrets_folder:
         raise ConfigError.one(
-            "Envoy reads certificates that are followed from a file of their own",
+            "Envoy finds certificates that are followed by files of their own",
             where="listen.tls" if clients else "envoy.router_tls",
-            fix="say where that will be: --secrets /etc/envoy/secrets.yaml; wayside envoy secrets "
-            "prints it",
+            fix="say where those will be: --secrets /etc/envoy; `wayside envoy secrets` writes "
+            "them",
         )
-    source = {"path_config_source": {"path": secrets_file}, "resource_api_version": "V3"}
+
+    def source(name: str) -> Node:
+        path = f"{secrets_folder}/{file_of(name)}"
+        return {"path_config_source": {"path": path}, "resource_api_version": "V3"}
+
     places = [{"pipe": {"path": path}} for path in sockets]
     places += [tcp(address.host, address.port) for address in routers]
     found: Node = {
@@ -88,7 +92,7 @@ def bootstrap_yaml(
     run_dir: str | None = None,
     body_mode: BodyMode = DEFAULT_BODY_MODE,
     ca_file: str = CA_FILE,
-    secrets_file: str = "",
+    secrets_folder: str = "",
 ) -> str:
     """:func:`bootstrap` for people to read, and for ``envoy -c``."""
     found = bootstrap(
@@ -98,22 +102,21 @@ def bootstrap_yaml(
         run_dir=run_dir,
         body_mode=body_mode,
         ca_file=ca_file,
-        secrets_file=secrets_file,
+        secrets_folder=secrets_folder,
     )
     return yaml.safe_dump(found, sort_keys=False, width=99)
 
 
-def secrets(settings: RouterSettings, *, routers: bool = False) -> Node:
-    """What Envoy reads where ``secrets_file`` says: which certificates are where. ``routers``:
-    those by which it reaches routers elsewhere, too."""
+def secrets(settings: RouterSettings, *, routers: bool = False) -> dict[str, str]:
+    """The files, by name, that Envoy reads where ``secrets_folder`` says: which certificates are
+    where, and no key. ``routers``: those by which it reaches routers elsewhere, too."""
     clients, router = settings.listen.tls, settings.envoy.router_tls if routers else None
-    found = of_clients(clients) if clients else []
-    return {"resources": [*found, *(router_secrets(router) if router else [])]}
-
-
-def secrets_yaml(settings: RouterSettings, *, routers: bool = False) -> str:
-    """:func:`secrets` for people to read, and for Envoy."""
-    return yaml.safe_dump(secrets(settings, routers=routers), sort_keys=False, width=99)
+    found = [*(of_clients(clients) if clients else [])]
+    found += router_secrets(router) if router else []
+    return {
+        file_of(one["name"]): yaml.safe_dump({"resources": [one]}, sort_keys=False, width=99)
+        for one in found
+    }
 
 
 def bounds(settings: RouterSettings) -> Node:

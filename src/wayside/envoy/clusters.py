@@ -14,6 +14,7 @@ from wayside.envoy.resilience import (
     outliers,
     with_names,
 )
+from wayside.envoy.tls import Source
 from wayside.envoy.words import TYPE, Node, is_ip, protocol, seconds, tcp, typed
 from wayside.settings import EndpointSettings, ModelSettings, RouterSettings
 from wayside.vocab.headers import DESTINATION
@@ -46,8 +47,8 @@ class Trusted:
     """Where their model names no file."""
     followed: str = ""
     """A folder whose files are read again when it is replaced; empty where none is followed."""
-    source: Node | None = None
-    """Where Envoy finds :func:`authorities`."""
+    source: Source | None = None
+    """Where Envoy finds :func:`authorities`, each by its path."""
 
     def follows(self, path: str | None) -> bool:
         """Whether a file is one of those."""
@@ -242,8 +243,8 @@ def _socket(key: str, model: ModelSettings, trusted: Trusted) -> Node:
 
 def _verified(san: Node, path: str | None, trusted: Trusted) -> Node:
     named = {"match_typed_subject_alt_names": [san]}
-    if trusted.follows(path):
-        source = {"name": path, "sds_config": trusted.source}
+    if path and trusted.source is not None and trusted.follows(path):
+        source = {"name": path, "sds_config": trusted.source(path)}
         return {
             "combined_validation_context": {
                 "default_validation_context": named,

@@ -2,8 +2,8 @@
 
 A ConfigMap is mounted as a folder. ``envoy.yaml`` is read once; it names files that Envoy
 reads again whenever the kubelet has put a new version of the folder in place (by renaming
-``..data``): ``clusters.yaml``, ``routes.yaml``, ``listeners.yaml`` and
-``secrets.yaml``. So a model that comes or
+``..data``): ``clusters.yaml``, ``routes.yaml``, ``listeners.yaml``, ``secrets.yaml`` and a
+``secret-NAME.yaml`` for every further certificate. So a model that comes or
 goes costs no connection, and no pod. Only what ``envoy.yaml`` says itself needs another process:
 :func:`lasting` is that part.
 """
@@ -27,7 +27,15 @@ from wayside.envoy.clusters import (
 )
 from wayside.envoy.listener import DEFAULT_BODY_MODE, BodyMode, listener
 from wayside.envoy.routes import routes
-from wayside.envoy.tls import Certificate, router_secrets, to_router, transport
+from wayside.envoy.tls import (
+    SERVED,
+    Certificate,
+    Source,
+    file_of,
+    router_secrets,
+    to_router,
+    transport,
+)
 from wayside.envoy.tls import secrets as of_clients
 from wayside.envoy.words import TYPE, Node, tcp
 from wayside.settings import RouterSettings
@@ -65,17 +73,19 @@ def files(
     ca_file: str = CA_FILE,
     certificate: Certificate | None = None,
     followed: str = "",
+    mounted: bool = True,
 ) -> dict[str, str]:
     """Names and contents of the files, for ``envoy -c <folder>/envoy.yaml``. With a
     ``certificate``, or with ``listen.tls``, clients connect by TLS. ``followed``: a mounted folder
-    with certificates of backends' authorities, which are read again when it is replaced. Raises
+    with certificates of backends' authorities, which are read again when it is replaced.
+    ``mounted``: the folder is a ConfigMap, and no plain one whose files come one by one. Raises
     :class:`ConfigError` where the router wants TLS that Envoy is not told of."""
     models = served(settings)
     by_name: Node = {
         "rds": {"route_config_name": "wayside", "config_source": _watched(folder, "routes.yaml")}
     }
     clients = certificate.rule if certificate is not None else settings.listen.tls
-    socket = transport(clients, _watched(folder, "secrets.yaml")) if clients else None
+    socket = transport(clients, _source(folder, mounted)) if clients else None
     listeners = [
         listener(
             settings,
@@ -88,12 +98,12 @@ def files(
         )
         for i, port in enumerate(ports.clients)
     ]
-    trusted = Trusted(ca_file, followed, _watched(folder, "secrets.yaml"))
+    trusted = Trusted(ca_file, followed, _source(folder, mounted))
     secrets = [*(of_clients(clients) if clients else []), *authorities(models, trusted)]
     if (rule := _to_router(settings)) is not None:
         secrets += router_secrets(rule)
     return {
-        BOOTSTRAP: _text(lasting(settings, ports, folder=folder)),
+        BOOTSTRAP: _text(lasting(settings, ports, folder=folder, mounted=mounted)),
         "listeners.yaml": _resources("config.listener.v3.Listener", listeners),
         "routes.yaml": _resources(
             "config.route.v3.RouteConfiguration", [routes(settings, models, with_api=True)]
@@ -101,14 +111,17 @@ def files(
         "clusters.yaml": _resources(
             "config.cluster.v3.Cluster", model_clusters(settings, models, trusted)
         ),
-        "secrets.yaml": _lines(secrets),
+        SERVED: _lines([]),
+        **{file_of(one["name"]): _lines([one]) for one in secrets},
     }
 
 
-def lasting(settings: RouterSettings, ports: Ports, *, folder: str = FOLDER) -> Node:
+def lasting(
+    settings: RouterSettings, ports: Ports, *, folder: str = FOLDER, mounted: bool = True
+) -> Node:
     """The bootstrap: all that Envoy does not follow while it runs."""
     rule = _to_router(settings)
-    by_tls = to_router(rule, _watched(folder, "secrets.yaml")) if rule else None
+    by_tls = to_router(rule, _source(folder, mounted)) if rule else None
     router = "::1" if ports.address == "::" else _HERE  # its socket for ``::`` takes IPv6 alone
     return {
         "node": {"id": "wayside", "cluster": "wayside"},
@@ -141,6 +154,18 @@ def _to_router(settings: RouterSettings) -> RouterTlsSettings | None:
             "extproc.tls.client_ca_file is set",
         )
     return settings.envoy.router_tls
+
+
+def _source(folder: str, mounted: bool) -> Source:
+    """The kubelet puts a new version of the folder in place before it makes the links to files
+    that were not there before, and Envoy refuses what refers to a file that is not: so such files
+    are found in the version itself."""
+
+    def found(name: str) -> Node:
+        file = file_of(name)
+        return _watched(folder, f"..data/{file}" if mounted and file != SERVED else file)
+
+    return found
 
 
 def _watched(folder: str, name: str) -> Node:

@@ -5,12 +5,19 @@ another file is renamed to one of them.
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from wayside.envoy.words import TYPE, Node, is_ip, typed
 from wayside.settings.tls import ListenerTlsSettings, RouterTlsSettings
 
+Source = Callable[[str], Node]
+"""By the name of a secret, where Envoy finds it."""
+SERVED: Final = "secrets.yaml"
+"""The file with the certificate that clients see."""
 _NAME: Final = "certificate"
 _CLIENTS: Final = "clients"
 _OWN: Final = "router/certificate"
@@ -32,8 +39,16 @@ class Certificate:
         )
 
 
-def transport(rule: ListenerTlsSettings, source: Node) -> Node:
-    """The transport socket of a listener; ``source`` is where :func:`secrets` are found."""
+def file_of(name: str) -> str:
+    """The file that holds a secret: Envoy takes a single one from each."""
+    if name == _NAME:
+        return SERVED
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[-40:]
+    return f"secret-{words}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.yaml"
+
+
+def transport(rule: ListenerTlsSettings, source: Source) -> Node:
+    """The transport socket of a listener; ``source`` tells where :func:`secrets` are found."""
     verified: Node = {}
     if rule.client_ca_file is not None:
         verified = {"validation_context_sds_secret_config": _from(_CLIENTS, source)}
@@ -67,8 +82,8 @@ def secrets(rule: ListenerTlsSettings) -> list[Node]:
     return found
 
 
-def to_router(rule: RouterTlsSettings, source: Node) -> Node:
-    """The transport socket to the router, whose name is verified; ``source`` is where
+def to_router(rule: RouterTlsSettings, source: Source) -> Node:
+    """The transport socket to the router, whose name is verified; ``source`` tells where
     :func:`router_secrets` are found."""
     name = rule.server_name
     by_ip = is_ip(name)
@@ -103,8 +118,8 @@ def router_secrets(rule: RouterTlsSettings) -> list[Node]:
     return found
 
 
-def _from(name: str, source: Node) -> Node:
-    return {"name": name, "sds_config": source}
+def _from(name: str, source: Source) -> Node:
+    return {"name": name, "sds_config": source(name)}
 
 
 def _versions(minimum: str) -> Node:

@@ -31,8 +31,6 @@ BACK_OFF_S: Final = (0.2, 1.0, 5.0, 15.0, 30.0)
 """Waits between restarts of an Envoy that keeps dying; after a minute's life it starts over."""
 STEADY_S: Final = 60.0
 
-_SECRETS: Final = "secrets.json"
-"""Which certificates Envoy serves; the certificates themselves are where the settings say."""
 _LEVELS: Final = {"critical": "error", "error": "error", "info": "info", "debug": "debug"}
 
 
@@ -184,7 +182,7 @@ class EnvoySupervisor:
             run_dir=str(self._run_dir / str(generation)),
             body_mode=self._body_mode,
             ca_file=system_ca_file(),
-            secrets_file=str(self._run_dir / str(generation) / _SECRETS),
+            secrets_folder=str(self._run_dir / str(generation)),
         )
 
     async def _launch(self, settings: RouterSettings) -> _Child:
@@ -196,7 +194,8 @@ class EnvoySupervisor:
         path = folder / "envoy.json"
         path.write_text(json.dumps(self._render(settings, generation)))
         path.chmod(0o600)
-        (folder / _SECRETS).write_text(json.dumps(secrets(settings)))
+        for name, text in secrets(settings).items():
+            (folder / name).write_text(text)
         child = await _Child.spawn(
             [
                 binary,
