@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
 from wayside.gateway.api import ApiError, Endpoint
+from wayside.gateway.turns import Turns
 from wayside.plugins.router_replay import SPACE, RouterReplayPlugin
 from wayside.runtime import Runtime
 from wayside.telemetry import Price
@@ -26,6 +27,7 @@ from wayside.vocab.stores import Get, Listing
 MAX_LIMIT = 100
 LOOKED_AT = 10_000
 """Records that one request looks through."""
+ROOT = "/v1/router_replay"
 _PAGE = 500
 _DETAILS = ("request_body", "response_body", "tool_trace")
 _FILTERS = {
@@ -92,7 +94,7 @@ class ReplayApi:
             )
             return Endpoint("GET", path, handler, summary, also=also, refusals=refused, **more)
 
-        root = "/v1/router_replay"
+        root = ROOT
         return [
             get(root, self._list, "Records, the newest first.", answer=Records,
                 query=(*narrowed, *page)),
@@ -108,7 +110,9 @@ class ReplayApi:
         limit = _number(http, "limit", 20, 1, MAX_LIMIT)
         offset = _number(http, "offset", 0, 0, LOOKED_AT)
         details = http.query_params.get("showDetails") == "true"
-        found = [r for r in await self._records() if _passes(r, http)]
+        found = await self._records(
+            lambda record: _passes(record, http), most=offset + limit + 1, details=details
+        )
         page = found[offset : offset + limit]
         answer: Records = {
             "object": "list",
@@ -121,15 +125,21 @@ class ReplayApi:
         return JSONResponse(answer)
 
     async def _one(self, http: HttpRequest) -> Response:
-        key = http.path_params["id"].removeprefix("replay_")
+        record = await self.record(http.path_params["id"])
+        return JSONResponse(self._told(record, details=True))
+
+    async def record(self, id: str) -> dict[str, Any]:
+        """One record with its bodies. Raises :class:`ApiError`."""
+        key = id.removeprefix("replay_")
         for store in self._stores():
             raw = await self._ask(Get(store, SPACE, key))
             if raw is not None:
-                return JSONResponse(self._told(msgspec.json.decode(raw), details=True))
+                found: dict[str, Any] = msgspec.json.decode(raw)
+                return found
         raise ApiError(404, "REPLAY_NOT_FOUND", f"no record {key[:128]!r}; it may have expired")
 
     async def _aggregate(self, http: HttpRequest) -> Response:
-        found = [r for r in await self._records() if _passes(r, http)]
+        found = await self._records(lambda record: _passes(record, http))
         usages = [r.get("usage") or {} for r in found]
         cost: dict[str, float] = {}
         for record in found:
@@ -155,7 +165,8 @@ class ReplayApi:
         session = http.query_params.get("session_id", "")
         if not session:
             raise ApiError(400, "INVALID_INPUT", "session_id: is missing; name one session")
-        turns = [r for r in await self._records() if r.get("session_id") == session][::-1]
+        found = await self._records(lambda record: record.get("session_id") == session)
+        turns = found[::-1]
         models = [str(turn.get("selected_model", "")) for turn in turns]
         answer: Trajectory = {
             "session_id": session,
@@ -177,17 +188,33 @@ class ReplayApi:
         }
         return list(found)
 
-    async def _records(self) -> list[dict[str, Any]]:
-        """The newest records of all stores, the newest first."""
-        found: list[dict[str, Any]] = []
+    async def _records(
+        self,
+        wanted: Callable[[dict[str, Any]], bool],
+        *,
+        most: int = LOOKED_AT,
+        details: bool = False,
+    ) -> list[dict[str, Any]]:
+        """The newest ``most`` records that are ``wanted``, the newest first; their bodies are let
+        go of at once unless ``details`` are. Requests have their turn meanwhile, so that pages may
+        move: a record that comes twice is told once."""
+        turns = Turns()
+        found: dict[tuple[str, str], dict[str, Any]] = {}
         for store in self._stores():
+            mine = 0
             for offset in range(0, LOOKED_AT, _PAGE):
                 page = await self._ask(Listing(store, SPACE, _PAGE, offset))
-                found += [msgspec.json.decode(raw) for _, raw in page]
-                if len(page) < _PAGE:
+                for key, raw in page:
+                    record: dict[str, Any] = msgspec.json.decode(raw)
+                    if wanted(record):
+                        kept = record if details else _without_bodies(record)
+                        mine += (store, key) not in found
+                        found[store, key] = kept
+                    await turns.rest()
+                if len(page) < _PAGE or mine >= most:
                     break
-        found.sort(key=lambda record: -float(record.get("timestamp", 0.0)))
-        return found[:LOOKED_AT]
+        records = sorted(found.values(), key=lambda record: -float(record.get("timestamp", 0.0)))
+        return records[:most]
 
     async def _ask(self, question: Any) -> Any:
         try:
@@ -198,7 +225,7 @@ class ReplayApi:
             ) from None
 
     def _told(self, record: dict[str, Any], *, details: bool) -> dict[str, Any]:
-        told = {k: v for k, v in record.items() if details or k not in _DETAILS}
+        told = {**record} if details else _without_bodies(record)
         cost = self._cost(record)
         if cost is not None:
             told["cost"], told["currency"] = cost
@@ -214,6 +241,10 @@ class ReplayApi:
         cached = min(_tokens(details, "cached_tokens") if isinstance(details, dict) else 0, prompt)
         whole = (prompt - cached) * price.prompt + cached * price.cached
         return round((whole + completion * price.completion) / 1e6, 9), price.currency
+
+
+def _without_bodies(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in record.items() if k not in _DETAILS}
 
 
 def _passes(record: Mapping[str, Any], http: HttpRequest) -> bool:

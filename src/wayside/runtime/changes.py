@@ -162,7 +162,7 @@ class _Search:
             if ref in made:
                 return []
             said = self._verdicts.get(ref, NO)
-            change = _turned(condition, want.holds, said, self._rules.get(ref, {}))
+            change = turned(condition, want.holds, said, self._rules.get(ref, {}))
             return [{ref: change}] if change else []
         if condition.not_ is not None:
             return self.ways(condition.not_, want.turned(), made)
@@ -256,7 +256,7 @@ def _cheapest(ways: list[Way]) -> list[Way]:
     return sorted(distinct.values(), key=_cost)[:WAYS]
 
 
-def _turned(condition: Condition, want: bool, said: Verdict, bounds: Limits) -> Change | None:
+def turned(condition: Condition, want: bool, said: Verdict, bounds: Limits) -> Change | None:
     """The leaf the other way round, or ``None`` where no value could do that."""
     ref = condition.signal or ""
     if condition.compares:
