@@ -72,7 +72,7 @@ export function Field({ schema, value, path, required = false, label, bare = fal
   }
   return (
     <div className="setting" data-path={pathText(path)}>
-      <div className="setting-head">
+      <div className={bare ? "setting-head bare" : "setting-head"}>
         <label htmlFor={id} className={bare ? "hidden" : undefined}>
           {name}
           {required && <span className="setting-required"> required</span>}

@@ -14,6 +14,7 @@ import {
   optionOf,
   resolved,
   shapeOf,
+  tagOf,
   textKey,
   type Json,
   type Key,
@@ -120,7 +121,7 @@ export function MapOf({ values, value, path }: Of & { values: Schema }): ReactNo
     <>
       {Object.keys(map).map((name) => (
         <Item key={name} name={name} remove={() => form.edit([...path, name], undefined)}>
-          <Field schema={values} value={map[name]} path={[...path, name]} label={name} />
+          <Entry schema={values} name={name} value={map[name]} path={[...path, name]} />
         </Item>
       ))}
       <NameAdder
@@ -128,6 +129,20 @@ export function MapOf({ values, value, path }: Of & { values: Schema }): ReactNo
         add={(name) => form.edit([...path, name], fresh(values, form.root))}
       />
     </>
+  );
+}
+
+/** A large entry of a map is folded, so that one sees the others. */
+function Entry({ schema, name, value, path }: Of & { schema: Schema; name: string }): ReactNode {
+  const form = useForm();
+  const shape = shapeOf(schema, form.root);
+  if (shape.is !== "record" || shape.keys.length <= FEW) {
+    return <Field schema={schema} value={value} path={path} label={name} />;
+  }
+  return (
+    <Fold summary={<strong>{name}</strong>} open={problemsWithin(form, path) > 0}>
+      {() => <Record keys={shape.keys} several={false} value={value} path={path} />}
+    </Fold>
   );
 }
 
@@ -144,7 +159,7 @@ export function List({ items, most, value, path }: Of & { items: Schema; most?: 
           remove={() => form.edit([...path, i], undefined)}
           earlier={i > 0 ? () => swap(i, i - 1) : undefined}
         >
-          <Field schema={items} value={item} path={[...path, i]} label={`${i + 1}`} required />
+          <Field schema={items} value={item} path={[...path, i]} label={`${i + 1} of ${what}`} required bare />
         </Item>
       ))}
       {list.length === 0 && <p className="setting-note">None.</p>}
@@ -266,22 +281,31 @@ export function Either({
 }: Of & { options: Schema[]; required: boolean }): ReactNode {
   const form = useForm();
   const id = useId();
-  const which = optionOf(value, options);
+  const which = optionOf(value, options, form.root);
   const option = options[which] ?? {};
-  const turn = (next: number) => {
-    const wanted = options[next];
+  const turn = (wanted: Schema | undefined) => {
     if (wanted) form.edit(path, converted(value, wanted, form.root));
   };
+  const [short, full] = [options.find((each) => each.type === "string"), options.find((each) => each.properties)];
+  if (options.length === 2 && short && full) {
+    return <ShortOrFull short={short} full={full} isFull={option === full} value={value} path={path} turn={turn} />;
+  }
   return (
     <div className="either">
       <div className="setting">
         <label htmlFor={id} className="hidden">
           Written as
         </label>
-        <select id={id} className="input short" value={which} disabled={form.disabled} onChange={(e) => turn(Number(e.target.value))}>
+        <select
+          id={id}
+          className="input short"
+          value={which}
+          disabled={form.disabled}
+          onChange={(e) => turn(options[Number(e.target.value)])}
+        >
           {options.map((each, i) => (
             <option key={i} value={i}>
-              {wordFor(each)}
+              {wordFor(each, form.root)}
             </option>
           ))}
         </select>
@@ -291,10 +315,47 @@ export function Either({
   );
 }
 
+interface ShortOrFullProps extends Of {
+  short: Schema;
+  full: Schema;
+  isFull: boolean;
+  turn: (wanted: Schema) => void;
+}
+
+/** A name or an address alone; in full, where more is to be said. */
+function ShortOrFull({ short, full, isFull, value, path, turn }: ShortOrFullProps): ReactNode {
+  const form = useForm();
+  const key = textKey(full, form.root) ?? "name";
+  if (!isFull) {
+    const { description: _, ...plain } = short;
+    return (
+      <div className="short-or-full">
+        <Field schema={plain} value={value} path={path} required bare label={labelOf(key)} />
+        <Button kind="quiet" disabled={form.disabled} onClick={() => turn(full)}>
+          More…<span className="hidden"> settings of {String(value ?? "it")}</span>
+        </Button>
+      </div>
+    );
+  }
+  const shape = shapeOf(full, form.root);
+  const alone = isMap(value) && Object.keys(value).length === 1 && typeof value[key] === "string";
+  return (
+    <>
+      {shape.is === "record" && <Record keys={shape.keys} several={false} value={value} path={path} />}
+      {alone && (
+        <Button kind="quiet" disabled={form.disabled} onClick={() => turn(short)}>
+          Only the {labelOf(key).toLowerCase()}
+        </Button>
+      )}
+    </>
+  );
+}
+
 /** `value` in another of its forms, as far as it can be said there. */
 export function converted(value: Json | undefined, wanted: Schema, root: Schema): Json {
-  if (fits(value, wanted) && value !== undefined) return value;
-  const key = textKey(wanted);
+  const tag = tagOf(wanted, root);
+  if (fits(value, wanted) && value !== undefined && !tag) return value;
+  const key = textKey(wanted, root);
   if (wanted.type === "object" && typeof value === "string" && key) return { [key]: value };
   if (wanted.type === "string" && isMap(value)) {
     const texts = Object.values(value).filter((each) => typeof each === "string");
@@ -304,8 +365,10 @@ export function converted(value: Json | undefined, wanted: Schema, root: Schema)
   return fresh(wanted, root);
 }
 
-function wordFor(schema: Schema): string {
-  const own = resolved(schema, {});
+function wordFor(schema: Schema, root: Schema): string {
+  const own = resolved(schema, root);
+  const tag = tagOf(own, root);
+  if (tag) return String(tag.value);
   if (own.const !== undefined) return String(own.const);
   if (own.enum) return own.enum.length === 1 ? String(own.enum[0]) : "one of few";
   const words: { [type: string]: string } = {

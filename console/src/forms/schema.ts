@@ -176,8 +176,12 @@ function kindOf(found: Schema[], root: Schema): Shape | undefined {
 }
 
 /** Which of several options a value is; the first where there is none. */
-export function optionOf(value: Json | undefined, found: Schema[]): number {
-  const at = found.findIndex((each) => fits(value, each));
+export function optionOf(value: Json | undefined, found: Schema[], root: Schema): number {
+  const isIt = (each: Schema) => {
+    const tag = tagOf(each, root);
+    return fits(value, each) && (!tag || !isMap(value) || value[tag.key] === undefined || value[tag.key] === tag.value);
+  };
+  const at = found.findIndex(isIt);
   return at < 0 ? 0 : at;
 }
 
@@ -249,10 +253,11 @@ export function fresh(schema: Schema, root: Schema): Json {
       return [];
     case "map":
       return {};
-    case "record":
-      return Object.fromEntries(
-        shape.keys.filter((key) => key.required).map((key) => [key.name, fresh(key.schema, root)]),
-      );
+    case "record": {
+      const needed = shape.keys.filter((key) => key.required).map((key) => [key.name, fresh(key.schema, root)] as const);
+      const tag = tagOf(own, root);
+      return Object.fromEntries(tag ? [[tag.key, tag.value], ...needed] : needed);
+    }
     case "kind": {
       const [first] = shape.names;
       return shape.bare || first === undefined ? (first ?? "") : { [first]: {} };
@@ -269,8 +274,19 @@ export function fresh(schema: Schema, root: Schema): Json {
 }
 
 /** The key that a bare text stands for (`{url: ...}`): the first required one, or the first. */
-export function textKey(record: Schema): string | undefined {
-  return record.required?.[0] ?? Object.keys(record.properties ?? {})[0];
+export function textKey(record: Schema, root: Schema): string | undefined {
+  const key = record.required?.[0] ?? Object.keys(record.properties ?? {})[0];
+  const schema = key === undefined ? undefined : record.properties?.[key];
+  return schema && options(schema, root).some((each) => each.type === "string") ? key : undefined;
+}
+
+/** What tells a record from others in its place: the key whose value is given, and that value. */
+export function tagOf(record: Schema, root: Schema): { key: string; value: Json } | undefined {
+  for (const [key, schema] of Object.entries(record.properties ?? {})) {
+    const found = resolved(schema, root).const;
+    if (found !== undefined) return { key, value: found };
+  }
+  return undefined;
 }
 
 /** `timeout_s` as `Timeout (s)`: keys as people read them. */

@@ -70,7 +70,7 @@ function Keys({ keys, tiers, onChanged }: { keys: readonly Key[]; tiers: readonl
   return (
     <Card title="Keys" aside={make} flush>
       <Table
-        label="Keys"
+        label="All keys"
         rows={keys}
         rowKey={(row) => row.id}
         empty={<Empty title="No keys yet">A key lets one program or person ask. It is shown once, when it is made.</Empty>}
@@ -238,7 +238,7 @@ function Tiers({ tiers }: { tiers: readonly Tier[] }): ReactNode {
   return (
     <Card title="Tiers" lead="Of several tiers that somebody's groups are in, the one with the highest level counts." flush>
       <Table
-        label="Tiers"
+        label="All tiers"
         rows={tiers}
         sorted="-level"
         rowKey={(row) => row.name}

@@ -172,7 +172,7 @@ function Explorer({ stores, onChanged }: { stores: readonly string[]; onChanged:
         {!value && !error && <Loading />}
         {value && (
           <Table
-            label="Kept answers"
+            label="Answers"
             rows={value.entries}
             rowKey={(row) => row.id}
             onRow={setOpen}

@@ -30,7 +30,7 @@ export function Changes(): ReactNode {
       {versions.value && (
         <Card title="Versions of the configuration" flush>
           <Table
-            label="Versions of the configuration"
+            label="Versions"
             rows={versions.value.versions}
             rowKey={(row) => row.version}
             onRow={setOpen}

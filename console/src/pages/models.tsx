@@ -72,11 +72,11 @@ function ModelCard({ model, currency }: { model: Model; currency: string }): Rea
           />
           <Stat label="95 % within" value={ms(model.p95_ms)} />
           <Stat label="Tokens" value={count(model.tokens)} />
-          <Stat label="Cost" value={money(model.cost, currency)} />
+          <Stat label="Cost" value={money(model.cost)} note={currency} />
           <Stat
             label="Price per million"
-            value={price ? money(price.prompt, currency) : "–"}
-            note={price ? `in; ${money(price.completion, currency)} out` : "none given"}
+            value={price ? money(price.prompt) : "–"}
+            note={price ? `${currency} in; ${money(price.completion)} out` : "none given"}
           />
           <Stat label="Context" value={count(model.context)} note={model.context === null ? "not said" : "tokens"} />
         </Stats>
@@ -89,7 +89,7 @@ function ModelCard({ model, currency }: { model: Model; currency: string }): Rea
 }
 
 const COLUMNS: readonly Column<Replica>[] = [
-  { key: "endpoint", title: "Replica", cell: (row) => <span className="mono">{row.endpoint}</span>, sort: (row) => row.endpoint },
+  { key: "endpoint", title: "Replica", cell: (row) => <span className="mono endpoint">{row.endpoint}</span>, sort: (row) => row.endpoint },
   { key: "state", title: "State", cell: (row) => <State replica={row} />, sort: (row) => row.state },
   { key: "in_flight", title: "In flight", number: true, cell: (row) => count(row.in_flight), sort: (row) => row.in_flight },
   { key: "waiting", title: "Waiting", number: true, cell: (row) => count(row.waiting), sort: (row) => row.waiting },

@@ -14,6 +14,9 @@ import type { Json } from "../../forms/schema";
 import { asRefused } from "../../load";
 import type { Refused } from "../../api/client";
 
+/** So many edits the server takes in one request. */
+const AT_ONCE = 200;
+
 interface State {
   config: Config;
   text: string;
@@ -98,7 +101,11 @@ function acts(state: State, put: (next: State) => void): Omit<Draft, keyof State
     settle: async () => {
       const before = now();
       if (before.waiting.length === 0 && !before.stale) return before.text;
-      const done = await api.post<Edited>("/config/edit", { text: before.text, edits: before.waiting });
+      let done: Edited = { text: before.text, tree: {} };
+      for (let i = 0; i === 0 || i < before.waiting.length; i += AT_ONCE) {
+        const edits = before.waiting.slice(i, i + AT_ONCE);
+        done = await api.post<Edited>("/config/edit", { text: done.text, edits });
+      }
       put({ ...now(), text: done.text, tree: done.tree as Json, waiting: [], stale: false });
       return done.text;
     },

@@ -7,7 +7,7 @@ import type { Catalog, Checked, Config, Rehearsed } from "../../api/types";
 import { FormContext, type Form } from "../../forms/context";
 import type { Path } from "../../forms/path";
 import type { Schema } from "../../forms/schema";
-import { useDo, useLoad } from "../../load";
+import { asRefused, useDo, useLoad } from "../../load";
 import { Badge, Button, Loading, Notice, PageHead, Select, Tabs, Trouble } from "../../parts";
 import { go, href, usePlace } from "../../router";
 import { useSession } from "../../session";
@@ -48,12 +48,14 @@ export function Routing(): ReactNode {
 function useReason(config: Config): string {
   const { me, may } = useSession();
   if (!may("operator")) return `Your role (${me?.role ?? "none"}) may look; operators change the configuration.`;
-  return config.writable ? "" : config.readonly_because;
+  return config.writable ? "" : `It cannot be changed from here: ${config.readonly_because}.`;
 }
 
 function Editor({ draft, catalog }: { draft: Draft; catalog: Catalog }): ReactNode {
   const { rest } = usePlace();
+  const { may } = useSession();
   const reason = useReason(draft.config);
+  const looks = may("operator") ? "" : reason;
   const foreign = isForeign(draft.config);
   const tab: Tab = foreign ? "text" : (TABS.find((each) => each.key === rest[0])?.key ?? "decisions");
   const recipes = recipesOf(draft.tree);
@@ -72,7 +74,13 @@ function Editor({ draft, catalog }: { draft: Draft; catalog: Catalog }): ReactNo
     shown.current++;
   });
   const rehearse = useDo(async () => {
-    setRehearsed(await api.post<Rehearsed>("/config/rehearse", { text: await draft.settle() }));
+    const text = await draft.settle();
+    try {
+      setRehearsed(await api.post<Rehearsed>("/config/rehearse", { text }));
+    } catch (problem) {
+      if (asRefused(problem).code !== "CONFIG_REFUSED") throw problem;
+      setChecked(await api.post<Checked>("/config/check", { text }));
+    }
     shown.current++;
   });
   const save = useDo(async (note: string) => {
@@ -138,10 +146,10 @@ function Editor({ draft, catalog }: { draft: Draft; catalog: Catalog }): ReactNo
           <span className="soft small draft-path">{draft.config.path}</span>
         </span>
         <span className="row">
-          <Button busy={check.busy} disabled={busy} onClick={() => void check.run()}>
+          <Button busy={check.busy} disabled={busy} because={looks} onClick={() => void check.run()}>
             Check
           </Button>
-          <Button busy={rehearse.busy} disabled={busy} onClick={() => void rehearse.run()}>
+          <Button busy={rehearse.busy} disabled={busy} because={looks} onClick={() => void rehearse.run()}>
             Rehearse<span className="wide-only"> on recorded traffic</span>
           </Button>
           <Button

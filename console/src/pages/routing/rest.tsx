@@ -4,6 +4,7 @@ import type { ReactNode } from "react";
 
 import { Field } from "../../forms/Field";
 import { problemsWithin, useForm } from "../../forms/context";
+import { Prose } from "../../forms/Prose";
 import { at, type Path } from "../../forms/path";
 import { labelOf, resolved, type Json, type Schema } from "../../forms/schema";
 import { Badge, Card } from "../../parts";
@@ -40,7 +41,7 @@ export function Rest({ tree, recipe, chosen }: Props): ReactNode {
           <span className="row spread">
             <strong>{title}</strong>
             {problems > 0 && <Badge tone="bad">{`${problems}`}</Badge>}
-            {at(tree, path) === undefined && <span className="soft small">as it comes</span>}
+            {at(tree, path) === undefined && <span className="soft small">defaults</span>}
           </span>
         </a>
       </li>
@@ -63,8 +64,8 @@ export function Rest({ tree, recipe, chosen }: Props): ReactNode {
 
 function Section({ name, schema, value }: { name: string; schema: Schema; value: Json | undefined }): ReactNode {
   return (
-    <Card title={labelOf(name)}>
-      <Field schema={schema} value={value} path={[name]} />
+    <Card title={labelOf(name)} lead={<Prose text={schema.description ?? ""} />}>
+      <Field schema={schema} value={value} path={[name]} bare />
     </Card>
   );
 }

@@ -4,9 +4,10 @@ import { useId, useState, type ReactNode } from "react";
 
 import type { Catalog } from "../../api/types";
 import { Field } from "../../forms/Field";
+import { Record } from "../../forms/groups";
 import { problemsWithin, useForm } from "../../forms/context";
 import { Prose } from "../../forms/Prose";
-import { fresh, type Json } from "../../forms/schema";
+import { fresh, shapeOf, type Json } from "../../forms/schema";
 import { Badge, Button, Card, Dialog, Empty, Select, TextField } from "../../parts";
 import { go, href } from "../../router";
 import { Chooser } from "./chooser";
@@ -89,6 +90,7 @@ export function Signals({ tree, recipe, kinds, chosen }: Props): ReactNode {
 function SignalCard({ signal, kinds }: { signal: SignalAt; kinds: Catalog["kinds"] }): ReactNode {
   const form = useForm();
   const kind = kinds.find((each) => each.family === "signal" && each.name === signal.kind);
+  const shape = shapeOf(kind ? { $ref: `#/$defs/signal.${signal.kind}` } : {}, form.root);
   const used = signal.used.length > 0 ? `Decisions ask for it: ${signal.used.join(", ")}.` : "";
   return (
     <Card
@@ -109,13 +111,11 @@ function SignalCard({ signal, kinds }: { signal: SignalAt; kinds: Catalog["kinds
       }
     >
       {used && <p className="setting-note">{used}</p>}
-      <Field
-        schema={kind ? { $ref: `#/$defs/signal.${signal.kind}`, description: "" } : {}}
-        value={signal.value}
-        path={signal.path}
-        label="Settings"
-        bare
-      />
+      {shape.is === "record" ? (
+        <Record keys={shape.keys} several={false} value={signal.value} path={signal.path} />
+      ) : (
+        <Field schema={{}} value={signal.value} path={signal.path} label="Settings" />
+      )}
     </Card>
   );
 }
