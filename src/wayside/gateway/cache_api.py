@@ -74,7 +74,8 @@ class CacheApi:
                      example={"selector": {"decision": "maths"}, "dry_run": True}),
             Endpoint("POST", f"{_ROOT}/flush", self._post_flush,
                      "Let every answer go, those under way too.",
-                     body=FlushRequest, answer=Changed, role="operator", example={"dry_run": True}),
+                     body=FlushRequest, answer=Changed, role="operator",
+                     example={"dry_run": True}),
         ]  # fmt: skip
 
     # reading
