@@ -62,7 +62,7 @@ export function Record({ keys, several, value, path }: Of & { keys: Key[]; sever
   );
 
   function isFirst(key: Key, index: number, written: { [name: string]: Json }): boolean {
-    return key.required || key.name in written || index < 2;
+    return key.required || key.name in written || index < 3 || key.name === "threshold";
   }
 }
 
