@@ -23,6 +23,7 @@ from wayside.translate.semantic_router_cache import read_cache
 from wayside.translate.semantic_router_whole import guard, on_everything, read_tools
 from wayside.translate.servers import EFFORTS, family_of, read_families, read_loras
 from wayside.translate.signals import Signals, read_signals
+from wayside.translate.tracing import read_tracing
 from wayside.translate.vsr_v03 import (
     Draft,
     read_domain_threshold,
@@ -110,7 +111,8 @@ def read_config(config: Reader, out: RouterDraft) -> None:
         if made:
             out.routing[key] = made
     _api(config.inner("api").inner("batch_classification"), out)
-    _tracing(config.inner("observability").inner("tracing"))
+    if tracing := read_tracing(config.inner("observability").inner("tracing")):
+        out.top["tracing"] = tracing
     trust_identity(config, out)
 
 
@@ -209,12 +211,3 @@ def _api(batch: Reader, out: RouterDraft) -> None:
             key, "texts of a batch are read side by side as engines have room", "ignored"
         )
     batch.set_aside("metrics", "every batch is measured, always", "ignored")
-
-
-def _tracing(tracing: Reader) -> None:
-    if tracing.flag("enabled"):
-        tracing.leave_out(
-            "this router makes no traces yet; its metrics and its log tell of each request"
-        )
-    else:
-        tracing.set_aside_all("switched off", "ignored")

@@ -37,6 +37,7 @@ from wayside.translate.vsr_v03 import (
     read_entrypoints,
     read_listeners,
     read_names,
+    read_observability,
     settle_default_model,
     trust_identity,
 )
@@ -80,7 +81,6 @@ _ASIDE = {
     "model_selection": "each decision names its algorithm here",
     "prompt_compression": "not supported yet",
     "api": "not supported yet: limits of the classification API",
-    "observability": "not supported yet: traces and metrics by configuration",
 }
 
 
@@ -124,6 +124,7 @@ def read_flat(root: Reader, out: Draft) -> None:
     read_entrypoints(root, out)
     read_authz(root.inner("authz"), out)
     trust_identity(root, out)
+    read_observability(root.inner("observability"), out)
     root.set_aside("clear_route_cache", "the generated Envoy needs no switch for it", "ignored")
     root.set_aside("version", "the keys tell", "ignored")
     for key, why in _ASIDE.items():

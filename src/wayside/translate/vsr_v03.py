@@ -34,6 +34,7 @@ from wayside.translate.servers import (
     shared_servers,
 )
 from wayside.translate.signals import Signals, read_signals
+from wayside.translate.tracing import read_tracing
 
 NAME = "vsr_v03"
 _AUTO = ("vllm-sr/auto", "auto", "MoM")
@@ -395,11 +396,11 @@ def read_global(global_: Reader, out: Draft, *, whole: bool) -> None:
     _read_management(services.inner("management_api"), out)
     for key, what in {
         "api": "limits of the classification API",
-        "observability": "traces and metrics by configuration",
         "ratelimit": "rate limits: nothing is limited",
         "startup_status": "a stored start-up status",
     }.items():
         services.set_aside(key, f"not supported yet: {what}")
+    read_observability(services.inner("observability"), out)
     read_authz(services.inner("authz"), out)
     read_stores(global_.inner("stores"), out.keeping)
     read_replay(services.inner("router_replay"), out.keeping)
@@ -409,6 +410,13 @@ def read_global(global_: Reader, out: Draft, *, whole: bool) -> None:
     for key in ("tools", "looper", "mcp"):
         integrations.set_aside(key, "not supported yet")
     _read_catalog(global_.inner("model_catalog"), out)
+
+
+def read_observability(observability: Reader, out: Draft) -> None:
+    """What can be seen of the router: its traces; metrics are always there."""
+    observability.set_aside("metrics", "they are always there, at /metrics", "ignored")
+    if tracing := read_tracing(observability.inner("tracing")):
+        out.top["tracing"] = tracing
 
 
 def read_authz(authz: Reader, out: Draft) -> None:
