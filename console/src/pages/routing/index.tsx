@@ -5,7 +5,7 @@ import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { api } from "../../api/client";
 import type { Catalog, Checked, Config, Rehearsed } from "../../api/types";
 import { FormContext, type Form } from "../../forms/context";
-import type { Path } from "../../forms/path";
+import { at, isWithin, type Path } from "../../forms/path";
 import type { Schema } from "../../forms/schema";
 import { asRefused, useDo, useLoad } from "../../load";
 import { Badge, Button, Loading, Notice, PageHead, Select, Tabs, Trouble } from "../../parts";
@@ -15,7 +15,6 @@ import { Decisions } from "./decisions";
 import { useDraft, type Draft } from "./draft";
 import { CheckedView, RehearsedView, SaveDialog } from "./outcome";
 import { modelsOf, pathOf, recipesOf } from "./recipe";
-import { at } from "../../forms/path";
 import { Rest } from "./rest";
 import { knownSignals } from "./rule";
 import { Signals } from "./signals";
@@ -106,7 +105,8 @@ function Editor({ draft, catalog }: { draft: Draft; catalog: Catalog }): ReactNo
       root,
       edit: (path, value) => {
         draft.edit(path, value);
-        setChecked((last) => last && { ...last, problems: [] });
+        setRehearsed(null);
+        setChecked((last) => last && since(last, path));
       },
       problems: checked?.problems ?? [],
       disabled: reason !== "" || busy,
@@ -201,7 +201,11 @@ function Editor({ draft, catalog }: { draft: Draft; catalog: Catalog }): ReactNo
             problems={checked?.problems ?? []}
             disabled={reason !== ""}
             line={line}
-            onType={draft.type}
+            onType={(text) => {
+              draft.type(text);
+              setRehearsed(null);
+              setChecked((last) => last && since(last, null));
+            }}
           />
         )}
       </Tabs>
@@ -217,6 +221,12 @@ function Editor({ draft, catalog }: { draft: Draft; catalog: Catalog }): ReactNo
       )}
     </FormContext>
   );
+}
+
+/** What a check still says after a change at `path` (`null`: somewhere in the text). */
+function since(checked: Checked, path: Path | null): Checked | null {
+  const problems = checked.problems.filter((problem) => path === null || !isWithin(problem.where, path));
+  return problems.length > 0 ? { ...checked, problems, diff: "", ok: false } : null;
 }
 
 /** Whether the file is in a format of others, which forms do not know. */

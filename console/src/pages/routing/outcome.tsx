@@ -17,6 +17,13 @@ interface CheckedProps {
 }
 
 export function CheckedView({ checked, tree, onLine }: CheckedProps): ReactNode {
+  if (!checked.ok && checked.diff === "") {
+    return (
+      <Card title="Left of the last check" lead="It has changed since: check it again.">
+        <Problems problems={checked.problems} tree={tree} onLine={onLine} />
+      </Card>
+    );
+  }
   return (
     <Card title={checked.ok ? "It is sound" : "It would be refused"} lead={leadOf(checked)}>
       <div className="stack tight">
