@@ -379,3 +379,25 @@ async def test_a_refusal_is_a_failed_ask(store: RedisStore, server: RedisServer)
     with pytest.raises(AskFailed, match="WRONGTYPE"):
         await store.get(Get(R, "a", "list"))
     assert store.standing().ok
+
+
+async def test_what_it_keeps_can_be_looked_at_and_let_go_of(
+    open_store: Open,
+) -> None:
+    store = open_store()
+    for n in range(3):
+        await remember(store, str(n), b"answer %d" % n, question=f"question {n}?", ttl_s=60)
+    await remember(store, "old", question="of an earlier epoch", partition="q")
+    shelf = await store.shelf("QUESTION 1", 10)
+    (entry,) = shelf.entries
+    assert (entry.question, entry.body, entry.partition) == ("question 1?", b"answer 1", "p")
+    assert shelf.looked_at == 4 and not shelf.more
+    assert entry.until is not None and 50 < entry.until - entry.kept_at < 61
+    assert len((await store.shelf("", 2)).entries) == 2 and (await store.shelf("", 2)).more
+    assert [e.question for e in (await store.shelf("answer 2", 10)).entries] == ["question 2?"]
+    assert await store.discard(entry.id) and not await store.discard(entry.id)
+    assert not (await recalled(store, "1")).hits and (await recalled(store, "2")).hits
+    (other,) = (await store.shelf("question 2", 10)).entries
+    await store.flush()
+    assert not await store.discard(other.id) and not await store.discard("no/such-thing")
+    assert (await store.shelf("", 10)).entries == ()

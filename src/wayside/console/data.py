@@ -3,6 +3,7 @@ configuration."""
 
 from __future__ import annotations
 
+from wayside.console.cached import Cached
 from wayside.console.costs import CostsData
 from wayside.console.inside import Data, Inside
 from wayside.console.line import Line
@@ -28,4 +29,5 @@ def data(inside: Inside) -> list[Data]:
         CostsData(inside, passing),
         Playground(inside, playing),
         ReplaysData(inside, playing),
+        Cached(inside),
     ]

@@ -11,7 +11,7 @@ from wayside.console.told import told
 from wayside.decisions import Decision
 from wayside.flow import Recipe
 from wayside.gateway.api import Endpoint
-from wayside.gateway.turns import Turns
+from wayside.net.turns import Turns
 from wayside.vocab.verdict import SignalRef
 
 

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -19,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from wayside.console.inside import Inside
 from wayside.console.passed import Passing
 from wayside.console.shapes import LiveState
+from wayside.console.told import encoded
 from wayside.gateway.api import ApiError, Endpoint
 
 LISTENERS: Final = 64
@@ -197,4 +197,4 @@ async def _left(receive: Receive) -> None:
 
 def _event(name: str, data: Any) -> bytes:
     """JSON has no line ends of its own, so one ``data`` line is all of it."""
-    return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(data) + b"\n\n"
+    return b"event: " + name.encode() + b"\ndata: " + encoded(data) + b"\n\n"

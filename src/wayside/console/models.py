@@ -16,7 +16,7 @@ from wayside.console.sums import currency_of
 from wayside.console.told import told
 from wayside.fleet import Pool, Replica
 from wayside.gateway.api import Endpoint
-from wayside.gateway.turns import Turns
+from wayside.net.turns import Turns
 from wayside.settings import ModelSettings
 from wayside.telemetry.metrics import Counter, Histogram, Metrics, Series
 from wayside.vocab.endpoint import NEVER

@@ -16,7 +16,7 @@ import msgspec
 from wayside.console.shapes import Otherwise
 from wayside.decisions.projections import NONE
 from wayside.flow import Choice, Recipe
-from wayside.gateway.turns import Turns
+from wayside.net.turns import Turns
 from wayside.runtime import Runtime
 from wayside.runtime.changes import Alternative, turned
 from wayside.runtime.limits import Limits, limits, number, threshold

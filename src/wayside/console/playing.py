@@ -14,7 +14,7 @@ from wayside.console.shapes import Played, PlayedDecision, PlayedModel, PlayedSi
 from wayside.flow import Choice
 from wayside.gateway.api import ApiError, since
 from wayside.gateway.routing_api import IntentRequest, RoutingApi
-from wayside.gateway.turns import Turns
+from wayside.net.turns import Turns
 from wayside.maas import names
 from wayside.maas.keys import Person
 from wayside.runtime.changes import Alternative, searching

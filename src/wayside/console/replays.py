@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from wayside.console.inside import Inside, note
+from wayside.console.inside import Inside, unchanged
 from wayside.console.playing import Playing
 from wayside.console.shapes import Again, Replays
 from wayside.console.told import told
@@ -44,7 +44,7 @@ class ReplaysData:
 
     async def _again(self, http: HttpRequest) -> Response:
         record = await self._api.record(http.path_params["id"])
-        note(http, str(record.get("id", "")))
+        unchanged(http)
         after = await self._playing.played(intent_of(record))
         before = {
             "decision": str(record.get("decision", "")),

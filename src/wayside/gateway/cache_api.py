@@ -40,7 +40,7 @@ from wayside.vocab.errors import AskFailed, RequestError, WaysideError
 
 AUDITED = 500
 """Entries of the audit; the oldest make room."""
-_ROOT = "/api/v1/response-cache"
+ROOT = "/api/v1/response-cache"
 _EVERY = "every cache that is in use"
 _NAME = "x-wayside-operator"
 """A request header by which the command line says who runs it. Nobody checks it."""
@@ -56,7 +56,7 @@ class CacheApi:
 
     def endpoints(self) -> list[Endpoint]:
         def get(name: str, handler: Any, summary: str, answer: Any) -> Endpoint:
-            return Endpoint("GET", f"{_ROOT}/{name}", handler, summary, answer=answer)
+            return Endpoint("GET", f"{ROOT}/{name}", handler, summary, answer=answer)
 
         asks: dict[str, Any] = {"text": "What is the capital of France?"}
         again = {"text": "What's the capital of France?"}
@@ -65,14 +65,14 @@ class CacheApi:
             get("health", self._get_health, "How its stores are, and in which mode.", Health),
             get("stats", self._get_stats, "How much its stores hold.", Stats),
             get("audit", self._get_audit, "Who let answers go, and when.", Audit),
-            Endpoint("POST", f"{_ROOT}/test", self._post_test,
+            Endpoint("POST", f"{ROOT}/test", self._post_test,
                      "Would two requests share an answer? No model is asked.",
                      body=TestRequest, answer=Tested, example={"first": asks, "second": again}),
-            Endpoint("POST", f"{_ROOT}/invalidate", self._post_invalidate,
+            Endpoint("POST", f"{ROOT}/invalidate", self._post_invalidate,
                      "Let some answers go; a dry run unless told otherwise.",
                      body=InvalidateRequest, answer=Changed, role="operator",
                      example={"selector": {"decision": "maths"}, "dry_run": True}),
-            Endpoint("POST", f"{_ROOT}/flush", self._post_flush,
+            Endpoint("POST", f"{ROOT}/flush", self._post_flush,
                      "Let every answer go, those under way too.",
                      body=FlushRequest, answer=Changed, role="operator",
                      example={"dry_run": True}),
@@ -91,14 +91,14 @@ class CacheApi:
                 "semantic": True,
                 "mode": store.standing().mode,
             }
-            for name, store in self._caches().items()
+            for name, store in self.caches().items()
         ]
         done = {"invalidate": True, "flush": True, "dry_run": True, "audit": AUDITED}
         return JSONResponse({"stores": rows, **done})
 
     async def _get_health(self, _: HttpRequest) -> Response:
         rows: list[StoreHealth] = []
-        for name, store in self._caches().items():
+        for name, store in self.caches().items():
             now = store.standing()
             rows.append(
                 {
@@ -118,7 +118,7 @@ class CacheApi:
 
     async def _get_stats(self, _: HttpRequest) -> Response:
         rows: list[StoreStats] = []
-        for name, store in self._caches().items():
+        for name, store in self.caches().items():
             row: StoreStats = {
                 "store": name,
                 "kind": self._stores().kind_of(name),
@@ -183,7 +183,7 @@ class CacheApi:
         act: Callable[[Store], Awaitable[tuple[int, str]]],
     ) -> Response:
         rows: list[Gone] = []
-        for name, held in self._caches(store).items():
+        for name, held in self.caches(store).items():
             row: Gone = {
                 "store": name,
                 "shared": held.shared,
@@ -240,7 +240,7 @@ class CacheApi:
         }
         return JSONResponse(answer)
 
-    def _caches(self, name: str = "") -> dict[str, Store]:
+    def caches(self, name: str = "") -> dict[str, Store]:
         """The stores that hold answers under the policy in force, or the one called ``name``."""
         used = {
             plugin.rule.store: None

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
 from wayside.gateway.api import ApiError, Endpoint
-from wayside.gateway.turns import Turns
+from wayside.net.turns import Turns
 from wayside.plugins.router_replay import SPACE, RouterReplayPlugin
 from wayside.runtime import Runtime
 from wayside.telemetry import Price

@@ -120,6 +120,33 @@ class Held:
     whole: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A kept answer, for those who look after a store. ``id`` is how :meth:`Store.discard` knows
+    it; ``kept_at`` and ``until`` are in Unix seconds, ``None`` where it does not end."""
+
+    id: str
+    partition: str
+    question: str
+    body: bytes
+    kept_at: float
+    until: float | None
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Some of what a store keeps: ``looked_at`` so many to find them, and there is ``more``."""
+
+    entries: tuple[Entry, ...]
+    looked_at: int
+    more: bool
+
+
+LOOKED_AT = 5_000
+"""Answers that one look at a store's shelf goes through."""
+
+
 def place(space: str) -> tuple[str, str]:
     """A space as collection and part: ``memory/3f2a`` is the part ``3f2a`` of the collection
     ``memory``, ``handbook`` all of a collection that somebody else may fill."""
@@ -139,6 +166,8 @@ class Store:
     capabilities: frozenset[Capability] = frozenset()
     shared = False
     """Whether other routers see what it holds."""
+    lists = False
+    """Whether the answers that it keeps can be looked at."""
 
     @classmethod
     def capabilities_of(cls, rule: Any) -> frozenset[Capability]:
@@ -202,6 +231,15 @@ class Store:
     async def forget(self, which: Which, *, dry_run: bool = False) -> int:
         """Let answers go, or only count them: how many."""
         raise AskFailed(f"{type(self).__name__} is no cache")
+
+    async def shelf(self, search: str, limit: int) -> Shelf:
+        """Up to ``limit`` answers; with ``search``, those whose question or answer has that text,
+        upper and lower case alike. Gives way to requests."""
+        raise AskFailed(f"{type(self).__name__} does not list what it keeps")
+
+    async def discard(self, id: str) -> bool:
+        """Let one answer go; whether it was there."""
+        raise AskFailed(f"{type(self).__name__} does not list what it keeps")
 
     async def flush(self) -> str:
         """Let every answer go, those under way too; the name of what begins."""

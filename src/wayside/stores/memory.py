@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Iterable
 from itertools import islice
 
 from pydantic import PositiveInt
 
 from wayside.catalog import catalog
+from wayside.net.turns import Turns
 from wayside.settings import Capability, Settings
-from wayside.stores.base import Held, Standing, Store, Tools, Which
+from wayside.stores.base import LOOKED_AT, Entry, Held, Shelf, Standing, Store, Tools, Which
 from wayside.stores.leases import Leases
 from wayside.stores.room import Item, Room
 from wayside.stores.vectors import library
@@ -49,6 +51,7 @@ class MemoryStore(Store):
     """In this process: fast, bounded, gone with it."""
 
     capabilities: frozenset[Capability] = frozenset({"cache", "documents", "search", "index"})
+    lists = True
 
     def __init__(self, rule: MemorySettings, tools: Tools) -> None:
         self.room = Room(rule.max_bytes)
@@ -195,6 +198,32 @@ class MemoryStore(Store):
                     going.append(item)
         return len(going) if dry_run else await self._dropped(going)
 
+    async def shelf(self, search: str, limit: int) -> Shelf:
+        """Those that were used last come first. What is let go while requests have their turn
+        ends the look."""
+        found: list[Entry] = []
+        wanted = search.lower()
+        looked = 0
+        turns = Turns()
+        item = self.room.last()
+        while item is not None and looked < LOOKED_AT and len(found) < limit:
+            if item.space[0] == ANSWERS and item.until > self.room.clock():
+                looked += 1
+                if not wanted or _holds(item, wanted):
+                    found.append(_entry(item))
+            await turns.rest()
+            item = self.room.before(item)
+        return Shelf(tuple(found), looked, more=item is not None)
+
+    async def discard(self, id: str) -> bool:
+        try:
+            partition, _, key = base64.urlsafe_b64decode(id).decode().rpartition("\0")
+        except ValueError:
+            return False
+        held = self.room.spaces.get((ANSWERS, partition))
+        item = held.items.get(key) if held else None
+        return item is not None and self.room.drop(item)
+
     async def flush(self) -> str:
         self.epoch += 1
         await self.forget(Which())
@@ -203,3 +232,14 @@ class MemoryStore(Store):
     def close(self) -> None:
         self.leases.clear()
         self.room.clear()
+
+
+def _holds(item: Item, wanted: str) -> bool:
+    return wanted in item.text.lower() or wanted.encode("utf-8", "replace") in item.value.lower()
+
+
+def _entry(item: Item) -> Entry:
+    partition = item.space[1]
+    id = base64.urlsafe_b64encode(f"{partition}\0{item.key}".encode("utf-8", "replace"))
+    until = None if item.until == float("inf") else item.until
+    return Entry(id.decode(), partition, item.text, item.value, item.kept_at, until, item.size)

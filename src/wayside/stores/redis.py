@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt, field_validator
 
 from wayside.catalog import catalog
 from wayside.settings import Capability, Settings, TlsSettings
-from wayside.stores.base import Held, PasswordSettings, Standing, Store, Tools, Which
+from wayside.stores.base import Held, PasswordSettings, Shelf, Standing, Store, Tools, Which
 from wayside.stores.link import Link, Place
 from wayside.stores.redis_answers import Answers
 from wayside.stores.redis_documents import Documents
@@ -103,6 +103,7 @@ class RedisStore(Store):
 
     capabilities: frozenset[Capability] = frozenset({"cache", "documents", "search", "index"})
     shared = True
+    lists = True
 
     def __init__(self, rule: RedisSettings, tools: Tools) -> None:
         try:
@@ -152,6 +153,12 @@ class RedisStore(Store):
 
     async def forget(self, which: Which, *, dry_run: bool = False) -> int:
         return await self.answers.forget(which, dry_run=dry_run)
+
+    async def shelf(self, search: str, limit: int) -> Shelf:
+        return await self.answers.shelf(search, limit)
+
+    async def discard(self, id: str) -> bool:
+        return await self.answers.discard(id)
 
     async def flush(self) -> str:
         return await self.answers.flush()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
 import msgspec
 
-from wayside.stores.base import Held, Which
+from wayside.net.turns import Turns
+from wayside.stores.base import LOOKED_AT, Entry, Held, Shelf, Which
 from wayside.stores.leases import LEASE_S, Leases
 from wayside.stores.link import Command, Refusal
 from wayside.stores.redis_documents import decoded, encoded, milliseconds
@@ -36,6 +38,8 @@ SEEN_S = 3_600.0
 """How long what was read is compared with here; where the server let it go before, it goes when
 it is next found."""
 BATCH = 500
+BODIES = 20
+"""Answers that are read at once, bodies and all."""
 COUNTED = 100_000
 """Keys that counting looks at."""
 _READ = ("body", "question", "at")
@@ -153,6 +157,43 @@ class Answers:
             if going and not dry_run:
                 await self._unlink(going)
         return count
+
+    async def shelf(self, search: str, limit: int) -> Shelf:
+        """In no order."""
+        found: list[Entry] = []
+        wanted = search.lower()
+        looked = 0
+        turns = Turns()
+        async for names in self._names():
+            for i in range(0, len(names), BODIES):
+                some = names[i : i + BODIES]
+                replies = await self._server.ask(
+                    *(("HMGET", name, "partition", "question", "body", "at") for name in some),
+                    *(("PTTL", name) for name in some),
+                )
+                for name, fields, left_ms in zip(
+                    some, replies[: len(some)], replies[len(some) :], strict=True
+                ):
+                    looked += 1
+                    await turns.rest()
+                    if fields[0] is not None and _holds(fields, wanted):
+                        found.append(_entry(name, fields, left_ms))
+                        if len(found) >= limit:
+                            return Shelf(tuple(found), looked, more=True)
+                if looked >= LOOKED_AT:
+                    return Shelf(tuple(found), looked, more=True)
+        return Shelf(tuple(found), looked, more=False)
+
+    async def discard(self, id: str) -> bool:
+        try:
+            name = base64.urlsafe_b64decode(id)
+        except ValueError:
+            return False
+        await self._learn()
+        if not name.startswith(self._server.keys.answers(self.epoch).encode()):
+            return False  # the key of something else, or of an earlier epoch
+        (reply,) = await self._server.link.ask(("UNLINK", name))
+        return bool(self._server.wrote(reply))
 
     async def flush(self) -> str:
         """A new epoch, which hides at once all that was kept; then its keys go, too."""
@@ -276,3 +317,23 @@ class Answers:
 def _hit(fields: Fields, cosine: float) -> Hit:
     question, at = decoded(fields["question"]), float(fields["at"])
     return Hit(fields["body"], question, at, cosine, exact=False)
+
+
+def _holds(fields: Sequence[bytes | None], wanted: str) -> bool:
+    _, question, body, _ = fields
+    if not wanted or wanted in decoded(question or b"").lower():
+        return True
+    return wanted.encode("utf-8", "replace") in (body or b"").lower()
+
+
+def _entry(name: bytes, fields: Sequence[bytes | None], left_ms: int) -> Entry:
+    partition, question, body, at = (field or b"" for field in fields)
+    return Entry(
+        base64.urlsafe_b64encode(name).decode(),
+        decoded(partition),
+        decoded(question),
+        body,
+        float(at or 0),
+        time.time() + left_ms / 1e3 if left_ms > 0 else None,
+        len(name) + len(partition) + len(question) + len(body),
+    )

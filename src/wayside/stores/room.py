@@ -97,6 +97,16 @@ class Room:
             yield item
             item = item.newer
 
+    def last(self) -> Item | None:
+        """The last used."""
+        return self.before(self._end)
+
+    def before(self, item: Item) -> Item | None:
+        """The one that was used before ``item``; ``None`` where there is none, or ``item`` itself
+        has been let go."""
+        older = item.older
+        return None if older is self._end else older
+
     def put(
         self,
         space: SpaceName,
