@@ -13,7 +13,7 @@ import { go, href, usePlace } from "../../router";
 import { useSession } from "../../session";
 import { Decisions } from "./decisions";
 import { useDraft, type Draft } from "./draft";
-import { CheckedView, RehearsedView, SaveDialog } from "./outcome";
+import { CheckedView, RehearsedView, SaveDialog, type CheckedThen } from "./outcome";
 import { modelsOf, pathOf, recipesOf } from "./recipe";
 import { Rest } from "./rest";
 import { knownSignals } from "./rule";
@@ -59,7 +59,7 @@ function Editor({ draft, catalog }: { draft: Draft; catalog: Catalog }): ReactNo
   const tab: Tab = foreign ? "text" : (TABS.find((each) => each.key === rest[0])?.key ?? "decisions");
   const recipes = recipesOf(draft.tree);
   const recipe = rest[1] !== undefined && recipes.includes(rest[1]) ? rest[1] : "default";
-  const [checked, setChecked] = useState<Checked | null>(null);
+  const [checked, setChecked] = useState<CheckedThen | null>(null);
   const [rehearsed, setRehearsed] = useState<Rehearsed | null>(null);
   const [saving, setSaving] = useState(false);
   const [line, setLine] = useState<number | null>(null);
@@ -224,9 +224,9 @@ function Editor({ draft, catalog }: { draft: Draft; catalog: Catalog }): ReactNo
 }
 
 /** What a check still says after a change at `path` (`null`: somewhere in the text). */
-function since(checked: Checked, path: Path | null): Checked | null {
+function since(checked: CheckedThen, path: Path | null): CheckedThen | null {
   const problems = checked.problems.filter((problem) => path === null || !isWithin(problem.where, path));
-  return problems.length > 0 ? { ...checked, problems, diff: "", ok: false } : null;
+  return problems.length > 0 ? { ...checked, problems, old: true } : null;
 }
 
 /** Whether the file is in a format of others, which forms do not know. */

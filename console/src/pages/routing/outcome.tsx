@@ -10,14 +10,19 @@ import { Bars, Button, Card, Dialog, Diff, Empty, Notice, Stat, Stats, Table, Te
 import { href } from "../../router";
 import { placeOfProblem } from "./recipe";
 
+/** A check; `old` once something has changed since. */
+export interface CheckedThen extends Checked {
+  old?: boolean;
+}
+
 interface CheckedProps {
-  checked: Checked;
+  checked: CheckedThen;
   tree: Json;
   onLine: (line: number) => void;
 }
 
 export function CheckedView({ checked, tree, onLine }: CheckedProps): ReactNode {
-  if (!checked.ok && checked.diff === "") {
+  if (checked.old) {
     return (
       <Card title="Left of the last check" lead="It has changed since: check it again.">
         <Problems problems={checked.problems} tree={tree} onLine={onLine} />
