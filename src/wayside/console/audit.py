@@ -41,6 +41,8 @@ class Audit:
         self._entries: deque[Entry] = deque(maxlen=keep)
         self._lines = 0
         self._read = self._told = False
+        self._cut = False
+        """The last line has no end: somebody was stopped while writing it."""
 
     def add(
         self, *, who: str, role: str, what: str, target: str, outcome: str, from_: str
@@ -93,6 +95,7 @@ class Audit:
             with self._path.open("rb") as file:
                 for line in file:
                     self._lines += 1
+                    self._cut = not line.endswith(b"\n")
                     try:
                         found = json.loads(line)
                     except ValueError:
@@ -105,8 +108,9 @@ class Audit:
     def _append(self, entry: Entry) -> None:
         private(self._path.parent)
         with _opened(self._path, os.O_APPEND) as file:
-            file.write(_line(entry))
+            file.write((b"\n" if self._cut else b"") + _line(entry))
         self._lines += 1
+        self._cut = False
 
     def _rewrite(self) -> None:
         private(self._path.parent)

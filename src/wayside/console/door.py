@@ -53,6 +53,7 @@ _HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-store",  # but for pages, which say it themselves
 }
 About = Callable[[], Awaitable[dict[str, bool]]]
 """What this router has: ``Me.has``."""
@@ -259,8 +260,6 @@ class Door:
                     at=f"{frame.filename}:{frame.lineno}",
                 )
                 answer = error_answer(500, "INTERNAL_ERROR", "this is a bug; the log says more")
-            if "cache-control" not in getattr(answer, "headers", {"cache-control": ""}):
-                answer.headers["cache-control"] = "no-store"
             return answer
 
         return guarded
