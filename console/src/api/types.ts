@@ -249,8 +249,9 @@ export interface CacheEntries {
 }
 /** POST /cache/test and /cache/invalidate: as on the management API. */
 
-/** GET /access. Changes: POST /access/keys {name, tier, expires_s?} answers {key} once; DELETE
- * /access/keys/{id}. Role admin. */
+/** GET /access (404 without `maas`); `usage` is of the last thirty days. Changes (role admin): POST
+ * /access/keys {name, tier, expires_s?} answers {key} once; DELETE /access/keys/{id}. Keys made so
+ * are a program's, whose `owner` is `program:<name>`. */
 export interface Access {
   tiers: { name: string; level: number; groups: string[]; models: string[]; limits: { what: string; amount: number; window: string }[] }[];
   keys: { id: string; name: string; owner: string; tier: string; created: number; expires: number | null; last_used: number | null; revoked: boolean }[];

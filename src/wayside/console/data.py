@@ -3,6 +3,7 @@ configuration."""
 
 from __future__ import annotations
 
+from wayside.console.access import AccessData
 from wayside.console.cached import Cached
 from wayside.console.costs import CostsData
 from wayside.console.inside import Data, Inside
@@ -30,4 +31,5 @@ def data(inside: Inside) -> list[Data]:
         Playground(inside, playing),
         ReplaysData(inside, playing),
         Cached(inside),
+        AccessData(inside),
     ]

@@ -22,7 +22,7 @@ from wayside.maas.keys_sqlite import Sqlite
 from wayside.maas.local import LocalRights, LocalTokens
 from wayside.maas.metering import Metering
 from wayside.maas.oidc import Oidc, secure
-from wayside.maas.people import SOURCE, People, Users, is_here, secret
+from wayside.maas.people import MADE_HERE, SOURCE, People, Users, is_here, secret
 from wayside.maas.remote import RemoteKeys
 from wayside.maas.tiers import Tiers
 from wayside.maas.tokens import Issuer, Minted
@@ -146,14 +146,15 @@ class Maas:
 
     async def person(self, token: str) -> Person | None:
         """Who shows a token of their own. Somebody whom another source calls like a user of the
-        settings is not believed. Raises :class:`AskFailed`."""
+        settings, or like a program, is not believed. Raises :class:`AskFailed`."""
         found = await self._users.find(token)
         if found is not None:
             return found
         for people in self._people:
             found = await people.find(token)
             if found is not None:
-                return None if found.user in self._users.persons else found
+                ours = found.user in self._users.persons or found.user.startswith(MADE_HERE)
+                return None if ours else found
         return None
 
     async def asker(self, headers: Mapping[str, str]) -> tuple[Person, bool]:

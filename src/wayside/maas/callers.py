@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from wayside.maas import names
 from wayside.maas.jose import BadToken
 from wayside.maas.keys import PREFIX, Keys, Person
-from wayside.maas.people import SOURCE
+from wayside.maas.people import CONSOLE, SOURCE
 from wayside.maas.tiers import Tiers
 from wayside.vocab.access import Caller
 from wayside.vocab.errors import AskFailed
@@ -168,7 +168,9 @@ class Callers:
         if not await self._stands(caller):
             return None
         now = self._users().get(caller.user)
-        groups = () if self.only_users else caller.groups  # whoever left has no rights left
+        groups = caller.groups
+        if self.only_users and not await self._program(caller):
+            groups = ()  # whoever left has no rights left
         person = now or Person(caller.user, groups, "")
         owner = self._in_tier(Owner(person, "", "", caller.key, math.inf, uid=caller.account))
         return (await self._caller(owner))[0]
@@ -180,6 +182,11 @@ class Callers:
             return await self._keys.lives(caller.account)
         key = await self._keys.get(caller.key) if caller.key else None
         return key is None or key.revoked_at is None
+
+    async def _program(self, caller: Caller) -> bool:
+        """Whether it is a program, whose key says all there is to say of it."""
+        key = await self._keys.get(caller.key) if caller.key and not caller.account else None
+        return key is not None and key.person.source == CONSOLE
 
     def forget(self) -> None:
         """Tiers, models or people are others now: ask again about everybody."""

@@ -14,6 +14,10 @@ from wayside.settings.maas import MaasSettings, SecretSource, UserSettings
 from wayside.vocab.errors import ConfigError, Problem
 
 SOURCE: Final = "users"
+CONSOLE: Final = "console"
+"""The source of programs, whose keys an administrator made."""
+MADE_HERE: Final = "program:"
+"""What their names begin with, and nobody's else."""
 SHORTEST: Final = 16
 """Characters of a token in the settings: one that is shorter can be guessed."""
 MAX_BYTES: Final = 8192
