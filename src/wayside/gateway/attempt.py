@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, cast
 
 from wayside.fleet import DialError, Pool, Replica, dial
-from wayside.gateway.failures import TOLD_MAX, TOO_LONG, is_answer
+from wayside.gateway.failures import TOLD_MAX, TOO_LONG, can_answer, is_error
 from wayside.gateway.head import ResponseHead
 from wayside.gateway.replies import encode_pairs
 from wayside.gateway.upstream import Upstream
@@ -169,14 +169,10 @@ class Attempt:
             else:
                 errand.answered(self, head, first)
             return
-        if (
-            head.status == 200
-            and errand.asks_model
-            and not is_answer(head.content_type, errand.wants_events)
-        ):
+        if errand.asks_model and not can_answer(head, stream=errand.wants_events):
             self._fail("upstream_invalid_response")
         elif first or head.length == 0:
-            errand.answered(self, head, first)
+            self._begins(errand, head, first)
         else:
             # Servers send the head of a stream long before its first token: as long as nothing
             # of the answer itself is here, somebody else may still give it.
@@ -192,7 +188,16 @@ class Attempt:
             if len(self._told) <= TOLD_MAX:
                 return
             data = bytes(self._told)
-        errand.answered(self, head, data)
+            errand.answered(self, head, data)
+        else:
+            self._begins(errand, head, data)
+
+    def _begins(self, errand: Errand, head: ResponseHead, first: bytes) -> None:
+        """An answer is here, unless it says itself that it is none."""
+        if errand.asks_model and not head.stream and is_error(first):
+            self._fail("upstream_invalid_response")
+        else:
+            errand.answered(self, head, first)
 
     def response_ended(self, upstream: Upstream) -> None:
         head, errand = self._head, self.errand
@@ -200,6 +205,9 @@ class Attempt:
         assert errand is not None
         told = bytes(self._told or b"")
         too_long = any([words in told for words in TOO_LONG])
+        if self._told is None and errand.asks_model:  # it had no body
+            self._fail("upstream_invalid_response")
+            return
         self.upstream = None
         errand.answered(self, head, told, ended=upstream, too_long=too_long)
 

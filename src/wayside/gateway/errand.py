@@ -106,7 +106,9 @@ class Errand:
         fallback = forward.fallback
         self.minds_length = fallback is not None and fallback.minds_length
         self.wants_events = forward.record.stream and forward.tap is None
-        self.asks_model = forward.record.path != "local"
+        head = self.door.head
+        asked = head is None or head.method == "POST"
+        self.asks_model = asked and forward.record.path != "local"
 
     def start(self, now: float) -> None:
         """Begin, or begin again with another model."""

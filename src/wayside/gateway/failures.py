@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -63,6 +64,22 @@ def trouble_of(reason: str) -> Trouble:
 def status_trouble(status: int) -> Trouble | None:
     """What settings call a status, if it is one that can be tried again."""
     return _STATUSES.get(status)
+
+
+def can_answer(head: ResponseHead, *, stream: bool) -> bool:
+    """Whether a model's answer can begin so: not with a redirect, which leads a client past us to
+    wherever the server says, not without a body, and not with one of another type."""
+    if head.status >= 300 or head.length == 0:
+        return False
+    return head.status != 200 or is_answer(head.content_type, stream)
+
+
+_ERROR = re.compile(rb'\s*\{\s*"error"\s*:\s*[{"]')
+
+
+def is_error(first: bytes) -> bool:
+    """Whether a success begins with the words of an error."""
+    return _ERROR.match(first) is not None
 
 
 @lru_cache(256)
