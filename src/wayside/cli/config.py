@@ -224,19 +224,26 @@ def notes(found: Iterable[Note]) -> int:
 
 
 @command.command(short_help="Print a foreign configuration in our format.")
-@click.argument("file", required=False, type=CONFIG)
+@click.argument("files", nargs=-1, type=CONFIG)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML.")
 @config_option
-def convert(path: Path | None, file: Path | None, as_json: bool) -> None:
+def convert(path: Path | None, files: tuple[Path, ...], as_json: bool) -> None:
     """Print a foreign configuration in our format; notes go to standard error.
 
+    Known are the files of vLLM Semantic Router, production-stack, LiteLLM and llm-d, each by what
+    stands in it. Several FILES are read as the documents of one: manifests, or values of charts.
     Variables (${NAME}) stay as they are written, so no value of yours is copied out.
 
     \b
-    Example:
+    Examples:
       wayside config convert vsr-config.yaml > wayside.yaml
+      wayside config convert pool-values.yaml modelservice-values.yaml > wayside.yaml
+      kubectl get inferencepool,httproute -o yaml | wayside config convert -
     """
-    document, format_, found = native(*read_bytes(file or path))
+    texts = [read_bytes(file) for file in files] or [read_bytes(path)]
+    name = ", ".join(name for _, name in texts)
+    text = b"\n---\n".join(text for text, _ in texts) if len(texts) > 1 else texts[0][0]
+    document, format_, found = native(text, name)
     notes(found)
     if format_ == "wayside":
         click.echo("this is our own format already", err=True)

@@ -46,7 +46,7 @@ def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
         type=CONFIG,
         envvar="WAYSIDE_CONFIG",
         help="Configuration file (- for standard input): ours, vLLM Semantic Router's (flat or "
-        "v0.3), or production-stack's JSON.  "
+        "v0.3), production-stack's, LiteLLM's, or llm-d's.  "
         "[default: $WAYSIDE_CONFIG, ./wayside.yaml, ./config.yaml]",
     )(command)
 

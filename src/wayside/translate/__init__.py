@@ -16,7 +16,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from wayside.translate import config_map, kubernetes, production_stack, vsr_flat, vsr_v03
+from wayside.translate import (
+    config_map,
+    kubernetes,
+    litellm,
+    llm_d,
+    production_stack,
+    vsr_flat,
+    vsr_v03,
+)
 from wayside.translate.notes import Note, Translation, grouped
 
 __all__ = ["FORMATS", "Note", "Translation", "grouped", "translate", "translate_all"]
@@ -30,7 +38,7 @@ class _Format(Protocol):
     def translate(self, document: Mapping[Any, Any]) -> Translation: ...
 
 
-_FORMATS: tuple[_Format, ...] = (kubernetes, production_stack, vsr_v03, vsr_flat)
+_FORMATS: tuple[_Format, ...] = (kubernetes, litellm, llm_d, production_stack, vsr_v03, vsr_flat)
 FORMATS = tuple(f.NAME for f in _FORMATS)
 """Names of the formats, in the order in which they are tried."""
 
@@ -57,10 +65,13 @@ def translate_all(documents: Sequence[Mapping[Any, Any]], *, hint: str = "") -> 
 
     ``None`` if they are not foreign, or do not belong together.
     """
+    documents = [item for document in documents for item in _items(document)]
     if len(documents) == 1:
         return translate(documents[0], hint=hint)
     if kubernetes.belong_together(documents):
         return kubernetes.translate_together(documents)
+    if llm_d.belong_together(documents):
+        return llm_d.translate_together(documents)
     found = [(i, t) for i, d in enumerate(documents) if (t := translate(d)) is not None]
     if len(found) != 1:
         return None
@@ -71,3 +82,11 @@ def translate_all(documents: Sequence[Mapping[Any, Any]], *, hint: str = "") -> 
         if i != index
     )
     return replace(translation, notes=(*translation.notes, *others))
+
+
+def _items(document: Mapping[Any, Any]) -> Sequence[Mapping[Any, Any]]:
+    """What a ``List``, as ``kubectl get -o yaml`` writes it, holds; else the document."""
+    items = document.get("items")
+    if document.get("kind") != "List" or not isinstance(items, list):
+        return [document]
+    return [item for item in items if isinstance(item, Mapping)] or [document]

@@ -55,7 +55,12 @@ def read(text: str) -> PickerConfig:
     found = documents(text)
     if len(found) != 1:
         raise ConfigError.one(f"{len(found)} documents; one is wanted", where="document")
-    return _Reading(found[0]).result()
+    return of_document(found[0])
+
+
+def of_document(document: Mapping[str, Any]) -> PickerConfig:
+    """The same of a document that is parsed already."""
+    return _Reading(document).result()
 
 
 class _Reading:

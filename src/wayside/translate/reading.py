@@ -107,6 +107,14 @@ class Reader:
     def note(self, what: str, severity: Severity, *, key: str = "") -> None:
         self.ledger.add(self.at(key) if key else self.path, what, severity)
 
+    def lend(self, more: Mapping[Any, Any]) -> None:
+        """Values for keys that are absent, from another part of the document that answers for
+        them itself."""
+        for key, value in more.items():
+            if self._data.get(str(key)) is None:
+                self._data[str(key)] = value
+                self._read.add(str(key))
+
     def raw(self, key: str) -> Any:
         """The value as it is, for the caller to account for; ``None`` when absent."""
         spelled = self._spell(key)
