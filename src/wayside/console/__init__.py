@@ -21,6 +21,7 @@ from wayside.console.door import About, Door, Keeping, Provider
 from wayside.console.inside import Data, Inside, Who, note, unchanged, who
 from wayside.console.sessions import Attempts, Sessions, Tokens
 from wayside.gateway.api import Endpoint
+from wayside.gateway.catalog_api import CatalogApi
 from wayside.plugins.response_cache import ResponseCachePlugin
 from wayside.plugins.router_replay import RouterReplayPlugin
 from wayside.runtime.keys import KeyRing
@@ -64,7 +65,7 @@ class Console:
         inside = replace(inside, folder=folder)
         self.inside = inside
         self.config = Config(inside, settings, folder)
-        self._parts: list[Data] = [self.config, *data(inside)]
+        self._parts: list[Data] = [self.config, CatalogApi(), *data(inside)]
         self.frame = Frame(settings, folder, keys, inside.log, self.about)
 
     def endpoints(self) -> list[Endpoint]:

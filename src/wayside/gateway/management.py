@@ -21,12 +21,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from wayside import __version__
-from wayside.catalog import catalog
 from wayside.engines import Engines
 from wayside.flow import rights
 from wayside.flow.report import PLURAL
 from wayside.gateway.api import ApiError, Endpoint, Handler, caller_of, error_answer
 from wayside.gateway.cache_api import CacheApi
+from wayside.gateway.catalog_api import CatalogApi
 from wayside.gateway.classify_api import ClassifyApi
 from wayside.gateway.embeddings_api import EmbeddingsApi
 from wayside.gateway.heads import Heads
@@ -39,8 +39,7 @@ from wayside.gateway.routing_api import RoutingApi
 from wayside.runtime import Runtime
 from wayside.runtime.experience import Experience
 from wayside.runtime.reload import ConfigState
-from wayside.settings import ManagementSettings, RouterSettings
-from wayside.settings.schema import full_schema
+from wayside.settings import ManagementSettings
 from wayside.stores import Stores
 from wayside.telemetry import Telemetry
 from wayside.telemetry.metrics import Counter
@@ -55,7 +54,6 @@ CLIENTS: Final = frozenset(
 )
 """For clients, beside the endpoints that read a text which they are given."""
 METRICS: Final = frozenset(("/metrics", "/health", "/ready", "/info/config"))
-_FAMILIES = ("signal", "selector", "plugin", "engine", "store")
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -195,7 +193,7 @@ class Management:
                 also=f"{inventory}/classifier",
             ),
             get("/info/config", self.config, "Which configuration is in force."),
-            get("/catalog", self.show_catalog, "Every kind, with its JSON Schema."),
+            *CatalogApi().endpoints(),
             get("/v1/models", self.models, "The names to ask for, as on the data plane."),
         ]
 
@@ -350,21 +348,6 @@ class Management:
         }
         engines = sorted(self._runtime.policy.engines)
         return JSONResponse({"status": "active", "engines": engines, "recipes": recipes})
-
-    async def show_catalog(self, _: HttpRequest) -> Response:
-        kinds = [
-            {
-                "family": kind.family,
-                "name": kind.name,
-                "summary": kind.summary,
-                "stability": kind.stability,
-                "schema": kind.settings.model_json_schema(),
-            }
-            for family in _FAMILIES
-            for kind in catalog.family(family)  # type: ignore[arg-type]
-        ]
-        whole = full_schema(RouterSettings, catalog)
-        return JSONResponse({"kinds": kinds, "configuration": whole})
 
 
 def _index(endpoints: list[Endpoint]) -> Response:
