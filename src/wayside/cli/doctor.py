@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wayside.cli.console import console, escape
+from wayside.cli.exposed import exposed
 from wayside.cli.files import config_option, load
 from wayside.flow.protocols import SERVERS
 from wayside.runtime.keys import KeyRing
@@ -69,7 +70,8 @@ def command(path: Path | None, upstream: tuple[str, ...], timeout: float, as_jso
     """Check every model server: DNS, TCP, TLS, HTTP, and the model's name.
 
     Sends GET /v1/models with the model's own credential; nothing is generated. Exits 1 when
-    anything failed, and says what to do about it. Keys are never printed.
+    anything failed, and says what to do about it. Keys are never printed. Also says which
+    listeners of the configuration others can reach, and what protects them.
 
     \b
     Examples:
@@ -92,6 +94,8 @@ def command(path: Path | None, upstream: tuple[str, ...], timeout: float, as_jso
     for name, model in settings.models.items():
         if not model.endpoints and (not upstream or name in upstream):
             click.echo(f"{name}: no endpoint here, so there is nothing to check", err=True)
+    for warning in exposed(settings):
+        click.echo(f"warning: {warning}", err=True)
     if settings.registry is not None:
         click.echo("registry: servers that are found in the cluster are not checked", err=True)
     with ThreadPoolExecutor(max_workers=16) as pool:

@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +28,7 @@ from starlette.routing import BaseRoute, Route
 
 from wayside.cli.cache_front import cache_front
 from wayside.gateway.api import MAX_BODY_BYTES
+from wayside.runtime.scratch import scratch
 from wayside.settings import RouterSettings
 from wayside.telemetry import Log
 
@@ -271,7 +271,7 @@ def reserve(settings: RouterSettings) -> socket.socket:
 
 def run_folder() -> Path:
     """A private folder for the workers' sockets."""
-    return Path(tempfile.mkdtemp(prefix="wayside-workers-"))
+    return scratch("wayside-workers-", "--workers")
 
 
 def worker_command(path: str, address: str, port: int) -> list[str]:

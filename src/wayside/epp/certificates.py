@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from wayside.epp.self_signed import context, server_context
 from wayside.extproc.session import Say
+from wayside.net.tls import show
 from wayside.vocab.errors import ConfigError
 
 LOOK_S: Final = 5.0
@@ -89,13 +89,11 @@ class Certificates:
         that do not belong together loses those it had, so another one tries them first."""
         assert self._folder is not None
         try:
-            with tempfile.TemporaryDirectory(prefix="wayside-epp-") as folder:  # 0700
-                certificate, key = Path(folder) / "tls.crt", Path(folder) / "tls.key"
-                for copy in (certificate, key):
-                    copy.write_bytes((self._folder / copy.name).read_bytes())
-                server_context().load_cert_chain(certificate, key)
-                self.context.load_cert_chain(certificate, key)
-        except (OSError, ssl.SSLError) as error:
+            certificate = (self._folder / "tls.crt").read_text("latin-1")
+            key = (self._folder / "tls.key").read_text("latin-1")
+            show(server_context(), certificate, key)
+            show(self.context, certificate, key)
+        except (OSError, ValueError) as error:
             # Never the error's own words: they may quote a key.
             raise ConfigError.one(
                 f"cannot be used ({type(error).__name__})",

@@ -13,9 +13,9 @@ import datetime
 import hashlib
 import secrets
 import ssl
-import tempfile
-from pathlib import Path
 from typing import Final
+
+from wayside.net.tls import show
 
 _P: Final = 2**256 - 2**224 + 2**192 + 2**96 - 1
 _N: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -36,12 +36,7 @@ _YEARS: Final = 10
 def context(names: tuple[str, ...] = ("localhost",)) -> ssl.SSLContext:
     """A server's side of TLS with a certificate for ``names``, made anew."""
     found = server_context()
-    certificate, key = pair(names)
-    with tempfile.TemporaryDirectory(prefix="wayside-epp-") as folder:  # 0700, and gone at once
-        cert_file, key_file = Path(folder) / "tls.crt", Path(folder) / "tls.key"
-        cert_file.write_text(certificate)
-        key_file.write_text(key)
-        found.load_cert_chain(cert_file, key_file)
+    show(found, *pair(names))
     return found
 
 

@@ -13,7 +13,6 @@ import json
 import shutil
 import signal
 import ssl
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +21,7 @@ from wayside.envoy.bootstrap import bootstrap, secrets
 from wayside.envoy.clusters import CA_FILE
 from wayside.envoy.listener import DEFAULT_BODY_MODE, BodyMode
 from wayside.extproc.session import Say, silence
+from wayside.runtime.scratch import scratch
 from wayside.settings import RouterSettings
 from wayside.vocab.errors import ConfigError
 
@@ -102,7 +102,7 @@ class EnvoySupervisor:
         self._body_mode: BodyMode = body_mode
         self._log = log
         self._own_dir = run_dir is None
-        self._run_dir = Path(run_dir or tempfile.mkdtemp(prefix="wayside-"))
+        self._run_dir = Path(run_dir) if run_dir else scratch("wayside-", "an Envoy of ours")
         self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.extproc_socket = extproc_socket or str(self._run_dir / "extproc.sock")
         self._child: _Child | None = None

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import ssl
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from wayside.net.tls import show
 from wayside.settings.address import Address, parse_address
 from wayside.vocab.errors import ConfigError
 
@@ -124,7 +124,7 @@ class Access:
                 context.verify_mode = ssl.CERT_NONE
             part = "client-certificate"
             if self.certificate is not None and self.key is not None:
-                _show(context, self.certificate, self.key)
+                show(context, self.certificate.read(), self.key.read())
         except (OSError, ValueError) as error:  # an SSLError is an OSError
             why = getattr(error, "reason", None) or getattr(error, "strerror", None) or "not PEM"
             raise ConfigError.one(
@@ -161,22 +161,6 @@ def in_cluster(*, environ: Mapping[str, str] = os.environ, account: Path = ACCOU
         ca=Material(account / "ca.crt"),
         token=Token(path=account / "token"),
     )
-
-
-def _show(context: ssl.SSLContext, certificate: Material, key: Material) -> None:
-    """Python takes certificates and keys from files only: those written out go through one that
-    only we can read, and that is gone at once."""
-    with tempfile.TemporaryDirectory(prefix="wayside-") as folder:
-        paths = []
-        for name, material in (("certificate", certificate), ("key", key)):
-            path = material.path
-            if path is None:
-                path = Path(folder) / name
-                path.touch(mode=0o600)
-                path.write_text(material.read())
-            paths.append(path)
-        # A key with a password is refused: nobody is there to be asked for it.
-        context.load_cert_chain(paths[0], paths[1], password="")
 
 
 def address_of(url: str, where: str) -> Address:

@@ -208,12 +208,12 @@ def show(context: ssl.SSLContext, certificate: str, key: str) -> None:
     with contextlib.ExitStack() as stack:
         if create is not None and Path("/proc/self/fd").is_dir():
             fd = create("certificate", os.MFD_CLOEXEC)
-            file = stack.enter_context(os.fdopen(fd, "w"))
+            file = stack.enter_context(os.fdopen(fd, "w", encoding="latin-1"))
             name = f"/proc/self/fd/{fd}"
         else:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wayside-"))  # 0700
             name = str(Path(folder) / "pem")
-            file = stack.enter_context(Path(name).open("w"))
+            file = stack.enter_context(Path(name).open("w", encoding="latin-1"))
         file.write(f"{key}\n{certificate}")
         file.flush()
         context.load_cert_chain(name, password="")
