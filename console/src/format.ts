@@ -13,6 +13,11 @@ export function count(value: Maybe): string {
   return value.toLocaleString("en-GB", { maximumFractionDigits: value < 10 ? 1 : 0 });
 }
 
+/** 1 -> "1 request", 12 -> "12 requests". */
+export function many(value: number, what: string): string {
+  return `${count(value)} ${what}${value === 1 ? "" : "s"}`;
+}
+
 /** 0.0823 -> "82 µs", 4.2 -> "4.2 ms", 1530 -> "1.53 s". */
 export function ms(value: Maybe): string {
   if (missing(value)) return DASH;

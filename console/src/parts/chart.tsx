@@ -121,25 +121,31 @@ export function LineChart({ label, xs, series, x, y, height = 180, top = 0, mark
   );
 }
 
+type Point = [x: number, y: number];
+
+/** The stretches without a gap. */
+function stretches(values: readonly (number | null)[], xs: number[], py: (value: number) => number): Point[][] {
+  const found: Point[][] = [[]];
+  values.forEach((value, at) => {
+    if (value === null) found.push([]);
+    else found[found.length - 1]?.push([xs[at] ?? 0, py(value)]);
+  });
+  return found.filter((points) => points.length > 0);
+}
+
+const through = (points: Point[]) => points.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L");
+
+/** A value between two gaps is a dot: a line of no length with round ends. */
 function lineOf(values: readonly (number | null)[], xs: number[], py: (value: number) => number): string {
-  let drawing = false;
-  return values
-    .map((value, index) => {
-      if (value === null) {
-        drawing = false;
-        return "";
-      }
-      const command = drawing ? "L" : "M";
-      drawing = true;
-      return `${command}${(xs[index] ?? 0).toFixed(1)} ${py(value).toFixed(1)}`;
-    })
+  return stretches(values, xs, py)
+    .map((points) => `M${through(points)}${points.length === 1 ? "h0" : ""}`)
     .join("");
 }
 
 function areaOf(values: readonly (number | null)[], xs: number[], py: (value: number) => number): string {
-  if (!xs.length) return "";
-  const line = lineOf(values.map((value) => value ?? 0), xs, py);
-  return `${line}L${xs[xs.length - 1]} ${py(0)}L${xs[0]} ${py(0)}Z`;
+  return stretches(values, xs, py)
+    .map((points) => `M${points[0]?.[0]} ${py(0)}L${through(points)}L${points[points.length - 1]?.[0]} ${py(0)}Z`)
+    .join("");
 }
 
 /** The next round number: 1, 2 or 5 times a power of ten. */
@@ -206,7 +212,7 @@ interface HeatProps {
 /** A table whose cells are darker the more they hold; each row is coloured by its own whole. */
 export function HeatMap({ label, rows, columns, values, rowTitle = "", columnTitle = "", text = String, onCell }: HeatProps) {
   return (
-    <div className="table-frame" role="region" aria-label={label} tabIndex={0}>
+    <div className="table-frame" role="group" aria-label={label} tabIndex={0}>
       <table className="heat">
         <caption>{columnTitle}</caption>
         <thead>

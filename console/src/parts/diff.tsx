@@ -2,7 +2,7 @@
 export function Diff({ text, label = "Changes" }: { text: string; label?: string }) {
   const lines = text.replace(/\n$/, "").split("\n");
   return (
-    <pre className="diff" tabIndex={0} role="region" aria-label={label}>
+    <pre className="diff" tabIndex={0} role="group" aria-label={label}>
       {lines.map((line, index) => (
         <span key={index} className={kindOf(line)}>
           {line || " "}

@@ -34,7 +34,7 @@ export function Table<Row>({ label, columns, rows, rowKey, empty, onRow, rowLabe
   const shown = useMemo(() => inOrder(rows, columns, by), [rows, columns, by]);
   if (!rows.length && empty) return empty;
   return (
-    <div className="table-frame" role="region" aria-label={label} tabIndex={0}>
+    <div className="table-frame" role="group" aria-label={label} tabIndex={onRow ? undefined : 0}>
       <table className={onRow ? "table opens" : "table"}>
         <caption className="hidden">{label}</caption>
         <thead>

@@ -1,7 +1,7 @@
 /** The first page: the line as a picture, what passes it, and the last fifteen minutes in figures. */
 import { useRef, useState } from "react";
 import type { LineMap, Overview, Passed } from "../../api/types";
-import { count, ms, money, percent, time } from "../../format";
+import { count, many, ms, money, percent, time } from "../../format";
 import { useLoad } from "../../load";
 import { Badge, Button, Card, Empty, LineChart, Loading, Notice, PageHead, Stat, Stats, Table, Trouble, type Column } from "../../parts";
 import { AsList } from "./as-list";
@@ -73,8 +73,8 @@ function Figures({ overview, feed }: { overview: Overview; feed: Feed }) {
       />
       <Stat label="Time to answer" value={ms(overview.p50_ms)} note={`p95 ${ms(overview.p95_ms)}, p99 ${ms(overview.p99_ms)}`} />
       <Stat label="Added by deciding" value={ms(overview.routing_p50_ms)} note={`p99 ${ms(overview.routing_p99_ms)}`} />
-      <Stat label="Failed" value={percent(overview.errors / whole)} note={`${count(overview.errors)} requests`} {...(overview.errors && { tone: "bad" as const })} />
-      <Stat label="From the cache" value={percent(overview.cache_hits / whole)} note={`${count(overview.cache_hits)} requests`} />
+      <Stat label="Failed" value={percent(overview.errors / whole)} note={many(overview.errors, "request")} {...(overview.errors && { tone: "bad" as const })} />
+      <Stat label="From the cache" value={percent(overview.cache_hits / whole)} note={many(overview.cache_hits, "request")} />
       <Stat
         label={`Saved, ${overview.currency}`}
         value={money(overview.saved)}

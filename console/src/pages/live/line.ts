@@ -78,9 +78,12 @@ export function lineOf(map: LineMap, recipe: Recipe, seen: readonly Passed[]): L
   }
   for (const passed of seen) {
     const [decision, model] = [decisionOf(passed, map), modelOf(passed)];
-    if (decision === "d:") add(decision, 2, "no decision", "", "None matched: the default model answers");
-    if (decision === "d:=") add(decision, 2, "as asked", "", "The client named the model");
-    if (model.startsWith("h:")) add(model, 3, HERE[model.slice(2)] ?? model.slice(2), "", "Answered without asking a model");
+    if (decision === "d:") add(decision, 2, "no decision", "", "no decision (none matched, the default model answers)");
+    if (decision === "d:=") add(decision, 2, "as asked", "", "as asked (the client named the model)");
+    if (model.startsWith("h:")) {
+      const name = HERE[model.slice(2)] ?? model.slice(2);
+      add(model, 3, name, "", `${name} (no model was asked)`);
+    }
     for (const one of walk(passed, map).flat()) edges.add(one);
   }
   const kept = fewer([...nodes.values()], trafficOf(seen, map));
@@ -128,7 +131,7 @@ function modelOf(passed: Passed): string {
 }
 
 function replica(model: string, endpoint: string): string {
-  return `e:${model} ${endpoint.replace(/\/+$/, "")}`;
+  return `e:${model} ${host(endpoint)}`;
 }
 
 function fewer(nodes: Node[], traffic: Traffic): Node[] {

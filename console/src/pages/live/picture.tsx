@@ -169,5 +169,5 @@ function thickness(through: number | undefined, traffic: Traffic): number {
 /** The part of an edge's thickness that failed, but never too thin to be seen. */
 function failing(id: string, traffic: Traffic): number {
   const [all, errors] = [traffic.all.get(id) ?? 1, traffic.errors.get(id) ?? 0];
-  return Math.max(1.5, (thickness(all, traffic) * errors) / all);
+  return Math.max(2, (thickness(all, traffic) * errors) / all);
 }

@@ -22,28 +22,13 @@ export function Verdict({ played }: { played: Played }) {
   );
 }
 
-export function Details({ played }: { played: Played }) {
-  return (
-    <div className="grid top">
-        <Card title="Signals" lead="What was read in it. The line on a bar is the threshold.">
-          <Signals signals={played.signals} />
-        </Card>
-        <div className="stack">
-          <Card title="Decisions" lead="The first that matches wins, the highest priority first.">
-            <Decisions decisions={played.decisions} />
-          </Card>
-          <Card title="Models" lead="Those that this decision chooses from.">
-            <Models models={played.models} />
-          </Card>
-        </div>
-    </div>
-  );
-}
-
-function Signals({ signals }: { signals: Signal[] }) {
-  if (!signals.length) return <p className="soft">No decision asks for a signal.</p>;
+export function Signals({ signals }: Pick<Played, "signals">) {
   const order = [...signals].sort((a, b) => Number(b.matched) - Number(a.matched) || nearness(b) - nearness(a));
-  return <Bars label="Signals with their scores" max={1} bars={order.map(barOf)} />;
+  return (
+    <Card className="play-signals" title="Signals" lead="What was read in it. The line on a bar is the threshold.">
+      {order.length ? <Bars label="Signals with their scores" max={1} bars={order.map(barOf)} /> : <p className="soft">No decision asks for a signal.</p>}
+    </Card>
+  );
 }
 
 function barOf(signal: Signal): Bar {
@@ -78,12 +63,14 @@ function nearness({ score, threshold }: Signal): number {
   return score === null || !threshold ? -1 : score / threshold;
 }
 
-const figure = (score: number) => (Math.abs(score) >= 10 ? score.toFixed(0) : score.toFixed(2));
+/** Shares have two digits, counts none. */
+const figure = (score: number) => (Number.isInteger(score) && score > 1 ? score.toFixed(0) : score.toFixed(2));
 
-function Decisions({ decisions }: { decisions: Played["decisions"] }) {
-  if (!decisions.length) return <p className="soft">There are none yet: the default model answers everything.</p>;
+export function Decisions({ decisions }: Pick<Played, "decisions">) {
   return (
-    <ol className="decided">
+    <Card className="play-decisions" title="Decisions" lead="The first that matches wins, the highest priority first.">
+      {!decisions.length && <p className="soft">There are none yet: the default model answers everything.</p>}
+      <ol className="decided">
       {decisions.map((one) => {
         const [tone, word]: [Tone, string] = one.chosen ? ["accent", "chosen"] : one.matched ? ["plain", "matched"] : ["plain", "no"];
         return (
@@ -99,15 +86,17 @@ function Decisions({ decisions }: { decisions: Played["decisions"] }) {
           </li>
         );
       })}
-    </ol>
+      </ol>
+    </Card>
   );
 }
 
-function Models({ models }: { models: Played["models"] }) {
-  if (!models.length) return <p className="soft">No model is asked: it is answered here.</p>;
+export function Models({ models }: Pick<Played, "models">) {
   const scored = models.some((one) => one.score !== null);
   return (
-    <ol className="decided">
+    <Card className="play-models" title="Models" lead="Those that this decision chooses from.">
+      {!models.length && <p className="soft">No model is asked: it is answered here.</p>}
+      <ol className="decided">
       {models.map((one) => (
         <li key={one.name} className={one.chosen ? "chosen" : one.allowed ? "" : "no"}>
           <span>
@@ -118,13 +107,14 @@ function Models({ models }: { models: Played["models"] }) {
           <Badge tone={one.chosen ? "accent" : one.allowed ? "plain" : "warn"}>{one.chosen ? "chosen" : one.allowed ? "possible" : "not allowed"}</Badge>
         </li>
       ))}
-    </ol>
+      </ol>
+    </Card>
   );
 }
 
-export function Otherwise({ otherwise }: { otherwise: Played["otherwise"] }) {
+export function Otherwise({ otherwise }: Pick<Played, "otherwise">) {
   return (
-    <Card title="What would change it" lead="The least change first.">
+    <Card className="play-otherwise" title="What would change it" lead="The least change first.">
       {otherwise.length ? (
         <ul className="otherwise">
           {otherwise.map((one) => (

@@ -8,7 +8,7 @@ import { Badge, Button, Card, Loading, Notice, PageHead, Trouble } from "../../p
 import { go, href } from "../../router";
 import { Fact } from "../live/request";
 import { handOver, messagesOf, type Message } from "../playground/messages";
-import { Details, Otherwise } from "../playground/played";
+import { Decisions, Models, Otherwise, Signals } from "../playground/played";
 import { answerOf, signalsOf, type Replay } from "./record";
 
 export function One({ id }: { id: string }) {
@@ -43,10 +43,16 @@ export function One({ id }: { id: string }) {
       {again && <Compared again={again} />}
       {replay && <Record replay={replay} messages={messages} />}
       {again && (
-        <>
-          <Otherwise otherwise={again.after.otherwise} />
-          <Details played={again.after} />
-        </>
+        <div className="play">
+          <div className="stack">
+            <Signals signals={again.after.signals} />
+            <Models models={again.after.models} />
+          </div>
+          <div className="stack">
+            <Otherwise otherwise={again.after.otherwise} />
+            <Decisions decisions={again.after.decisions} />
+          </div>
+        </div>
       )}
     </>
   );
