@@ -81,7 +81,7 @@ class Browser:
         if self.cookies:
             sent["cookie"] = "; ".join(f"{k}={v}" for k, v in self.cookies.items())
         sent |= headers or {}
-        data = None if body is None else json.dumps(body)
+        data = None if body is None else io.BytesIO(json.dumps(body).encode())
         url = path if path.startswith("http") else f"{self.url}/console{path}"
         async with self.session.request(
             method, url, data=data, headers=sent, allow_redirects=False

@@ -31,10 +31,16 @@ _SHAPES: Final = re.compile(
     r"|://(?P<d>[^/@\s:'\"]*:[^/@\s'\"]+)@"
     r"|[?&](?i:api[-_]?key|key|token|password|secret)=(?P<e>[^&\s'\"#]{4,})"
 )
-_LINE: Final = re.compile(
-    r"(?im)^[\s#-]*['\"]?(?P<name>[\w.-]+)['\"]?\s*:\s+(?P<value>[^\s#{\[][^\r\n]*?)\s*$"
+_PAIR: Final = re.compile(
+    r"""(?P<name>[\w.-]{1,80})['"]?\s*:\s+(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s,{}\[\]#'"][^\s,{}\[\]]*)"""
 )
-"""A line as it stands in a comment, or in a file that is no YAML."""
+"""As it stands in a comment, or in a file that is no YAML."""
+_REST: Final = re.compile(
+    r"(?m)^[\s#-]*['\"]?(?P<name>[\w.-]{1,80})['\"]?[ \t]*:[ \t]+"
+    r"(?P<value>[^\s#{\[][^\r\n]*?)[ \t]*$"
+)
+"""The same of a line that has nothing else: its value may have spaces in it."""
+_COMMENT: Final = re.compile(r"#[^\n]*")
 _PLACEHOLDER: Final = re.compile(r"HIDDEN-[0-9a-f]{16}")
 
 
@@ -47,7 +53,7 @@ class Hidden:
     def hide(self, text: str) -> str:
         """``text`` as it may be shown."""
         shown, at = [], 0
-        for start, end in _merged(_spans(text)):
+        for start, end in _merged(text, _spans(text)):
             shown += [text[at:start], self._placeholder(text[start:end])]
             at = end
         return "".join([*shown, text[at:]])
@@ -60,13 +66,13 @@ class Hidden:
         known = {
             self._placeholder(origin[start:end]): origin[start:end]
             for origin in origins
-            for start, end in _merged(_spans(origin))
+            for start, end in _merged(origin, _spans(origin))
         }
         return _PLACEHOLDER.sub(lambda found: known[found.group()], text)
 
     def scrub(self, said: str, text: str) -> str:
         """``said`` without what is hidden in ``text``."""
-        for start, end in _merged(_spans(text)):
+        for start, end in _merged(text, _spans(text)):
             value = text[start:end].strip("'\"")
             if len(value) > 3:
                 said = said.replace(value, "***")
@@ -89,10 +95,12 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
     seen: set[int] = set()
     for node in nodes:
         yield from _of_node(node, "", seen)
-    for found in _LINE.finditer(text):
-        comment = found.group().lstrip().startswith("#")
-        if (comment or not nodes) and _secret(found["name"], found["value"]):
-            yield found.span("value")
+    texts = [(c.start(), c.end()) for c in _COMMENT.finditer(text)] if nodes else [(0, len(text))]
+    for start, end in texts:
+        for pattern in (_PAIR, _REST):
+            for found in pattern.finditer(text, start, end):
+                if _secret(found["name"], found["value"]):
+                    yield found.span("value")
 
 
 def _of_node(node: yaml.Node | None, parent: str, seen: set[int]) -> Iterator[tuple[int, int]]:
@@ -127,10 +135,13 @@ def _secret(name: str, value: str) -> bool:
     return plain and bool(_NAMES.search(name)) and not _REFERENCE.search(value)
 
 
-def _merged(spans: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
+def _merged(text: str, spans: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
     """In order, those that overlap as one."""
     found: list[tuple[int, int]] = []
     for start, end in sorted(spans):
+        end = start + len(text[start:end].rstrip())  # a block ends where the next line begins
+        if _PLACEHOLDER.fullmatch(text[start:end].strip("'\"")):
+            continue
         if found and start < found[-1][1]:
             found[-1] = found[-1][0], max(end, found[-1][1])
         elif end > start:

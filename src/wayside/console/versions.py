@@ -53,6 +53,8 @@ class Versions:
         if known and known[0].digest == digest(text):
             return known[0]
         now = self._clock()
+        if known:
+            now = max(now, known[0].at + 0.001)  # clocks go back, and versions have an order
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
         name = f"{stamp}-{digest(text)[:8]}"
         taken = {kept.version for kept in known}
