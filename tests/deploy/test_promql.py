@@ -67,23 +67,35 @@ def test_names_are_found_in_promql() -> None:
 
 
 @cache
-def exported() -> frozenset[str]:
-    """Every series that a router may show, with what histograms add."""
+def _labels() -> dict[str, frozenset[str]]:
+    """Every series that a router may show, with what histograms add; and its labels."""
     env = {"OPENAI_API_KEY": "unused"}
     app = App(read(EXAMPLE.encode(), "example.yaml", env=env), env=env, log=Log(io.StringIO()))
     stack = Metrics()
     StackMetrics(stack, dict, lambda: 60.0, Log(io.StringIO()))
-    found: set[str] = set()
+    found: dict[str, frozenset[str]] = {}
     for registry in (app.telemetry.metrics, stack):
         kinds = {each.name: each for each in registry.declared()}
         shown = {name: name for name in kinds} | {t: o for o, t in registry.copies()}
         for name, ours in shown.items():
-            found.add(name)
+            labels = frozenset(kinds[ours].labels)
+            found[name] = labels
             if isinstance(kinds[ours], Histogram):
-                found |= {f"{name}_bucket", f"{name}_sum", f"{name}_count"}
+                found |= {f"{name}_sum": labels, f"{name}_count": labels}
+                found[f"{name}_bucket"] = labels | {"le"}
             elif isinstance(kinds[ours], Counter):
-                found.add(f"{name.removesuffix('_total')}_total")
-    return frozenset(found)
+                found[f"{name.removesuffix('_total')}_total"] = labels
+    return found
+
+
+def exported() -> frozenset[str]:
+    """Every series that a router may show, with what histograms add."""
+    return frozenset(_labels())
+
+
+def labels_of(name: str) -> frozenset[str]:
+    """The labels that a series of ours has."""
+    return _labels()[name]
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -170,5 +182,5 @@ def test_names_that_upstreams_dashboards_use_are_exported(name: str) -> None:
 def test_the_rules_that_are_shipped_are_fresh() -> None:
     for path, text in monitoring.files():
         assert path.read_text("utf-8") == text, "run scripts/monitoring.py"
-        assert yaml.safe_load(text)["kind"] == "PrometheusRule"
+    assert yaml.safe_load(monitoring.RULES.read_text("utf-8"))["kind"] == "PrometheusRule"
     assert Path(monitoring.RULES).is_relative_to(shipped.DEPLOY)

@@ -21,6 +21,7 @@ class Alert:
     how_long: str
     """It has to hold for this long: ``10m``."""
     summary: str
+    severity: str = "warning"
 
 
 def _p95(metric: str) -> str:
@@ -88,6 +89,32 @@ ALERTS: Final = (
         "5m",
         "A model's server takes no requests.",
     ),
+    Alert(
+        "WaysideModelDown",
+        "max by (namespace, model) (wayside_endpoint_healthy{MINE}) == 0",
+        "1m",
+        "None of a model's servers takes requests.",
+        "critical",
+    ),
+    Alert(
+        "WaysideCertificateExpires",
+        "min by (namespace, listener) (wayside_tls_certificate_expiry_timestamp_seconds{MINE})"
+        " - time() < 604800",
+        "1h",
+        "A listener's certificate ends within a week, and nobody has renewed it.",
+    ),
+    Alert(
+        "WaysideStoreDegraded",
+        "max by (namespace, store) (wayside_store_degraded{MINE}) == 1",
+        "10m",
+        "A store is away, or keeps nothing of what it is given.",
+    ),
+    Alert(
+        "WaysideSignalsUnknown",
+        f"{_sum('wayside_signals_unknown_total')} / {_sum('wayside_requests_total')} > 0.05",
+        "10m",
+        "For more than one request in twenty a signal could not be read.",
+    ),
 )
 
 
@@ -109,7 +136,7 @@ def groups(name: str, namespace: str = "") -> list[Object]:
             "alert": each.name,
             "expr": each.expression.replace("{MINE}", mine),
             "for": each.how_long,
-            "labels": {"severity": "warning"},
+            "labels": {"severity": each.severity},
             "annotations": {"summary": each.summary},
         }
         for each in ALERTS

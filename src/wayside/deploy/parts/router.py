@@ -15,7 +15,7 @@ from wayside.deploy import Object
 from wayside.deploy.intent import Intent, Resources
 from wayside.deploy.parts.config import FILE, Configuration
 from wayside.deploy.parts.meta import labels, object_, selector
-from wayside.manifests import alerts, mounted, router_pod, workload
+from wayside.manifests import alerts, dashboards, mounted, router_pod, workload
 from wayside.manifests.mounted import Mounted
 from wayside.manifests.network import from_ports
 from wayside.manifests.router_pod import Ports
@@ -318,7 +318,8 @@ def service_account(intent: Intent, *, name: str = "") -> Object:
 
 
 def monitoring(intent: Intent, *, name: str = "") -> tuple[Object, ...]:
-    """The ServiceMonitor and rules for alerts, where ``monitoring`` asks for them."""
+    """The ServiceMonitor, rules for alerts and Grafana's dashboards, where ``monitoring`` asks for
+    them."""
     if not intent.monitoring:
         return ()
     endpoint = {"port": "metrics", "path": "/metrics", "interval": "15s"}
@@ -326,4 +327,6 @@ def monitoring(intent: Intent, *, name: str = "") -> tuple[Object, ...]:
     kept = name or intent.name
     monitor = object_(intent, "monitoring.coreos.com/v1", "ServiceMonitor", kept, spec=spec)
     spec = {"groups": alerts.groups(kept, intent.namespace)}
-    return monitor, object_(intent, "monitoring.coreos.com/v1", "PrometheusRule", kept, spec=spec)
+    rule = object_(intent, "monitoring.coreos.com/v1", "PrometheusRule", kept, spec=spec)
+    shown = dashboards.config_maps(kept, intent.namespace, labels(intent))
+    return monitor, rule, *shown

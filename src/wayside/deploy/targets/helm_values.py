@@ -142,6 +142,7 @@ def values(intent: Intent) -> dict[str, Any]:
             found["persistence"]["storageClassName"] = router.storage_class
     if intent.monitoring:
         found["serviceMonitor"] = {"enabled": True}
+        found["dashboards"] = {"enabled": True}
     if router_pod.asks_the_cluster(made.settings):
         found["cluster"] = {"enabled": True}
     held = mounted.volume(made.secrets, "credentials")
