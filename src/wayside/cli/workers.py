@@ -17,10 +17,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import Metric
-from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,28 +27,13 @@ from wayside.gateway.api import MAX_BODY_BYTES
 from wayside.runtime.scratch import scratch
 from wayside.settings import RouterSettings
 from wayside.telemetry import Log
+from wayside.telemetry.together import asked_for, together
 
 WORKER = "WAYSIDE_WORKER"
 """Set for a worker: the Unix socket on which it serves its management API."""
 BACK_OFF_S = (0.1, 1.0, 5.0, 15.0)
 STEADY_S = 30.0
 ASK_S = 10.0
-_SMALLEST = (
-    "wayside_config_last_reload_successful",
-    "wayside_config_generation",
-    "wayside_endpoint_healthy",
-    "wayside_endpoint_scrape_age_seconds",
-)
-_GREATEST = (
-    "wayside_upstream_breaker_state",
-    "wayside_endpoint_waiting",
-    "wayside_endpoint_running",
-    "wayside_endpoint_kv_usage",
-    "wayside_endpoint_gpu_utilization",
-    "wayside_store_degraded",
-)
-"""Of these the smallest or the greatest worker's value is the truth, since all of them look at
-the same thing; of everything else the sum."""
 
 
 class Workers:
@@ -149,51 +130,26 @@ def exchange(
 
 
 def summed(texts: Sequence[bytes]) -> bytes:
-    """Several workers' metrics as one: counters, histograms and gauges added up."""
-    found: dict[str, Metric] = {}
-    values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
-    for text in texts:
-        for family in text_string_to_metric_families(text.decode()):
-            metric = found.setdefault(
-                family.name, Metric(family.name, family.documentation, family.type)
-            )
-            held = values.setdefault(metric.name, {})
-            for sample in family.samples:
-                key = (sample.name, tuple(sorted(sample.labels.items())))
-                if key not in held:
-                    held[key] = sample.value
-                elif family.name in _SMALLEST:
-                    held[key] = min(held[key], sample.value)
-                elif family.name in _GREATEST:
-                    held[key] = max(held[key], sample.value)
-                else:
-                    held[key] += sample.value
-    for name, metric in found.items():
-        for (sample_name, labels), value in values[name].items():
-            metric.add_sample(sample_name, dict(labels), value)
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Fixed(list(found.values())))
-    return generate_latest(registry)
-
-
-class _Fixed:
-    def __init__(self, metrics: list[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> list[Metric]:
-        return self._metrics
+    """Several workers' metrics as one, as plain text."""
+    return together(texts)[0]
 
 
 def front(workers: Workers, more: Sequence[BaseRoute] = ()) -> Starlette:
     """The parent's management application; ``more`` are routes of its own."""
 
-    async def metrics(_: Request) -> Response:
+    async def metrics(request: Request) -> Response:
+        accept = request.headers.get("accept", "")
+        more = {"accept": asked_for(accept)}
         answers = await asyncio.gather(
-            *(asyncio.to_thread(fetch, path, "GET", "/metrics") for path in workers.sockets),
+            *(
+                asyncio.to_thread(fetch, path, "GET", "/metrics", more=more)
+                for path in workers.sockets
+            ),
             return_exceptions=True,
         )
         texts = [a[2] for a in answers if not isinstance(a, BaseException)]
-        return Response(summed(texts), media_type="text/plain; version=0.0.4; charset=utf-8")
+        page, kind = await asyncio.to_thread(together, texts, accept)
+        return Response(page, media_type=kind)
 
     async def ready(_: Request) -> Response:
         answers = await asyncio.gather(
