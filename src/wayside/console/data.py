@@ -6,6 +6,7 @@ from __future__ import annotations
 from wayside.console.access import AccessData
 from wayside.console.cached import Cached
 from wayside.console.costs import CostsData
+from wayside.console.evaluations import Evaluations
 from wayside.console.inside import Data, Inside
 from wayside.console.line import Line
 from wayside.console.live import Live
@@ -32,4 +33,5 @@ def data(inside: Inside) -> list[Data]:
         ReplaysData(inside, playing),
         Cached(inside),
         AccessData(inside),
+        Evaluations(inside),
     ]

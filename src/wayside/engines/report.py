@@ -166,8 +166,7 @@ def report(name: str, found: Sequence[Answer], positive: str | None = None) -> R
     counts = [[0] * len(labels) for _ in labels]
     for a in found:
         counts[place[a.example.label]][place[a.given]] += 1
-    figures = tuple(_figures(label, i, counts) for i, label in enumerate(labels))
-    scored = [one.f1 for one in figures if one.rows]
+    figures = label_figures(labels, counts)
     bins = _reliability(found)
     times = sorted(a.us for a in found)
     heads = {label for a in found for label, _ in a.ranking}
@@ -176,7 +175,7 @@ def report(name: str, found: Sequence[Answer], positive: str | None = None) -> R
         name=name,
         rows=len(found),
         accuracy=_share(found),
-        macro_f1=sum(scored) / len(scored),
+        macro_f1=macro_f1(figures),
         ece=sum(abs(b.confidence - b.accuracy) * b.rows for b in bins) / len(found),
         confidence=sum(a.confidence for a in found) / len(found),
         us_median=times[len(times) // 2],
@@ -193,6 +192,19 @@ def report(name: str, found: Sequence[Answer], positive: str | None = None) -> R
 
 def _share(some: Sequence[Answer]) -> float:
     return sum(a.right for a in some) / len(some) if some else 0.0
+
+
+def label_figures(
+    labels: Sequence[str], counts: Sequence[Sequence[int]]
+) -> tuple[LabelFigures, ...]:
+    """How each label fared, from the confusion matrix ``counts`` ([true][given])."""
+    return tuple(_figures(label, i, counts) for i, label in enumerate(labels))
+
+
+def macro_f1(figures: Iterable[LabelFigures]) -> float:
+    """The mean over the labels that rows carry; 0 where there are none."""
+    scored = [one.f1 for one in figures if one.rows]
+    return sum(scored) / len(scored) if scored else 0.0
 
 
 def _figures(label: str, i: int, counts: Sequence[Sequence[int]]) -> LabelFigures:

@@ -81,9 +81,8 @@ def caller_of(http: HttpRequest) -> Caller | None:
     return found
 
 
-async def parsed(http: HttpRequest, model: type[B]) -> B:
-    """The request's body as ``model``; :class:`ApiError` says which key is wrong, never its value,
-    which may be a prompt. Nothing is unpacked."""
+async def raw_body(http: HttpRequest) -> bytes:
+    """The request's body as it came; :class:`ApiError` for one that is too large, or packed."""
     encoding = http.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "content-encoding: send it as plain JSON")
@@ -92,8 +91,15 @@ async def parsed(http: HttpRequest, model: type[B]) -> B:
         raw += chunk
         if len(raw) > MAX_BODY_BYTES:
             raise ApiError(413, "REQUEST_BODY_TOO_LARGE", f"more than {MAX_BODY_BYTES >> 20} MiB")
+    return bytes(raw)
+
+
+async def parsed(http: HttpRequest, model: type[B]) -> B:
+    """The request's body as ``model``; :class:`ApiError` says which key is wrong, never its value,
+    which may be a prompt. Nothing is unpacked."""
+    raw = await raw_body(http)
     try:
-        return model.model_validate_json(bytes(raw))
+        return model.model_validate_json(raw)
     except ValidationError as error:
         found = problems_from(error, model, repeat=False)
         wrong_task = any(p.where == "task_type" for p in found)
