@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
+import re
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ POLICY: Final = (
     "base-uri 'none'; frame-ancestors 'none'"
 )
 _SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
+_HOST: Final = re.compile(r"(\[[^\]\s]+\]|[^:\s/@\[\]]+)(?::([0-9]{1,5}))?")
 _LOCAL: Final = frozenset(("localhost", "localhost."))
 _HEADERS: Final = {
     "content-security-policy": POLICY,
@@ -323,10 +325,11 @@ def address_of(http: HttpRequest) -> str:
 
 
 def _name(host: str) -> str:
-    """The host of a ``Host`` header, without port and brackets."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+    """The host of a ``Host`` header, without port and brackets; empty for what is none."""
+    found = _HOST.fullmatch(host)
+    if found is None or int(found[2] or 0) > 65535:
+        return ""
+    return found[1].strip("[]").lower()
 
 
 def _same(a: str, b: str) -> bool:

@@ -9,17 +9,12 @@ from __future__ import annotations
 
 import copy
 import difflib
-import io
 import json
-import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import yaml
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
 from wayside.settings.load import documents
 from wayside.vocab.errors import ConfigError
@@ -30,15 +25,10 @@ MAX_DEPTH: Final = 40
 Path = Sequence[str | int]
 _ABSENT: Final = object()
 _TRIPS: Final = (
-    *(YAMLError, yaml.YAMLError, ConfigError, RecursionError),
-    *(ValueError, TypeError, AttributeError, LookupError),
+    *(yaml.YAMLError, ConfigError, RecursionError, ValueError),
+    *(TypeError, AttributeError, LookupError),
 )
 """What ruamel trips over, or what comes of it."""
-_WORD: Final = re.compile(r"[\w.+:/=<~-]{1,64}")
-"""What may be read as a number, a date, a boolean or nothing at all."""
-_KEY: Final = r"[^\s#-][^\n#]*:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*"
-_BELOW: Final = re.compile(rf"(?m)^{_KEY}( +)[^\s#-]")
-_ITEMS: Final = re.compile(rf"(?m)^( *){_KEY}( *)-( +)\S")
 
 
 class NotEdited(ValueError):
@@ -157,52 +147,18 @@ def _shown(path: Path) -> str:
 
 def _written(text: str, edits: Sequence[Edit]) -> str:
     """``text`` as ruamel writes it, with ``edits``."""
-    writer = YAML()
-    writer.brace_single_entry_mapping_in_flow_sequence = True
-    writer.preserve_quotes = True
-    writer.width = 4096
-    writer.allow_duplicate_keys = False
-    writer.indent(**_indents(text))
-    whole = writer.load(text)
-    if whole is None:
-        whole = {}
-    for edit in edits:
-        here = whole
-        for at, part in enumerate(edit.path[:-1]):
-            here = _step(here, part, edit, at)
-        value = None if edit.removes else _value(edit.value)
-        _put(here, edit.path[-1], edit, value, keys=_value)
-    out = io.StringIO()
-    writer.dump(whole, out)
-    return out.getvalue()
+    # Importing it takes a thirtieth of a second, which a start can do without.
+    from wayside.console.written import written
 
+    def change(whole: Any, value: Callable[[Any], Any]) -> None:
+        for edit in edits:
+            here = whole
+            for at, part in enumerate(edit.path[:-1]):
+                here = _step(here, part, edit, at)
+            put = None if edit.removes else value(edit.value)
+            _put(here, edit.path[-1], edit, put, keys=value)
 
-def _indents(text: str) -> dict[str, int]:
-    """How the file indents what is below a key, where that first happens."""
-    mapping, items = _BELOW.search(text), _ITEMS.search(text)
-    offset = max(0, len(items[2]) - len(items[1])) if items else 0
-    return {
-        "mapping": min(max(len(mapping[1]), 2), 8) if mapping else 2,
-        "sequence": offset + 1 + len(items[3]) if items else 2,
-        "offset": offset,
-    }
-
-
-def _value(value: Any) -> Any:
-    """Text in quotes where our reader would take it for something else: ``no``, ``1:30``."""
-    if isinstance(value, dict):
-        return {_value(str(key)): _value(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_value(inner) for inner in value]
-    if not isinstance(value, str):
-        return value
-    if "\n" in value and value.strip() and not value[0].isspace():
-        lines = value.split("\n")
-        if all(line.isprintable() and line == line.rstrip() for line in lines):
-            return LiteralScalarString(value)
-    plain = yaml.compose(f"- {value}", Loader=yaml.SafeLoader) if _WORD.fullmatch(value) else None
-    word = plain is None or plain.value[0].tag == "tag:yaml.org,2002:str"
-    return value if word and value else DoubleQuotedScalarString(value)
+    return written(text, change)
 
 
 def _in_place(text: str, edits: Sequence[Edit]) -> str:
