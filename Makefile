@@ -5,7 +5,7 @@ BIN := .venv/bin
 ONCE ?=
 ARGS ?=
 
-.PHONY: demo test lint types generate bench soak clean help
+.PHONY: demo test lint types generate bench soak sbom audit clean help
 help:            ## list the targets
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
 
@@ -33,6 +33,12 @@ bench: .venv/.ready  ## compare with peers, side by side (minutes; installs them
 
 soak: .venv/.ready  ## thirty minutes at half of saturation
 	@$(BIN)/python bench/soak.py $(ARGS)
+
+sbom: .venv/.ready  ## the bill of materials of what is installed, into dist/
+	@$(BIN)/python scripts/sbom.py --output dist/wayside-sbom.cdx.json $(ARGS)
+
+audit: .venv/.ready  ## known weaknesses of what we depend on; says what could not be checked
+	@$(BIN)/python scripts/audit.py $(ARGS)
 
 clean:           ## remove the virtual environment and caches
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis bench/.build
