@@ -119,6 +119,23 @@ async def test_a_listener_that_does_not_read_is_let_go() -> None:
         assert not live.listeners
 
 
+async def test_an_answer_ends_after_a_while() -> None:
+    """Whoever has logged out meanwhile sees nothing more."""
+    async with console() as rig:
+        live: Live = rig.part(Live)
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            await asyncio.Event().wait()
+
+        await asyncio.wait_for(Events(live, longest_s=0.0)({}, receive, send), 5)  # type: ignore[arg-type]
+        assert [m["type"] for m in sent] == ["http.response.start", "http.response.body"]
+        assert sent[-1]["more_body"] is False and not live.listeners
+
+
 def test_a_request_costs_next_to_nothing() -> None:
     """A few facts in a list; what they come to is worked out for many at once, and in bounded
     room."""

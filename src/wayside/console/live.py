@@ -30,11 +30,14 @@ WAITING: Final = 16
 """Events that wait for one listener: about four seconds of them."""
 PATIENCE_S: Final = 10.0
 """How long a listener may take to read before it is let go."""
+LONGEST_S: Final = 600.0
+"""After so long an answer ends; a page asks again, and shows by that that it is still logged in."""
 _HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
 ]
+_BODY: Final = {"type": "http.response.body", "more_body": True}
 
 
 class Listener:
@@ -158,27 +161,31 @@ class Live:
 
 
 class Events(Response):
-    """The answer to one listener: as long as they stay, and read."""
+    """The answer to one listener: as long as they stay, and read, and not for ever."""
 
-    def __init__(self, live: Live, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self, live: Live, patience_s: float = PATIENCE_S, longest_s: float = LONGEST_S
+    ) -> None:
         super().__init__()
-        self._live, self._patience_s = live, patience_s
+        self._live, self._patience_s, self._longest_s = live, patience_s, longest_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         listener = self._live.join()
         gone = asyncio.ensure_future(_left(receive))
+        until = asyncio.get_running_loop().time() + self._longest_s
         try:
             start = {"type": "http.response.start", "status": 200, "headers": _HEADERS}
             await self._sent(send, start)
-            while not gone.done():
+            while not gone.done() and asyncio.get_running_loop().time() < until:
                 waiting = asyncio.ensure_future(listener.ready.wait())
                 try:
                     await asyncio.wait((waiting, gone), return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     waiting.cancel()
                 if listener.events and not gone.done():
-                    body = {"type": "http.response.body", "more_body": True}
-                    await self._sent(send, {**body, "body": listener.take()})
+                    await self._sent(send, {**_BODY, "body": listener.take()})
+            if not gone.done():
+                await self._sent(send, {**_BODY, "body": b"", "more_body": False})
         except (TimeoutError, OSError):
             return  # they do not read, or are gone
         finally:
