@@ -409,14 +409,14 @@ async def test_a_bug_is_an_answer_and_a_line_in_the_log() -> None:
     def bug(question: Classify) -> Any:
         raise ZeroDivisionError("with a prompt in its text")
 
-    app, log = router(), io.StringIO()
+    app, told = router(), list[str]()
     runtime = Runtime(app.runtime.policy, {Classify: bug})
-    management = Management(runtime, Telemetry(Log(log, console=False)), ConfigState(), app.ready)
+    runtime.fault = told.append
+    management = Management(runtime, Telemetry(Log(io.StringIO())), ConfigState(), app.ready)
     async with listening(management) as api:
         status, body = await api.post(INTENT, {"text": "hi"})
-    assert status == 500 and body["error"]["code"] == "INTERNAL_ERROR"
-    line = json.loads(log.getvalue())
-    assert line["error"] == "ZeroDivisionError" and "prompt" not in log.getvalue()
+    assert status == 503 and body["error"]["code"] == "CLASSIFICATION_ERROR"
+    assert "ZeroDivisionError at " in told[0] and "prompt" not in told[0]
 
 
 # what is refused

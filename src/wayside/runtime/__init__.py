@@ -219,7 +219,7 @@ class Runtime:
     async def _drive(self, flow: Flow[T], answers: list[Any]) -> T:
         while True:
             try:
-                settled = await _settle_all(answers)
+                settled = await _settle_all(answers, self._broke)
             except asyncio.CancelledError:
                 self._left(flow, answers)
                 raise
@@ -238,6 +238,16 @@ class Runtime:
             return answerer(question)
         except (OSError, TimeoutError, WaysideError) as error:
             return Failure(str(error) or type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - whoever has a bug, or no memory, is no answer
+            return self._broke(error)
+
+    def _broke(self, error: Exception) -> Failure:
+        """An engine or a store raised what it should not. The text of its error may quote a
+        prompt, so that it is told by its type and its place."""
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        kind = type(error).__name__
+        self.fault(f"instead of an answer: {kind} at {frame.filename}:{frame.lineno}")
+        return Failure(f"{kind} where an answer was to be")
 
     async def explain(
         self, request: Request, *, every_signal: bool = False
@@ -306,7 +316,9 @@ class Runtime:
             for question in batch:
                 began = meter.clock()
                 said = self._answer(question)
-                found.append(await _settle(said) if hasattr(said, "__await__") else said)
+                found.append(
+                    await _settle(said, self._broke) if hasattr(said, "__await__") else said
+                )
                 meter.answered[question] = meter.clock() - began
             answers = tuple(found)
 
@@ -339,15 +351,18 @@ def _unguessable(question: Unguessable) -> str:
 _OWN: Mapping[type[Ask[Any]], Answerer] = {Now: _now, Unguessable: _unguessable}
 
 
-async def _settle_all(answers: list[Any]) -> list[Any]:
+Broke = Callable[[Exception], Failure]
+
+
+async def _settle_all(answers: list[Any], broke: Broke) -> list[Any]:
     """Every answer. A coroutine begins only when it is waited for, so several go side by side."""
     if len(answers) == 1:
         (a,) = answers
-        return [await _settle(a) if hasattr(a, "__await__") else a]
+        return [await _settle(a, broke) if hasattr(a, "__await__") else a]
     waiting = [a for a in answers if hasattr(a, "__await__")]
     if len(waiting) < 2 or not any([inspect.iscoroutine(a) for a in waiting]):
-        return [await _settle(a) if hasattr(a, "__await__") else a for a in answers]
-    settled = iter(await asyncio.gather(*[_settle(a) for a in waiting]))
+        return [await _settle(a, broke) if hasattr(a, "__await__") else a for a in answers]
+    settled = iter(await asyncio.gather(*[_settle(a, broke) for a in waiting]))
     return [next(settled) if hasattr(a, "__await__") else a for a in answers]
 
 
@@ -361,11 +376,13 @@ def _abandoned(flow: Flow[Any]) -> Flow[None]:
         return
 
 
-async def _settle(pending: Awaitable[Any]) -> Any:
+async def _settle(pending: Awaitable[Any], broke: Broke) -> Any:
     try:
         return await pending
     except (OSError, TimeoutError, WaysideError) as error:
         return Failure(str(error) or type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - whoever has a bug, or no memory, is no answer
+        return broke(error)
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():
