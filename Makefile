@@ -5,7 +5,7 @@ BIN := .venv/bin
 ONCE ?=
 ARGS ?=
 
-.PHONY: demo test lint types generate bench soak sbom audit clean help
+.PHONY: demo test lint types generate pages screenshots bench soak sbom audit clean help
 help:            ## list the targets
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
 
@@ -27,6 +27,12 @@ types: .venv/.ready  ## mypy --strict
 
 generate: .venv/.ready  ## refresh generated tables and golden files
 	@$(BIN)/python scripts/generate.py
+
+pages:           ## build the console's pages into the package (needs Node 20)
+	@cd console && npm ci --no-audit --no-fund && npm run build
+
+screenshots: .venv/.ready  ## photograph the console's pages for docs/img/console (needs Chromium)
+	@$(BIN)/python scripts/screenshots.py $(ARGS)
 
 bench: .venv/.ready  ## compare with peers, side by side (minutes; installs them under bench/.venvs)
 	@$(BIN)/python bench/compare.py --setup && $(BIN)/python bench/compare.py $(ARGS)

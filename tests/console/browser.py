@@ -77,10 +77,11 @@ class Router:
         self.answers.append(status)
         return status
 
-    def round(self) -> None:
+    def round(self, pause_s: float = 0.0) -> None:
         """One round of traffic: each of ``PROMPTS``, then one that fails."""
         for at, text in enumerate(PROMPTS):
             self.ask(text, {"x-session-id": f"session-{at % 3}"})
+            time.sleep(pause_s)
         self.ask("What is 3 mod 2?", {"x-sim-fault": "status=500"})
 
 
@@ -135,7 +136,7 @@ def simulated() -> Iterator[list[str]]:
         SimServer((SimModel("qwen3-4b", ttft_s=0.01, itl_s=0.001),)),
         SimServer((SimModel("llama3-8b", ttft_s=0.02, itl_s=0.001),)),
         SimServer((SimModel("llama3-8b", ttft_s=0.02, itl_s=0.001),), replica=1),
-        SimServer((SimModel("gpt-4o-mini", ttft_s=0.03, itl_s=0.001),)),
+        SimServer((SimModel("gpt-4o", ttft_s=0.03, itl_s=0.001),)),
     ]
     urls: list[str] = []
     up, down = threading.Event(), asyncio.Event()

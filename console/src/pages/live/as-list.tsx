@@ -14,6 +14,7 @@ export function AsList({ map, recipe, passed }: Props) {
   const traffic = trafficOf(passed, map);
   const others = [
     { id: "d:", name: "no decision" },
+    { id: "d:!", name: "not decided" },
     { id: "d:=", name: "as asked" },
   ].filter(({ id }) => traffic.all.get(id));
   const decisions = recipe.decisions.map((decision) => ({ ...decision, id: `d:${decision.name}` }));

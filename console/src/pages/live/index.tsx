@@ -13,6 +13,8 @@ import { Outcome, Request } from "./request";
 const OVERVIEW_EACH_MS = 10_000;
 const MAP_EACH_MS = 30_000;
 const ROWS = 12;
+/** So many points a chart has at least: two minutes. */
+const LEAST = 12;
 
 export function Live() {
   const overview = useLoad<Overview>("/overview", OVERVIEW_EACH_MS);
@@ -135,7 +137,7 @@ function TheLine({ map, feed, picture, currency }: LineProps) {
       </Card>
       <Card
         flush
-        title={chosen ? `Latest through ${chosen.replace(/^[a-z]:/, "") || "no decision"}` : "Latest requests"}
+        title={chosen ? `Latest through ${labelOf(chosen)}` : "Latest requests"}
         aside={
           chosen && (
             <Button kind="quiet" onClick={() => setChosen(null)}>
@@ -162,6 +164,12 @@ function TheLine({ map, feed, picture, currency }: LineProps) {
       {opened && <Request passed={opened} currency={currency} onClose={() => setOpened(null)} />}
     </>
   );
+}
+
+const LABELS: Record<string, string> = { "d:": "no decision", "d:!": "not decided", "d:=": "as asked", "h:cache": "the cache", "h:fast_response": "answered here", "h:error": "refused", "h:looper": "several models" };
+
+function labelOf(node: string): string {
+  return LABELS[node] ?? node.replace(/^[a-z]:/, "");
 }
 
 const ASK = `curl http://127.0.0.1:8801/v1/chat/completions \\
@@ -205,8 +213,15 @@ function Legend({ missed }: { missed: number }) {
   );
 }
 
+/** A router that has just started shows its minutes, not the empty ones before. */
+function sinceTheFirst(series: Overview["series"]): Overview["series"] {
+  const first = series.findIndex((one) => one.requests > 0);
+  return series.slice(Math.max(0, Math.min(first < 0 ? 0 : first - 1, series.length - LEAST)));
+}
+
 function Series({ overview }: { overview: Overview }) {
-  const xs = overview.series.map((one) => one.at);
+  const series = sinceTheFirst(overview.series);
+  const xs = series.map((one) => one.at);
   const clock = (at: number) => time(at).slice(-8, -3);
   return (
     <div className="grid">
@@ -218,13 +233,13 @@ function Series({ overview }: { overview: Overview }) {
           y={count}
           top={5}
           series={[
-            { name: "requests", values: overview.series.map((one) => one.requests), area: true },
-            { name: "failed", values: overview.series.map((one) => one.errors), tone: "bad" },
+            { name: "requests", values: series.map((one) => one.requests), area: true },
+            { name: "failed", values: series.map((one) => one.errors), tone: "bad" },
           ]}
         />
       </Card>
       <Card title="Time to answer, p95">
-        <LineChart label="Time to answer, 95th percentile" xs={xs} x={clock} y={ms} top={10} series={[{ name: "p95", values: overview.series.map((one) => (one.requests ? one.p95_ms : null)), area: true }]} />
+        <LineChart label="Time to answer, 95th percentile" xs={xs} x={clock} y={ms} top={10} series={[{ name: "p95", values: series.map((one) => (one.requests ? one.p95_ms : null)), area: true }]} />
       </Card>
     </div>
   );

@@ -79,6 +79,7 @@ export function lineOf(map: LineMap, recipe: Recipe, seen: readonly Passed[]): L
   for (const passed of seen) {
     const [decision, model] = [decisionOf(passed, map), modelOf(passed)];
     if (decision === "d:") add(decision, 2, "no decision", "", "no decision (none matched, the default model answers)");
+    if (decision === "d:!") add(decision, 2, "not decided", "", "not decided (refused before)");
     if (decision === "d:=") add(decision, 2, "as asked", "", "as asked (the client named the model)");
     if (model.startsWith("h:")) {
       const name = HERE[model.slice(2)] ?? model.slice(2);
@@ -123,6 +124,7 @@ function recipeOf(passed: Passed, map: LineMap): Recipe | undefined {
 
 function decisionOf(passed: Passed, map: LineMap): string {
   if (passed.decision) return `d:${passed.decision}`;
+  if (passed.path === "error" && !passed.model) return "d:!";
   return map.models.some((model) => model.name === passed.requested) ? "d:=" : "d:";
 }
 
