@@ -14,7 +14,7 @@ from wayside.runtime.reload import digest
 from wayside.runtime.reload import inside as in_folder
 from wayside.settings.console import ConsoleSettings
 
-MAX_BYTES: Final = 1 << 20
+MAX_BYTES: Final = 256 << 10
 """A larger file is shown, and changed elsewhere."""
 
 
@@ -59,7 +59,7 @@ class ConfigFile:
         if self._inside.settings().registry is not None:
             return "part of it is in a Kubernetes cluster: change the resources there"
         if len(text) > MAX_BYTES:
-            return f"it is larger than {MAX_BYTES >> 20} MiB: edit it where it is"
+            return f"it is larger than {MAX_BYTES >> 10} KiB: edit it where it is"
         if (place.parent / "..data").is_symlink():
             return "it is a mounted ConfigMap: change that, and it is put in force"
         if place.is_mount():

@@ -17,6 +17,7 @@ from typing import Final
 import yaml
 
 from wayside.vocab.headers import CREDENTIALS
+from wayside.vocab.patterns import compile_pattern
 
 _NAMES: Final = re.compile(
     r"(?i)(?:api|access|private|signing|secret|encryption|account|auth|master)[-_]?key$"
@@ -24,23 +25,24 @@ _NAMES: Final = re.compile(
 )
 """Keys of a mapping whose value is a secret where it is text."""
 _REFERENCE: Final = re.compile(r"\$\{[A-Za-z_]")
-_SHAPES: Final = re.compile(
-    r"(?i:\b(?:bearer|basic)\s+)(?P<a>[\w.~+/=-]{8,})"
-    r"|(?P<b>\b(?:sk|pk|hf|ghp|gho|glpat|xox[a-z]|AKIA|AIza)[-_]?[A-Za-z0-9_-]{12,})"
-    r"|(?P<c>\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
-    r"|://(?P<d>[^/@\s:'\"]*:[^/@\s'\"]+)@"
-    r"|[?&](?i:api[-_]?key|key|token|password|secret)=(?P<e>[^&\s'\"#]{4,})"
+# Texts may be large, and anybody's: RE2, whose time is linear in them whatever they are.
+_SHAPES: Final = compile_pattern(
+    r"(?i:\b(?:bearer|basic)\s+)([\w.~+/=-]{8,})"
+    r"|(\b(?:sk|pk|hf|ghp|gho|glpat|xox[a-z]|AKIA|AIza)[-_]?[A-Za-z0-9_-]{12,})"
+    r"|(\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+    r"|://([^/@\s:'\"]*:[^/@\s'\"]+)@"
+    r"|[?&](?i:api[-_]?key|key|token|password|secret)=([^&\s'\"#]{4,})"
 )
-_PAIR: Final = re.compile(
-    r"""(?P<name>[\w.-]{1,80})['"]?\s*:\s+(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s,{}\[\]#'"][^\s,{}\[\]]*)"""
+_PAIR: Final = compile_pattern(
+    r"""([\w.-]{1,80})['"]?[ \t]*:[ \t]+"""
+    r"""("[^"\n]*"|'[^'\n]*'|[^\s,{}\[\]#'"][^\s,{}\[\]]*)"""
 )
 """As it stands in a comment, or in a file that is no YAML."""
-_REST: Final = re.compile(
-    r"(?m)^[\s#-]*['\"]?(?P<name>[\w.-]{1,80})['\"]?[ \t]*:[ \t]+"
-    r"(?P<value>[^\s#{\[][^\r\n]*?)[ \t]*$"
+_REST: Final = compile_pattern(
+    r"(?m)^[ \t#-]*['\"]?([\w.-]{1,80})['\"]?[ \t]*:[ \t]+([^\s#{\[][^\r\n]*)"
 )
 """The same of a line that has nothing else: its value may have spaces in it."""
-_COMMENT: Final = re.compile(r"#[^\n]*")
+_COMMENT: Final = compile_pattern(r"#[^\n]*")
 _PLACEHOLDER: Final = re.compile(r"HIDDEN-[0-9a-f]{16}")
 
 
@@ -53,6 +55,7 @@ class Hidden:
     def hide(self, text: str) -> str:
         """``text`` as it may be shown."""
         shown, at = [], 0
+        text = text.encode("utf-8", "replace").decode()
         for start, end in _merged(text, _spans(text)):
             shown += [text[at:start], self._placeholder(text[start:end])]
             at = end
@@ -85,9 +88,10 @@ class Hidden:
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
     for found in _SHAPES.finditer(text):
-        name = found.lastgroup
-        if name and not _REFERENCE.search(found.group(name)):
-            yield found.span(name)
+        for group in range(1, 6):
+            start, end = found.span(group)
+            if start >= 0 and not _REFERENCE.search(text, start, end):
+                yield start, end
     try:
         nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -98,9 +102,9 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
     texts = [(c.start(), c.end()) for c in _COMMENT.finditer(text)] if nodes else [(0, len(text))]
     for start, end in texts:
         for pattern in (_PAIR, _REST):
-            for found in pattern.finditer(text, start, end):
-                if _secret(found["name"], found["value"]):
-                    yield found.span("value")
+            for found in pattern.finditer(text[start:end]):
+                if _secret(found.group(1), found.group(2)):
+                    yield start + found.start(2), start + found.end(2)
 
 
 def _of_node(node: yaml.Node | None, parent: str, seen: set[int]) -> Iterator[tuple[int, int]]:
