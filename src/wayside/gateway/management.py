@@ -6,6 +6,7 @@ told otherwise. Requests are answered by the same runtime as the data plane's.
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import time
 import traceback
@@ -137,11 +138,12 @@ class Management:
             return _index(self._parts[part])
 
         async def openapi(http: HttpRequest) -> Response:
-            return _openapi(self._parts[part], http)
+            return await asyncio.to_thread(_openapi, self._parts[part], http)
 
         async def docs(_: HttpRequest) -> Response:
             headers = {"content-security-policy": PAGE_POLICY, "x-content-type-options": "nosniff"}
-            return HTMLResponse(page(self._parts[part]), headers=headers)
+            text = await asyncio.to_thread(page, self._parts[part])
+            return HTMLResponse(text, headers=headers)
 
         return [
             Endpoint("GET", "/api/v1", index, "This list."),
@@ -367,6 +369,7 @@ def _index(endpoints: list[Endpoint]) -> Response:
 
 
 def _openapi(endpoints: list[Endpoint], http: HttpRequest) -> Response:
+    """In a thread: it takes a tenth of a second, and requests wait for the event loop."""
     path, method = http.query_params.get("path", ""), http.query_params.get("method", "")
     found = document(endpoints, path, method)
     if not found["paths"]:
