@@ -163,7 +163,7 @@ async def serve_app(
         chores.append(asyncio.create_task(app.watcher().run()))
     try:
         tls = app.certificates.serve("extproc", where.tls, alpn=("h2",))
-        async with management(app), beside(app, also):
+        async with management(app, told=True), beside(app, also):
             try:
                 server = await serve_extproc(
                     where,
