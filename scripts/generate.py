@@ -24,6 +24,7 @@ from wayside.runtime import compile_policy  # noqa: F401 - discovers every kind
 from wayside.settings import RouterSettings
 from wayside.settings.schema import Schema, about, full_schema, type_text
 from wayside.telemetry import Log
+from wayside.telemetry.compatible import NOT_GIVEN
 from wayside.telemetry.machine import Machine
 from wayside.telemetry.metrics import MAX_SERIES, Gauge, Histogram, Metrics
 from wayside.telemetry.production_stack import StackMetrics
@@ -163,7 +164,10 @@ def metrics() -> str:
         NOTE,
         "# Metrics",
         "",
-        "`GET /metrics` on the management listener, in Prometheus's text format.",
+        "`GET /metrics` on the management listener, in Prometheus's text format; in OpenMetrics, "
+        "with the trace of one request beside each bucket it fell into (exemplars), for whoever "
+        "accepts that. Several workers show one page: what they count is added up, and of what "
+        "they all see alike (a server's state) it is the worst.",
         "Label values come from the configuration, so their number is bounded; "
         f"a metric never has more than {MAX_SERIES:,} series.",
         "",
@@ -173,6 +177,12 @@ def metrics() -> str:
     registry = app.telemetry.metrics
     lines += _declared(registry)
     lines += [
+        "",
+        "Of vLLM Semantic Router's names these are not given:",
+        "",
+        "| name | instead |",
+        "|---|---|",
+        *[f"| {names} | {why} |" for names, why in NOT_GIVEN.items()],
         "",
         "## Names that production-stack's dashboards use",
         "",

@@ -78,7 +78,7 @@ def _labels() -> dict[str, frozenset[str]]:
         kinds = {each.name: each for each in registry.declared()}
         shown = {name: name for name in kinds} | {t: o for o, t in registry.copies()}
         for name, ours in shown.items():
-            labels = frozenset(kinds[ours].labels)
+            labels = frozenset(kinds[ours].labels if name == ours else registry.labels_of(name))
             found[name] = labels
             if isinstance(kinds[ours], Histogram):
                 found |= {f"{name}_sum": labels, f"{name}_count": labels}
@@ -169,6 +169,10 @@ COMPATIBLE = (
     *("llm_model_requests_total", "llm_request_errors_total", "llm_model_tokens_total"),
     *("llm_model_completion_latency_seconds", "llm_model_ttft_seconds", "llm_model_tpot_seconds"),
     *("llm_model_routing_latency_seconds", "llm_signal_match_total", "llm_decision_match_total"),
+    *("llm_model_prompt_tokens_total", "llm_model_completion_tokens_total"),
+    *("llm_prompt_tokens_per_request_bucket", "llm_completion_tokens_per_request_bucket"),
+    *("gen_ai_client_token_usage_sum", "gen_ai_client_operation_duration_seconds_bucket"),
+    *("gen_ai_server_time_to_first_token_seconds_count", "llm_model_cost_total"),
     *("llm_cache_plugin_hits_total", "llm_cache_plugin_misses_total", "llm_cache_entries_total"),
 )
 

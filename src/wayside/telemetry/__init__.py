@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from wayside.telemetry import calls, conversation
+from wayside.telemetry import calls, compatible, conversation
 from wayside.telemetry.accounts import NO_ACCOUNT, Accounts, Price
 from wayside.telemetry.attempts import Attempts, told
 from wayside.telemetry.context import TRACEPARENT
@@ -233,44 +233,7 @@ class Telemetry:
             "Requests under way.",
             read=lambda: [((), float(self.in_flight))],
         )
-        m.copy("wayside_requests_total", "llm_model_requests_total", {"model": "model"})
-        m.copy(
-            "wayside_request_errors_total",
-            "llm_request_errors_total",
-            {"model": "model", "reason": "reason"},
-        )
-        m.copy("wayside_requests_total", "llm_decision_match_total", {"decision": "decision_name"})
-        m.copy(
-            "wayside_cache_hits_total",
-            "llm_cache_plugin_hits_total",
-            {"decision": "decision_name"},
-        )
-        m.copy(
-            "wayside_cache_misses_total",
-            "llm_cache_plugin_misses_total",
-            {"decision": "decision_name"},
-        )
-        m.copy(
-            "wayside_signal_matches_total",
-            "llm_signal_match_total",
-            {"kind": "signal_type", "name": "signal_name"},
-        )
-        m.copy("wayside_tokens_total", "llm_model_tokens_total", {"model": "model"})
-        m.copy(
-            "wayside_cost_total",
-            "llm_model_cost_total",
-            {"model": "model", "currency": "currency"},
-        )
-        m.copy("wayside_time_to_first_byte_seconds", "llm_model_ttft_seconds", {"model": "model"})
-        m.copy(
-            "wayside_request_duration_seconds",
-            "llm_model_completion_latency_seconds",
-            {"model": "model"},
-        )
-        m.copy(
-            "wayside_time_per_output_token_seconds", "llm_model_tpot_seconds", {"model": "model"}
-        )
-        m.copy("wayside_routing_seconds", "llm_model_routing_latency_seconds", {}, empty=True)
+        compatible.copy(m)
 
     @property
     def prices(self) -> Mapping[str, Price]:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from wayside.telemetry.meter import Meter
-from wayside.telemetry.metrics import Metrics
+from wayside.telemetry.metrics import COUNTS, Metrics
 from wayside.vocab.outcome import Record, Tried
 from wayside.vocab.usage import Tokens, prompt_guess
 
@@ -47,7 +47,16 @@ NO_ACCOUNT: Final = Account({})
 class Accounts:
     """The token and cost metrics, and what the log says of them."""
 
-    __slots__ = ("_cost", "_doubts", "_saved", "_tokens", "_unserved", "_unserved_cost", "prices")
+    __slots__ = (
+        "_cost",
+        "_doubts",
+        "_saved",
+        "_sizes",
+        "_tokens",
+        "_unserved",
+        "_unserved_cost",
+        "prices",
+    )
 
     def __init__(self, metrics: Metrics) -> None:
         self.prices: Mapping[str, Price] = {}
@@ -56,6 +65,13 @@ class Accounts:
             "Tokens of answers that were served; the types add up.",
             "model",
             "type",
+        )
+        self._sizes = metrics.histogram(
+            "wayside_answer_tokens",
+            "Tokens that one answer took: those that were read, and those that were written.",
+            "model",
+            "type",
+            bounds=COUNTS,
         )
         self._cost = metrics.counter(
             "wayside_cost_total", "Cost of answers that were served.", "model", "currency"
@@ -128,6 +144,8 @@ class Accounts:
         for kind, count in tokens.kinds():
             if count:
                 self._tokens.add((model, kind), count)
+        self._sizes.observe((model, "input"), tokens.prompt)
+        self._sizes.observe((model, "output"), tokens.completion)
         if tokens.estimated:
             self._doubts.add((model, tokens.estimated))
         cost = self.priced(model, tokens)

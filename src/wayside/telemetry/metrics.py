@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry
@@ -36,6 +37,8 @@ MICRO = (
     0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005,
     0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0,
 )  # fmt: skip
+COUNTS = tuple([float(4**n) for n in range(14)])
+"""How many tokens: 1, 4, 16 and so on, as OpenTelemetry's conventions have it."""
 MAX_SERIES = 2_000
 """Per metric. Further endpoints, which come and go, are counted as ``other``; further label values
 of other sorts come from the configuration, so for them this is a backstop, not a policy."""
@@ -152,6 +155,17 @@ class Histogram:
         series.count += 1
 
 
+class Copy(NamedTuple):
+    """A metric that is shown under another name, too; see :meth:`Metrics.copy`."""
+
+    name: str
+    as_name: str
+    help: str
+    labels: dict[str, str]
+    empty: bool
+    only: Mapping[str, Collection[str]]
+
+
 M = TypeVar("M", Counter, Gauge, Histogram)
 
 
@@ -160,7 +174,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._metrics: dict[str, Counter | Gauge | Histogram] = {}
-        self._copies: list[tuple[str, str, str, dict[str, str], bool]] = []
+        self._copies: list[Copy] = []
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -182,24 +196,37 @@ class Metrics:
         return self._declare(Histogram(name, help, labels, bounds, {}))
 
     def copy(
-        self, name: str, as_name: str, labels: dict[str, str], *, empty: bool = False
+        self,
+        name: str,
+        as_name: str,
+        labels: dict[str, str],
+        *,
+        empty: bool = False,
+        only: Mapping[str, Collection[str]] = MappingProxyType({}),
     ) -> None:
         """Also show ``name`` as ``as_name``, summed over the labels that are not in ``labels``.
 
         ``labels`` maps our label to the compatible one. What has none of them is left out, unless
-        ``empty``: a request without a decision matched none.
+        ``empty``: a request without a decision matched none. ``only`` leaves out what has other
+        values of these labels of ours.
         """
-        self._copies.append((name, as_name, self._metrics[name].help, labels, empty))
+        text = self._metrics[name].help
+        self._copies.append(Copy(name, as_name, text, labels, empty, only))
 
     def names(self) -> list[str]:
-        return sorted([*self._metrics, *(c[1] for c in self._copies)])
+        return sorted([*self._metrics, *(copy.as_name for copy in self._copies)])
 
     def declared(self) -> list[Counter | Gauge | Histogram]:
         return list(self._metrics.values())
 
     def copies(self) -> list[tuple[str, str]]:
         """Our name and the compatible one, for each that is shown twice."""
-        return [(ours, theirs) for ours, theirs, *_ in self._copies]
+        return [(copy.name, copy.as_name) for copy in self._copies]
+
+    def labels_of(self, as_name: str) -> tuple[str, ...]:
+        """The labels of a copy."""
+        (found,) = [copy for copy in self._copies if copy.as_name == as_name]
+        return tuple(found.labels.values())
 
     def text(self) -> bytes:
         """Prometheus's text format, version 0.0.4."""
@@ -222,24 +249,20 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         for metric in self._metrics.values():
             yield _family(metric)
-        for name, as_name, text, labels, empty in self._copies:
-            yield _family(_regrouped(self._metrics[name], as_name, text, labels, empty))
+        for copy in self._copies:
+            yield _family(_regrouped(self._metrics[copy.name], copy))
 
 
-def _regrouped(
-    metric: Counter | Gauge | Histogram,
-    name: str,
-    text: str,
-    labels: dict[str, str],
-    empty: bool,
-) -> Counter | Histogram:
+def _regrouped(metric: Counter | Gauge | Histogram, copy: Copy) -> Counter | Histogram:
+    _, name, text, labels, empty, only = copy
     keep = [metric.labels.index(ours) for ours in labels]
     theirs = tuple(labels.values())
+    wanted = [(metric.labels.index(label), values) for label, values in only.items()]
     if isinstance(metric, Histogram):
         histogram = Histogram(name, text, theirs, metric.bounds, {})
         for key, series in metric.values.items():
             short = tuple(key[i] for i in keep)
-            if not (empty or any(short)):
+            if not (empty or any(short)) or any([key[i] not in v for i, v in wanted]):
                 continue
             total = histogram.values.setdefault(short, Series(len(metric.bounds) + 1))
             total.buckets = [a + b for a, b in zip(total.buckets, series.buckets, strict=True)]
@@ -251,7 +274,7 @@ def _regrouped(
     counter = Counter(name, text, theirs, {})
     for key, value in metric.values.items():
         short = tuple(key[i] for i in keep)
-        if empty or any(short):
+        if (empty or any(short)) and all([key[i] in v for i, v in wanted]):
             counter.add(short, value)
     return counter
 
