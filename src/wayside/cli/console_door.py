@@ -41,14 +41,24 @@ def command() -> None:
     """
 
 
-@command.command("url")
+@command.command(
+    "url",
+    epilog="""\b
+Examples:
+  wayside console url --config wayside.yaml""",
+)
 @config_option
 def url(path: Path | None) -> None:
     """Print where the console is."""
     click.echo(_address(load(path).settings))
 
 
-@command.command("token")
+@command.command(
+    "token",
+    epilog="""\b
+Examples:
+  wayside console token --rotate --config wayside.yaml""",
+)
 @config_option
 @click.option("--rotate", is_flag=True, help="Make a new one; the one before it ends at once.")
 def token(path: Path | None, rotate: bool) -> None:
