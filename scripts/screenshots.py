@@ -8,6 +8,7 @@ The router is real, its models are simulated, and its traffic is the same each t
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import sys
 import tempfile
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 TO = ROOT / "docs" / "img" / "console"
 ROUNDS = 6
 PAUSE_S = 0.1
+FAILS_EACH = 5
 TALLEST = 1400
 """What stands below is not in the picture."""
 PROMPT = "Explain why my regex does not match across lines, asap"
@@ -54,8 +56,8 @@ LOOKS = (
 def main(wanted: Sequence[str]) -> None:
     TO.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as router:
-        for _ in range(ROUNDS):
-            router.round()
+        for at in range(ROUNDS):
+            router.round(fails=not at)
         with traffic(router), chromium() as browser:
             for look in LOOKS:
                 for name, png in photographs(browser, router, look, wanted):
@@ -119,8 +121,9 @@ def traffic(router: Router) -> Iterator[None]:
     over = threading.Event()
 
     def ask() -> None:
+        rounds = itertools.count(1)
         while not over.is_set():
-            router.round(PAUSE_S)
+            router.round(PAUSE_S, fails=next(rounds) % FAILS_EACH == 0)
 
     thread = threading.Thread(target=ask)
     thread.start()

@@ -77,12 +77,13 @@ class Router:
         self.answers.append(status)
         return status
 
-    def round(self, pause_s: float = 0.0) -> None:
-        """One round of traffic: each of ``PROMPTS``, then one that fails."""
+    def round(self, pause_s: float = 0.0, *, fails: bool = True) -> None:
+        """One round of traffic: each of ``PROMPTS``, then perhaps one that fails."""
         for at, text in enumerate(PROMPTS):
             self.ask(text, {"x-session-id": f"session-{at % 3}"})
             time.sleep(pause_s)
-        self.ask("What is 3 mod 2?", {"x-sim-fault": "status=500"})
+        if fails:
+            self.ask("What is 3 mod 2?", {"x-sim-fault": "status=500"})
 
 
 def post(url: str, body: Any, headers: Mapping[str, str]) -> tuple[int, bytes]:

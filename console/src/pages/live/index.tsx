@@ -12,7 +12,7 @@ import { Outcome, Request } from "./request";
 
 const OVERVIEW_EACH_MS = 10_000;
 const MAP_EACH_MS = 30_000;
-const ROWS = 12;
+const ROWS = 8;
 /** So many points a chart has at least: two minutes. */
 const LEAST = 12;
 
@@ -71,7 +71,7 @@ function Figures({ overview, feed }: { overview: Overview; feed: Feed }) {
       <Stat
         label="Requests"
         value={feed.state ? `${count(feed.state.requests_per_s)}/s` : "–"}
-        note={`${count(overview.requests)} in 15 min, ${count(feed.state?.in_flight ?? overview.in_flight)} in flight`}
+        note={`${count(overview.requests)} in 15 min`}
       />
       <Stat label="Time to answer" value={ms(overview.p50_ms)} note={`p95 ${ms(overview.p95_ms)}, p99 ${ms(overview.p99_ms)}`} />
       <Stat label="Added by deciding" value={ms(overview.routing_p50_ms)} note={`p99 ${ms(overview.routing_p99_ms)}`} />
@@ -106,7 +106,7 @@ function TheLine({ map, feed, picture, currency }: LineProps) {
       <Card
         className="line-card"
         title="The line"
-        lead={`Thickness: the last ${count(feed.passed.length)} requests.`}
+        lead={`The last ${many(feed.passed.length, "request")}${feed.state ? `; ${count(feed.state.in_flight)} in flight` : ""}.`}
         aside={
           <>
             {map.recipes.length > 1 && (
@@ -166,7 +166,7 @@ function TheLine({ map, feed, picture, currency }: LineProps) {
   );
 }
 
-const LABELS: Record<string, string> = { "d:": "no decision", "d:!": "not decided", "d:=": "as asked", "h:cache": "the cache", "h:fast_response": "answered here", "h:error": "refused", "h:looper": "several models" };
+const LABELS: Record<string, string> = { "d:": "no decision", "d:!": "not decided", "d:=": "as asked", "h:cache": "the cache", "h:fast_response": "the router", "h:error": "refused", "h:looper": "several models" };
 
 function labelOf(node: string): string {
   return LABELS[node] ?? node.replace(/^[a-z]:/, "");

@@ -22,8 +22,8 @@ const START_WIDTH = 74;
 /** Below the signals, for those that go past them. */
 const LANE = 20;
 /** What the columns share out, and what is left between them for edges. */
-const SHARES = [0, 0.25, 0.25, 0.22, 0.28];
-const EDGE_SHARE = 0.36;
+const SHARES = [0, 0.26, 0.27, 0.21, 0.26];
+const EDGE_SHARE = 0.33;
 
 export function layout(line: Line, width: number): Layout {
   const columns = COLUMNS.map((_, column) => line.nodes.filter((node) => node.column === column));

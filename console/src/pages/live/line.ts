@@ -32,7 +32,7 @@ export interface Traffic {
 type Recipe = LineMap["recipes"][number];
 
 const START = "start";
-const HERE: Record<string, string> = { cache: "Cache", fast_response: "Answered here", looper: "Several models", error: "Refused" };
+const HERE: Record<string, string> = { cache: "Cache", fast_response: "The router", looper: "Several", error: "Refused" };
 /** More than so many in one column are not readable: the ones without traffic go. */
 const MOST = 14;
 
@@ -83,7 +83,7 @@ export function lineOf(map: LineMap, recipe: Recipe, seen: readonly Passed[]): L
     if (decision === "d:=") add(decision, 2, "as asked", "", "as asked (the client named the model)");
     if (model.startsWith("h:")) {
       const name = HERE[model.slice(2)] ?? model.slice(2);
-      add(model, 3, name, "", `${name} (no model was asked)`);
+      add(model, 3, name, "", `${name} (answered without asking one model)`);
     }
     for (const one of walk(passed, map).flat()) edges.add(one);
   }
