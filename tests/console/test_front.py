@@ -279,3 +279,20 @@ def test_counts_of_workers_are_added_up_and_percentiles_are_the_worst() -> None:
     assert whole["series"] == [{"at": 101.0, "requests": 3}]
     assert [row["id"] for row in whole["last"]] == ["b"]
     assert merged([None, {"a": 1}]) == {"a": 1}
+
+
+def test_a_token_that_lasts_is_made_by_a_command(tmp_path: Path) -> None:
+    """Shown once, to whoever asks for it, with where it is good; the hash is what is kept."""
+    file, env = configured(tmp_path), environment(tmp_path)
+
+    def command(*words: str) -> str:
+        run = [sys.executable, "-m", "wayside", "console", *words, "--config", str(file)]
+        return subprocess.run(run, env=env, check=True, capture_output=True, text=True).stdout
+
+    made = command("token", "--rotate").strip()
+    where, _, token = made.partition("#token=")
+    assert where == "http://127.0.0.1:0/console/" and len(token) == 43
+    (kept,) = (tmp_path / "xdg").rglob("token.json")
+    assert token not in kept.read_text()
+    said = command("token")
+    assert "There is one" in said and token not in said
