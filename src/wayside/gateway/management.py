@@ -137,13 +137,25 @@ class Management:
         async def index(_: HttpRequest) -> Response:
             return _index(self._parts[part])
 
+        # Each takes a tenth of a second, for which requests would wait: so they are made in a
+        # thread, one at a time, and what everybody asks for is made once.
+        making, made = asyncio.Lock(), dict[str, Response]()
+
         async def openapi(http: HttpRequest) -> Response:
-            return await asyncio.to_thread(_openapi, self._parts[part], http)
+            async with making:
+                if http.query_params:
+                    return await asyncio.to_thread(_openapi, self._parts[part], http)
+                if "openapi" not in made:
+                    made["openapi"] = await asyncio.to_thread(_openapi, self._parts[part], http)
+                return made["openapi"]
 
         async def docs(_: HttpRequest) -> Response:
             headers = {"content-security-policy": PAGE_POLICY, "x-content-type-options": "nosniff"}
-            text = await asyncio.to_thread(page, self._parts[part])
-            return HTMLResponse(text, headers=headers)
+            async with making:
+                if "docs" not in made:
+                    text = await asyncio.to_thread(page, self._parts[part])
+                    made["docs"] = HTMLResponse(text, headers=headers)
+                return made["docs"]
 
         return [
             Endpoint("GET", "/api/v1", index, "This list."),
@@ -369,7 +381,6 @@ def _index(endpoints: list[Endpoint]) -> Response:
 
 
 def _openapi(endpoints: list[Endpoint], http: HttpRequest) -> Response:
-    """In a thread: it takes a tenth of a second, and requests wait for the event loop."""
     path, method = http.query_params.get("path", ""), http.query_params.get("method", "")
     found = document(endpoints, path, method)
     if not found["paths"]:
