@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -48,9 +49,11 @@ Examples:
   wayside console url --config wayside.yaml""",
 )
 @config_option
-def url(path: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
+def url(path: Path | None, as_json: bool) -> None:
     """Print where the console is."""
-    click.echo(_address(load(path).settings))
+    found = _address(load(path).settings)
+    click.echo(json.dumps({"url": found}) if as_json else found)
 
 
 @command.command(
@@ -61,7 +64,8 @@ Examples:
 )
 @config_option
 @click.option("--rotate", is_flag=True, help="Make a new one; the one before it ends at once.")
-def token(path: Path | None, rotate: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Plain data, for scripts.")
+def token(path: Path | None, rotate: bool, as_json: bool) -> None:
     """A token (role admin) that lasts until the next one is made.
 
     It is shown once; only its hash is kept, in management.console.folder. Run it as the user that
@@ -71,6 +75,9 @@ def token(path: Path | None, rotate: bool) -> None:
     folder = state_folder(loaded.settings.management.console, loaded.path, os.environ)
     if not rotate:
         made = made_at(folder)
+        if as_json:
+            click.echo(json.dumps({"made": made}))
+            return
         if made is None:
             click.echo("There is none. Make one: wayside console token --rotate")
             return
@@ -85,7 +92,9 @@ def token(path: Path | None, rotate: bool) -> None:
             where=str(folder),
             fix="set management.console.folder to a folder that this user may write",
         ) from None
-    click.echo(f"{_address(loaded.settings)}#token={new}")
+    where = _address(loaded.settings)
+    said = json.dumps({"url": where, "token": new}) if as_json else f"{where}#token={new}"
+    click.echo(said)
 
 
 def _address(settings: RouterSettings) -> str:
