@@ -9,7 +9,7 @@ import pytest
 
 from tests.console.data_rig import console
 from wayside.console.overview import OverviewData
-from wayside.console.spread import Spread, together
+from wayside.console.spread import Spread
 from wayside.telemetry import Tokens
 
 
@@ -50,6 +50,8 @@ async def test_what_was_longer_ago_is_not_in_it() -> None:
             passing.fold()
         assert len(passing.slices) == 90
         assert (await rig.get("/overview"))[1]["requests"] == 90
+        rig.passes()
+        assert (await rig.get("/overview"))[1]["requests"] == 90, "told again for half a second"
 
 
 def test_quantiles_are_right_within_five_per_cent() -> None:
@@ -58,7 +60,8 @@ def test_quantiles_are_right_within_five_per_cent() -> None:
     halves = Spread(), Spread()
     for n, value in enumerate(values):
         halves[n % 2].add(value)
-    spread = together(halves)
+    spread, other = halves
+    spread.join(other)
     values.sort()
     for share in (0.01, 0.5, 0.95, 0.99, 1.0):
         right = values[min(len(values) - 1, int(share * len(values)))]

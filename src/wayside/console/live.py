@@ -31,7 +31,7 @@ WAITING: Final = 16
 PATIENCE_S: Final = 10.0
 """How long a listener may take to read before it is let go."""
 LONGEST_S: Final = 600.0
-"""After so long an answer ends; a page asks again, and shows by that that it is still logged in."""
+"""After so long an answer ends; a page asks again, and so shows that it is still logged in."""
 _HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import islice
 
 from starlette.requests import Request as HttpRequest
@@ -10,11 +11,14 @@ from starlette.responses import Response
 from wayside.console.inside import Inside
 from wayside.console.passed import SLICE_S, SLICES, Passing, Slice
 from wayside.console.shapes import ConfigStanding, Overview, Point
-from wayside.console.spread import ms, together
+from wayside.console.spread import Spread, ms
 from wayside.console.sums import Sums, currency_of, dearest
 from wayside.console.told import told
 from wayside.gateway.api import Endpoint
+from wayside.net.turns import Turns
 
+FRESH_S = 0.5
+"""For how long the same is told."""
 SHOWN = 50
 """Requests that are told one by one, the newest first."""
 
@@ -24,6 +28,8 @@ class OverviewData:
 
     def __init__(self, inside: Inside, passing: Passing) -> None:
         self._inside, self._passing = inside, passing
+        self._told: tuple[float, Overview] | None = None
+        self._telling = asyncio.Lock()
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -31,15 +37,24 @@ class OverviewData:
         ]
 
     async def _get(self, _: HttpRequest) -> Response:
-        return told(self.now())
+        async with self._telling:  # many pages that ask at once cost what one does
+            now = self._passing.clock()
+            if self._told is None or not 0 <= now - self._told[0] < FRESH_S:
+                self._told = now, await self.now()
+            return told(self._told[1])
 
-    def now(self) -> Overview:
+    async def now(self) -> Overview:
         slices = self._passing.recent()
         prices = self._inside.telemetry.prices
-        sums = Sums()
+        sums, total, routing = Sums(), Spread(), Spread()
+        turns = Turns()
         for one in slices:
             sums.add(one.sums)
-        total, routing = together(s.total for s in slices), together(s.routing for s in slices)
+            total.join(one.total)
+            routing.join(one.routing)
+            await turns.rest()
+        series = self._series(slices)
+        await turns.rest()
         return {
             "currency": currency_of(prices),
             "requests": sums.requests,
@@ -53,7 +68,7 @@ class OverviewData:
             "cost": round(sums.cost, 9),
             "saved": round(sums.at(dearest(prices, sums)[1]) - sums.cost + sums.spared, 9),
             "cache_hits": sums.hits,
-            "series": self._series(slices),
+            "series": series,
             "last": [self._passing.told(f) for f in islice(reversed(self._passing.newest), SHOWN)],
             "config": self._config(),
         }

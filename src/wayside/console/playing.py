@@ -14,9 +14,9 @@ from wayside.console.shapes import Played, PlayedDecision, PlayedModel, PlayedSi
 from wayside.flow import Choice
 from wayside.gateway.api import ApiError, since
 from wayside.gateway.routing_api import IntentRequest, RoutingApi
-from wayside.net.turns import Turns
 from wayside.maas import names
 from wayside.maas.keys import Person
+from wayside.net.turns import Turns
 from wayside.runtime.changes import Alternative, searching
 from wayside.runtime.explain import explanation, why
 from wayside.runtime.limits import limits
@@ -27,6 +27,8 @@ from wayside.vocab.errors import AskFailed
 ANYBODY: Final = Caller(user="")
 """Every model may answer them, and none is asked in order to choose."""
 SOURCE: Final = "console"
+FEW: Final = 30
+"""Decisions that are explained within two milliseconds."""
 TOLD: Final = 4
 """Conditions of a rule that a sentence names."""
 
@@ -37,21 +39,33 @@ class Playing:
     def __init__(self, inside: Inside) -> None:
         self._inside = inside
         self._routing = RoutingApi(inside.runtime, inside.heads)
+        self._one = asyncio.Lock()
 
     async def played(self, body: IntentRequest, tier: str = "") -> Played:
-        """Raises :class:`ApiError`. ``tier``: whose rights count; anybody's when empty."""
-        began = time.perf_counter()
+        """Raises :class:`ApiError`. ``tier``: whose rights count; anybody's when empty. One after
+        another, with rests in between, so that requests come first."""
+        async with self._one:
+            return await self._played(body, tier)
+
+    async def _played(self, body: IntentRequest, tier: str) -> Played:
+        turns, began = Turns(), time.perf_counter()
         caller = await self._member(tier) if tier else ANYBODY
         options = body.options.model_copy(update={"evaluate_all_signals": True, "trace": True})
         body = body.model_copy(update={"options": options})
         prompt, choice, costs = await self._routing.choose(body, caller)
         took = since(began)
+        await turns.rest()
         found = await _found(choice)
         explain = partial(explanation, prompt, choice, costs, changes=False, caller=caller)
-        told = await asyncio.to_thread(partial(explain, found=found))
+        explain = partial(explain, found=found)
+        # Another thread would hold up the loop for longer than a short explanation takes.
+        short = len(choice.recipe.decider.decisions) <= FEW
+        told = explain() if short else await asyncio.to_thread(explain)
+        await turns.rest()
         others = await self._others(tier)
         elsewhere = await otherwise(self._inside.runtime, prompt, choice, found, caller, others)
         answer = await self._routing.told(prompt, choice, told, began, options, trace=True)
+        await turns.rest()
         return {
             "decision": {**answer},
             "model": told["model"] or "",

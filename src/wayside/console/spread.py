@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import ceil, exp, log
 from typing import Final
 
@@ -27,6 +26,12 @@ class Spread:
         self.buckets[at] = self.buckets.get(at, 0) + 1
         self.count += 1
 
+    def join(self, other: Spread) -> None:
+        """Count what ``other`` has as well."""
+        self.count += other.count
+        for at, count in other.buckets.items():
+            self.buckets[at] = self.buckets.get(at, 0) + count
+
     def quantile(self, share: float) -> float:
         """The time that ``share`` of all are within, in seconds; 0 where there are none."""
         if not self.count:
@@ -37,16 +42,6 @@ class Spread:
             if wanted <= 0:
                 return exp(at * GROWTH)
         raise AssertionError("the counts of buckets add up to the count")
-
-
-def together(spreads: Iterable[Spread]) -> Spread:
-    """All of them as one."""
-    found = Spread()
-    for spread in spreads:
-        found.count += spread.count
-        for at, count in spread.buckets.items():
-            found.buckets[at] = found.buckets.get(at, 0) + count
-    return found
 
 
 def ms(seconds: float) -> float:
