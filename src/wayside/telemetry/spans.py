@@ -269,8 +269,9 @@ def _took_part(facts: Facts) -> Iterator[Event]:
             "signal.type": ref.kind,
             "signal.name": ref.name,
             "signal.matched": verdict.matched,
-            "signal.confidence": float(verdict.confidence),
         }
+        if verdict.matched:
+            told["signal.confidence"] = float(verdict.confidence)
         if verdict.unknown:
             told["signal.unknown"] = True
         yield Event(_SIGNALS.get(ref.kind, "semantic_router.signal.evaluation"), told)
