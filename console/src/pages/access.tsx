@@ -280,7 +280,7 @@ function Tiers({ tiers }: { tiers: readonly Tier[] }): ReactNode {
 function Usage({ usage, currency }: { usage: AccessAnswer["usage"]; currency: string }): ReactNode {
   const sum = (of: "requests" | "prompt_tokens" | "completion_tokens" | "cost") => usage.reduce((total, row) => total + row[of], 0);
   return (
-    <Card title="Usage" flush>
+    <Card title="Usage" lead="Of the last thirty days." flush>
       <Table
         label="Usage by person and model"
         sorted="-cost"

@@ -43,7 +43,7 @@ export function Cache(): ReactNode {
           <Stores stores={stores} />
           <Shared />
           <Only role="operator" to="read kept answers, or let them go">
-            <Explorer stores={stores.map((store) => store.name)} onChanged={again} />
+            <Explorer stores={stores} onChanged={again} />
           </Only>
         </>
       )}
@@ -73,9 +73,13 @@ function Stores({ stores }: { stores: CacheView["stores"] }): ReactNode {
         columns={[
           { key: "name", title: "Store", cell: (row) => <strong>{row.name}</strong>, sort: (row) => row.name },
           { key: "kind", title: "Kind", cell: (row) => row.kind },
-          { key: "mode", title: "How it is", cell: (row) => <Badge>{row.mode}</Badge> },
-          { key: "entries", title: "Answers", number: true, cell: (row) => count(row.entries), sort: (row) => row.entries },
-          { key: "bytes", title: "Size", number: true, cell: (row) => bytes(row.bytes), sort: (row) => row.bytes },
+          {
+            key: "mode",
+            title: "How it is",
+            cell: (row) => (row.error ? <Badge tone="bad" title={row.error}>{row.error}</Badge> : <span className="soft">{row.mode}</span>),
+          },
+          { key: "entries", title: "Answers", number: true, cell: (row) => count(row.error ? null : row.entries), sort: (row) => row.entries },
+          { key: "bytes", title: "Size", number: true, cell: (row) => bytes(row.error ? null : row.bytes), sort: (row) => row.bytes },
           { key: "hits", title: "Hits", number: true, cell: (row) => count(row.hits), sort: (row) => row.hits },
           { key: "misses", title: "Misses", number: true, cell: (row) => count(row.misses), sort: (row) => row.misses },
           {
@@ -137,15 +141,19 @@ function Shared(): ReactNode {
 }
 
 const PAGE = 50;
+/** More the server does not list at once. */
+const MOST = 200;
 
-function Explorer({ stores, onChanged }: { stores: readonly string[]; onChanged: () => void }): ReactNode {
-  const [store, setStore] = useState(stores[0] ?? "");
+function Explorer({ stores: all, onChanged }: { stores: CacheView["stores"]; onChanged: () => void }): ReactNode {
+  const stores = all.map((each) => each.name);
+  const [store, setStore] = useState((all.find((each) => each.lists) ?? all[0])?.name ?? "");
+  const lists = all.find((each) => each.name === store)?.lists ?? false;
   const [typed, setTyped] = useState("");
   const [search, setSearch] = useState("");
   const [limit, setLimit] = useState(PAGE);
   const [open, setOpen] = useState<Entry | null>(null);
   const query = new URLSearchParams({ store, search, limit: String(limit) });
-  const { value, error, again } = useLoad<CacheEntries>(`/cache/entries?${query}`);
+  const { value, error, again } = useLoad<CacheEntries>(lists ? `/cache/entries?${query}` : null);
   const changed = () => {
     again();
     onChanged();
@@ -169,7 +177,8 @@ function Explorer({ stores, onChanged }: { stores: readonly string[]; onChanged:
           <Button type="submit">Search</Button>
         </form>
         {error && <Trouble error={error} again={again} />}
-        {!value && !error && <Loading />}
+        {!lists && <p className="soft">This store cannot list what it keeps; answers can be let go of below.</p>}
+        {lists && !value && !error && <Loading />}
         {value && (
           <Table
             label="Answers"
@@ -190,8 +199,10 @@ function Explorer({ stores, onChanged }: { stores: readonly string[]; onChanged:
         )}
         {value?.more && (
           <div className="row">
-            <Button onClick={() => setLimit(limit + PAGE)}>Show more</Button>
-            <span className="soft small">{count(value.looked_at)} were looked at.</span>
+            {limit < MOST && <Button onClick={() => setLimit(limit + PAGE)}>Show more</Button>}
+            <span className="soft small">
+              {count(value.looked_at)} were looked at.{limit >= MOST && " Search for words to see others."}
+            </span>
           </div>
         )}
       </Card>

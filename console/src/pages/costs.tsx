@@ -5,7 +5,7 @@ import type { ReactNode } from "react";
 import type { Costs as CostsAnswer } from "../api/types";
 import { count, money, percent, time } from "../format";
 import { useLoad } from "../load";
-import { Card, Empty, LineChart, Loading, PageHead, Stat, Stats, Table, Trouble } from "../parts";
+import { Card, Empty, LineChart, Loading, Notice, PageHead, Stat, Stats, Table, Trouble } from "../parts";
 
 export function Costs(): ReactNode {
   const { value, error, again } = useLoad<CostsAnswer>("/costs", 5000);
@@ -40,8 +40,13 @@ function Report({ costs }: { costs: CostsAnswer }): ReactNode {
         <Stat label="Spent" value={money(costs.spent, currency)} note={`since ${time(costs.since)}`} />
         <Stat label={`All by ${biggest.model}`} value={money(biggest.would_cost, currency)} note="for the same tokens" />
         <Stat label="Saved" value={money(costs.saved, currency)} note={percent(share)} tone={costs.saved >= 0 ? "good" : "bad"} />
-        <Stat label="Of that by the cache" value={money(costs.saved_by_cache, currency)} note="answers that no model gave" />
+        <Stat label="And by the cache" value={money(costs.saved_by_cache, currency)} note="answers that no model had to give" />
       </Stats>
+      {costs.elsewhere.length > 0 && (
+        <Notice title="Spent in other currencies, and in none of these sums:">
+          {costs.elsewhere.map((each) => money(each.spent, each.currency)).join(", ")}
+        </Notice>
+      )}
       <Card title="Over time">
         {costs.series.length > 1 ? (
           <LineChart

@@ -46,7 +46,7 @@ function ModelCard({ model, currency }: { model: Model; currency: string }): Rea
   return (
     <Card
       title={model.name}
-      lead={`${model.provider}${model.local ? ", served here" : ""}`}
+      lead={model.provider || "servers of your own"}
       aside={
         <>
           {model.tiers?.map((tier) => (
