@@ -131,7 +131,7 @@ CONFIGS: Mapping[str, tuple[bytes, str]] = {
     "a wrong type": (b"models: []\n", "models"),
     "an unknown key": (GOOD.encode() + b"modles: {}\n", "models"),
     "a key twice": (GOOD.encode() + b"models: {}\n", "line 3"),
-    "a model that is not there": (GOOD.replace("default_model: a", "default_model: b").encode(), "b"),
+    "a model that is not there": (GOOD.replace("model: a", "model: b").encode(), "b"),
     "fallbacks in a circle to nobody": (
         b"models: {a: {endpoints: [http://127.0.0.1:1], fallbacks: [c]}}\n", "c"),
     "an alias bomb": (
