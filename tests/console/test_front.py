@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -16,6 +17,7 @@ import pytest
 from tests.cli.test_workers import eventually
 from tests.console.rig import CONFIG, TOKENS, Browser, Console, console
 from wayside.cli.console_sums import merged
+from wayside.console import door
 from wayside.console.sessions import OF_ONE
 
 
@@ -139,6 +141,20 @@ async def test_guessing_is_slowed_down(c: Console) -> None:
 @pytest.mark.parametrize("body", [{}, {"token": ""}, {"token": "x" * 5000}, {"token": 5}, "x"])
 async def test_a_login_that_is_none_is_a_bad_request(c: Console, body: object) -> None:
     assert (await c.browser()("POST", "/api/login", body)).status == 400
+
+
+async def test_what_goes_on_and_on_ends_with_the_session(
+    c: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "LOOK_S", 0.02)
+    browser = await c.as_("VIEW")
+    sent = {"cookie": "; ".join(f"{k}={v}" for k, v in browser.cookies.items())}
+    async with browser.session.get(f"{c.url}/console/api/live", headers=sent) as stream:
+        assert (await stream.content.readline()).startswith(b"event: ")
+        assert (await browser("POST", "/api/logout")).status == 200
+        async with asyncio.timeout(5):
+            await stream.content.read()  # to its end
+    assert "failed" not in c.log.getvalue()
 
 
 async def test_markup_in_names_stays_text(tmp_path: Path) -> None:

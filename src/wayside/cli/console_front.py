@@ -55,7 +55,7 @@ class ConsoleFront:
         table = json.loads((await self._ask(0, "GET", ENDPOINTS))[2])["endpoints"]
         return frame.door.app([self._endpoint(**row) for row in table])
 
-    def _endpoint(self, method: str, path: str, role: Any) -> Endpoint:
+    def _endpoint(self, method: str, path: str, role: Any, media: str) -> Endpoint:
         handler: Handler
         if path == LIVE:
             handler = self._live
@@ -65,7 +65,7 @@ class ConsoleFront:
             handler = self._of_all
         else:
             handler = self._first
-        return Endpoint(method, path, handler, "", role=role)
+        return Endpoint(method, path, handler, "", role=role, media=media)
 
     async def _first(self, http: HttpRequest) -> Response:
         """What the first worker says."""

@@ -31,7 +31,9 @@ def bare(endpoints: Iterable[Endpoint], about: Any) -> Starlette:
     listed = list(endpoints)
 
     async def table(_: HttpRequest) -> Response:
-        rows = [{"method": e.method, "path": e.path, "role": e.role} for e in listed]
+        rows = [
+            {"method": e.method, "path": e.path, "role": e.role, "media": e.media} for e in listed
+        ]
         return JSONResponse({"endpoints": rows})
 
     async def has(_: HttpRequest) -> Response:

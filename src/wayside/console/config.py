@@ -90,7 +90,7 @@ class Config:
         self.versions = Versions(folder, settings.versions)
         self.file = ConfigFile(inside, settings, self.versions)
         self._hidden = Hidden()
-        self._lock = asyncio.Lock()
+        self._lock, self._editing = asyncio.Lock(), asyncio.Lock()
 
     def endpoints(self) -> list[Endpoint]:
         def guarded(handler: Callable[[HttpRequest], Any]) -> Any:
@@ -156,8 +156,9 @@ class Config:
             for edit in body.edits
         ]
         try:
-            made = await asyncio.to_thread(edits.edited, body.text, wanted)
-            tree = await asyncio.to_thread(edits.tree, made)
+            async with self._editing:  # one at a time: it takes long, and viewers may ask
+                made = await asyncio.to_thread(edits.edited, body.text, wanted)
+                tree = await asyncio.to_thread(edits.tree, made)
         except ConfigError as error:
             raise Refused(self._problems(error, body.text)) from None
         return JSONResponse({"text": made, "tree": tree})

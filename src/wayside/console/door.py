@@ -7,12 +7,14 @@ browser may do with it. Nothing is sent to other hosts, and nobody else may read
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import json
 import re
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -37,6 +39,9 @@ from wayside.settings.console import ConsoleSettings
 from wayside.telemetry import Log
 
 API: Final = "/api"
+EVENTS: Final = "text/event-stream"
+LOOK_S: Final = 2.0
+"""How soon a stream of events ends after its session has."""
 COOKIE: Final = "wayside_console"
 CSRF: Final = "x-wayside-csrf"
 POLICY: Final = (
@@ -180,6 +185,11 @@ class Door:
             "has": await self._about(),
         }
 
+    def _ended(self, http: HttpRequest) -> bool:
+        """Whether the session of ``http`` has ended since."""
+        key = http.cookies.get(self._cookie(http), "")
+        return self._keeping.sessions.find(key) is None
+
     def _session(self, http: HttpRequest) -> Session:
         """Raises :class:`ApiError` 401 where nobody is logged in."""
         found = self._keeping.sessions.find(http.cookies.get(self._cookie(http), ""))
@@ -214,6 +224,8 @@ class Door:
                     said = f"this needs the role {endpoint.role}; yours is {who.role}"
                     raise ApiError(403, "ROLE_NEEDED", said)
                 answer = await endpoint.handler(http)
+                if endpoint.media == EVENTS:
+                    answer = _WhileLoggedIn(answer, lambda: self._ended(http))
             except ApiError as error:
                 if writes:
                     self.write(http, who, what, None, f"refused: {error.code}")
@@ -265,6 +277,27 @@ class Door:
             return answer
 
         return guarded
+
+
+class _WhileLoggedIn(Response):
+    """An answer that goes on and on, and ends with the session."""
+
+    def __init__(self, answer: Response, ended: Callable[[], bool]) -> None:
+        self._answer, self._over = answer, ended
+        self.status_code = answer.status_code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        going = asyncio.ensure_future(self._answer(scope, receive, send))
+        try:
+            while not going.done() and not self._over():
+                await asyncio.wait({going}, timeout=LOOK_S)
+        finally:
+            over = not going.done()
+            going.cancel()
+            with suppress(asyncio.CancelledError):
+                await going
+        if over:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _Careful:
