@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import shutil
 import sys
@@ -183,6 +184,8 @@ async def serve_app(
     settings. ``with_api``: the data plane has the clients' part of the management API.
     ``linger_s``: how long requests are taken after the signal."""
     sys.setswitchinterval(SWITCH_S)
+    gc.collect()
+    gc.freeze()  # to look through classes and settings again would hold up requests for 60 ms
     stop = asyncio.Event()
     leave(stop, app, linger_s=linger_s)
     chores = [asyncio.create_task(app.housekeeping())]
