@@ -31,7 +31,7 @@ class Model:
     def __init__(self, delay_s: float = 0.0, events: int = 5) -> None:
         self.delay_s, self.events = delay_s, events
         self.port, self.asked, self.fails = 0, 0, 0
-        """``fails``: so many of the next requests are answered 500."""
+        """``fails``: so many of the next requests are answered 503."""
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -62,7 +62,7 @@ class Model:
         self.asked += 1
         if self.fails:
             self.fails -= 1
-            writer.write(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n")
+            writer.write(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n")
         elif b'"stream": true' in body or b'"stream":true' in body:
             head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
             writer.write(head + b"transfer-encoding: chunked\r\n\r\n")
