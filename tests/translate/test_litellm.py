@@ -95,6 +95,20 @@ def test_a_name_with_several_sorts_of_deployments_routes_between_them() -> None:
     assert settings["models"]["openai/a"]["fallbacks"] == ["groq/b"]
 
 
+def test_a_model_of_its_own_is_called_by_its_id_where_a_person_gave_it_one() -> None:
+    entries = [
+        {"model_name": "m", "litellm_params": {"model": "openai/a"}, "model_info": {"id": "1"}},
+        {"model_name": "m", "litellm_params": {"model": "groq/b"}, "model_info": {"id": "spare"}},
+    ]
+    assert set(made({"model_list": entries}).settings["models"]) == {"openai/a", "spare"}
+
+
+def test_a_provider_without_a_model_is_no_model() -> None:
+    found = made(one(model="azure/", api_base="https://x.openai.azure.com"))
+    assert "models" not in found.settings
+    assert "names no model of azure" in found.notes[0].what
+
+
 def test_names_that_already_mean_something_here_are_theirs() -> None:
     found = made({"model_list": [{"model_name": "auto", "litellm_params": {"model": "gpt-4o"}}]})
     assert found.settings["auto_names"] == ["MoM"]

@@ -20,6 +20,8 @@ from wayside.vocab.headers import header_value
 
 _VARIABLE: Final = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
+_COUNTED: Final = re.compile(r"[0-9a-fA-F-]*")
+"""Ids that nobody gave: numbers, digests."""
 _NO_KEY: Final = frozenset(
     ("none", "null", "empty", "fake", "dummy", "anything", "fake-key", "dummy-key", "no-key",
      "not-needed", "not_needed", "na", "n/a", "placeholder")
@@ -120,6 +122,8 @@ def read_deployment(
     fault = _fault(group, model, entry)
     provider, upstream = _provider(params, model)
     known = _PROVIDERS.get(provider)
+    if not fault and known is not None and not upstream:
+        fault = f"litellm_params.model: {model!r} names no model of {provider}"
     if not fault and known is None:
         fault = (
             f"provider {provider or model!r} is not known here; where it has an address that "
@@ -128,7 +132,8 @@ def read_deployment(
     if fault or known is None:
         entry.leave_out(fault, "refused")
         return None
-    found = Deployment(group, info.text("id") or model, params)
+    name = info.text("id") or ""
+    found = Deployment(group, model if _COUNTED.fullmatch(name) else name, params)
     _merge(params, credentials)
     if not _where(params, provider, known, upstream, found):
         entry.leave_out("it has no address that can be used", "refused")
@@ -352,6 +357,11 @@ def _idle(params: Reader) -> None:
         params.set_aside(key, said, "unsupported")
     params.set_aside("drop_params", "fields that a provider refuses are left out", "ignored")
     params.set_aside("mock_response", "`wayside sim` plays models that answer", "unsupported")
+    params.set_aside("mock_timeout", "`wayside sim` plays models that fail", "unsupported")
+    for key in ("region_name", "allowed_model_region"):
+        params.set_aside(key, "regions are told apart by signals and models", "unsupported")
+    for key in ("input_cost_per_second", "output_cost_per_second"):
+        params.set_aside(key, "tokens have a price, not seconds", "unsupported")
     params.set_aside("tags", "requests are routed by signals, not by tags", "unsupported")
     params.set_aside("ssl_verify", "certificates are always verified; tls.ca_file", "refused")
     for key in ("max_budget", "budget_duration"):
