@@ -37,6 +37,12 @@ screenshots: .venv/.ready  ## photograph the console's pages for docs/img/consol
 bench: .venv/.ready  ## compare with peers, side by side (minutes; installs them under bench/.venvs)
 	@$(BIN)/python bench/compare.py --setup && $(BIN)/python bench/compare.py $(ARGS)
 
+trust: .venv/.ready  ## forty faults, fuzz targets, load scenarios: one table (ARGS=--json)
+	@$(BIN)/python scripts/trust.py $(ARGS)
+
+fuzz: .venv/.ready  ## each fuzz target for TIME seconds (60)
+	@$(BIN)/python scripts/fuzz.py all --seconds $(or $(TIME),60) $(ARGS)
+
 soak: .venv/.ready  ## thirty minutes at half of saturation
 	@$(BIN)/python bench/soak.py $(ARGS)
 

@@ -1,6 +1,5 @@
 """Faults 19 to 28: stores, databases, clusters, configurations, patterns, engines and prompts."""
 
-# ruff: noqa: E501 - ids of tests are as long as they are
 from __future__ import annotations
 
 from tests.faults.register import Fault

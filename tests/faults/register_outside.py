@@ -1,6 +1,5 @@
 """Faults 1 to 18: what comes over the wire, from clients and from models' servers."""
 
-# ruff: noqa: E501 - ids of tests are as long as they are
 from __future__ import annotations
 
 from tests.faults.register import Fault
