@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-NAMES = ("body", "headers", "sse", "extproc", "config", "usage", "address")
+NAMES = ("body", "headers", "sse", "extproc", "config", "usage", "address", "dialects", "tokens")
 LONGEST = {"usage": 6000, "address": 300}
 """Bytes of one input; elsewhere 8192."""
 

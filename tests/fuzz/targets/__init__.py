@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 CORPUS = Path(__file__).parents[1] / "corpus"
-NAMES = ("body", "headers", "sse", "extproc", "config", "usage", "address")
+NAMES = ("body", "headers", "sse", "extproc", "config", "usage", "address", "dialects", "tokens")
 LIMIT_S = 3.0
 """CPU seconds for one input; longer is a hang."""
 
