@@ -32,7 +32,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Options]:
     """What would have been served."""
     found: list[Options] = []
 
-    async def serve(options: Options, log: object) -> None:
+    async def serve(options: Options, log: object, *, tracing: bool) -> None:
         found.append(options)
 
     monkeypatch.setattr(module, "serve", serve)
@@ -91,6 +91,7 @@ def test_the_seeds_arguments_verbatim(parsed: list[Options], tmp_path: Path) -> 
         (["--grpc-max-recv-msg-size=1000000"], "max_message_bytes", 1000000),
         (["--response-phases=needed"], "skips", True),
         (["--tracing=false"], "secure", True),
+        (["--tracing"], "secure", True),
         (["--ha-enable-leader-election"], "elects", True),
         (["--enable-pprof=false", "--ha-enable-leader-election=false"], "secure", True),
         (["--total-queued-requests-metric=vllm:num_requests_waiting"], "secure", True),
@@ -123,7 +124,6 @@ def test_the_namespace_of_the_environment(
         ([], "no endpoints are named"),
         (["--pool-name", "p", *STATIC], "endpoints come from --pool-name and --endpoints"),
         (["--endpoint-selector", "a=b"], "belong together"),
-        ([*STATIC, "--tracing"], "not done: no traces are written"),
         ([*STATIC, "--enable-pprof=true"], "not done"),
         ([*STATIC, "--total-queued-requests-metric=my:queue"], "is not read; those are"),
         ([*STATIC, "--secure-serving=maybe"], "neither true nor false"),

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tests.running import SHELLS, Running, chat, running
 from tests.telemetry.collector import Collector, Got, collecting
@@ -240,6 +242,39 @@ async def test_every_attempt_is_a_span(sims: list[Sim], collector: Collector) ->
     assert {span.parent_id for span in attempts} == {first.span_id}
     parent = sent(sims[0])["traceparent"]
     assert parent.split("-")[2] == attempts[1].span_id
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_engines_that_are_asked_on_the_way_are_told(
+    sims: list[Sim], collector: Collector, shell: str
+) -> None:
+    """A remote engine gets the request's trace, its own key, and nothing of another request's."""
+    seen: list[str] = []
+
+    async def judge(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("traceparent", ""))
+        return web.json_response({"data": [{"index": 0, "label": "maths", "probs": [0.9, 0.1],
+                                            "num_classes": 2}]})  # fmt: skip
+
+    app = web.Application()
+    app.router.add_post("/{path:.*}", judge)
+    async with TestServer(app) as server:
+        given = document(sims, collector)
+        given["engines"] = {"far": {"http_classify": {
+            "base_url": f"http://127.0.0.1:{server.port}", "format": "vllm", "model": "c",
+            "labels": ["maths", "other"]}}}  # fmt: skip
+        given["routing"]["signals"] = {
+            "domain": {"maths": {"labels": ["maths"], "threshold": 0.5, "engine": "far"}}
+        }
+        given["routing"]["decisions"][0]["when"] = "domain:maths"
+        async with traced(shell, given) as router:
+            await router.ask(chat("one"), {"traceparent": PARENT})
+            await router.ask(chat("two"), {"traceparent": UNSAMPLED})
+            await router.ask(chat("three"))
+    first = next(span for span in collector.spans if span.kind == SERVER)
+    assert seen[0] == f"00-{TRACE}-{first.span_id}-01"
+    assert seen[1].startswith(f"00-{TRACE}-") and seen[1].endswith("-00")
+    assert TRACE not in seen[2] and seen[2].endswith("-01")
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -22,10 +22,13 @@ from wayside.cli.epp_flags import (
     metric_name,
     not_done,
 )
+from wayside.cli.tracing import tracer_of
 from wayside.epp.certificates import VERSIONS
 from wayside.epp.options import Options, Page
 from wayside.epp.serve import Epp
 from wayside.kube.inference import GROUP, POOLS
+from wayside.runtime.keys import KeyRing
+from wayside.settings.tracing import TracingSettings
 from wayside.telemetry.log import Log
 from wayside.translate.endpoint_picker_config import DEFAULT, read
 from wayside.translate.picker_config import PickerConfig
@@ -177,7 +180,7 @@ Examples:
 @click.option("--zap-encoder", type=click.Choice(["json", "console"]), default="json")
 @click.option("--zap-log-level", default="", help="debug, info or error, or a number.")
 @_flag("--zap-devel", default=False, help="Lines for people.")
-@_refused("--tracing", why="no traces are written; what a client traces passes unchanged")
+@_flag("--tracing", default=False, help="Trace requests, where OTEL_EXPORTER_OTLP_* say.")
 @_refused("--enable-pprof", why="there is no profiling port; use py-spy")
 @_refused("--enable-grpc-stream-metrics", why="streams are not counted one by one")
 @_metric("--total-queued-requests-metric", "--totalQueuedRequestsMetric")
@@ -194,14 +197,18 @@ def command(**given: Any) -> None:
     options = _options(given)
     level = "debug" if options.verbose else _level(given["zap_log_level"])
     log = Log(console=given["zap_devel"] or given["zap_encoder"] == "console", level=level)
-    uvloop.run(serve(options, log))
+    uvloop.run(serve(options, log, tracing=given["tracing"]))
 
 
-async def serve(options: Options, log: Log) -> None:
+async def serve(options: Options, log: Log, *, tracing: bool = False) -> None:
     """Serve until SIGTERM or SIGINT."""
     for note in options.config.notes:
         log("configuration", where=note.path, what=note.what, sort=note.severity)
     epp = Epp(options, log)
+    if tracing:
+        said = TracingSettings(enabled=True, service_name=_service_name())
+        keys = KeyRing(os.environ).resolve
+        epp.door.tracer = tracer_of(said, os.environ, keys, epp.registry, log)
     stop = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
@@ -222,8 +229,15 @@ async def serve(options: Options, log: Log) -> None:
         for task in (ended, broken, flushing):
             task.cancel()
         await epp.stop()
+        if epp.door.tracer is not None:
+            await asyncio.to_thread(epp.door.tracer.spool.close)
         log("stopped")
         log.flush()
+
+
+def _service_name() -> str | None:
+    """As llm-d's picker calls itself, unless the environment says."""
+    return None if os.environ.get("OTEL_SERVICE_NAME") else "llm-d-router/epp"
 
 
 async def _flush(log: Log) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from wayside.settings import RouterSettings
 from wayside.settings.credential import CredentialSettings
 from wayside.settings.tracing import TracingSettings
-from wayside.telemetry import Telemetry
+from wayside.telemetry import Log, Metrics, Telemetry
 from wayside.telemetry.redaction import learn
 from wayside.telemetry.tracing import Spool, Tracer
 from wayside.vocab.errors import ConfigError
@@ -67,17 +67,31 @@ def trace(
     """Let ``telemetry`` trace requests, where that is wanted. Raises :class:`ConfigError`."""
     telemetry.prompts = settings().log.prompts
     said = settings().tracing
-    if not wanted(said, env):
-        return
+    if wanted(said, env):
+        telemetry.tracer = tracer_of(
+            said, env, keys, telemetry.metrics, telemetry.log, lambda: providers(settings())
+        )
+
+
+def tracer_of(
+    said: TracingSettings,
+    env: Mapping[str, str],
+    keys: Keys,
+    metrics: Metrics,
+    log: Log,
+    providers: Callable[[], Mapping[str, str]] = dict,
+) -> Tracer | None:
+    """Whatever traces, or ``None`` where only the environment wants it and it cannot be. Raises
+    :class:`ConfigError` where the settings want it."""
     protocol = next((env[name] for name in PROTOCOLS if env.get(name)), "http/protobuf")
     if protocol != "http/protobuf" and said.endpoint is None:
-        complain(telemetry, said, f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}", "http/protobuf")
-        return
+        complain(log, said, f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}", "http/protobuf")
+        return None
     try:
         from wayside.telemetry.traces import Collector
     except ImportError:
-        complain(telemetry, said, _MISSING, _INSTALL)
-        return
+        complain(log, said, _MISSING, _INSTALL)
+        return None
     ratio, parent_based = sampler(said, env)
     content = said.content
     if content is None:
@@ -93,25 +107,22 @@ def trace(
         headers=lambda: theirs | dict([one.pair() for one in given]),
         ca_file=said.ca_file,
         timeout_s=said.timeout_s,
-        providers=lambda: providers(settings()),
-    )
-    spool = Spool(
-        collector.send,
-        telemetry.metrics,
-        max_items=said.max_queue,
-        max_bytes=said.max_queue_bytes,
+        providers=providers,
     )
     # The thread that makes spans lets requests go first after this long, not after 5 ms.
     sys.setswitchinterval(SWITCH_S)
-    telemetry.tracer = Tracer(spool, ratio=ratio, parent_based=parent_based, content=content)
+    spool = Spool(
+        collector.send, metrics, max_items=said.max_queue, max_bytes=said.max_queue_bytes
+    )
+    return Tracer(spool, ratio=ratio, parent_based=parent_based, content=content)
 
 
-def complain(telemetry: Telemetry, said: TracingSettings, why: str, fix: str) -> None:
+def complain(log: Log, said: TracingSettings, why: str, fix: str) -> None:
     """Refuse what the settings ask for; only say it of what the environment asks for, which may
     be meant for everything in a cluster."""
     if said.enabled or said.endpoint is not None:
         raise ConfigError.one(why, where="tracing", fix=fix)
-    telemetry.log("not traced", level="warning", why=why, fix=fix)
+    log("not traced", level="warning", why=why, fix=fix)
 
 
 def sampler(settings: TracingSettings, env: Mapping[str, str]) -> tuple[float, bool]:

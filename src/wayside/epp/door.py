@@ -12,6 +12,7 @@ from wayside.epp.requests import Asked, Sent, Visit
 from wayside.epp.session import Session
 from wayside.extproc import wire
 from wayside.extproc.session import Say, silence
+from wayside.telemetry.tracing import Tracer
 
 
 class Director(Protocol):
@@ -57,6 +58,8 @@ class Door:
         self.counts, self.skips, self.conformance = counts and not skips, skips, conformance
         self.verbose, self.log = verbose, log
         self.held = 0
+        self.tracer: Tracer | None = None
+        """Whoever traces requests."""
         self.echo = Echo()
         self._chosen: dict[str, bytes] = {}
 

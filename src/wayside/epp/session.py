@@ -25,8 +25,11 @@ from wayside.epp.headers import (
 )
 from wayside.epp.refusals import CANNOT_READ, FAILED, Refusal, too_large
 from wayside.epp.requests import Asked, Sent, Visit
+from wayside.epp.traced import facts
 from wayside.extproc import wire
+from wayside.telemetry.context import TRACEPARENT
 from wayside.telemetry.meter import Meter
+from wayside.telemetry.tracing import Trace
 
 if TYPE_CHECKING:
     from wayside.epp.door import Door
@@ -39,16 +42,20 @@ class Session:
 
     __slots__ = (
         "_answer",
+        "_began_at",
         "_bodiless",
         "_body",
         "_chunks",
         "_decided",
         "_headers",
         "_protocol",
+        "_refused",
+        "_routed_at",
         "_sent",
         "_size",
         "_sse",
         "_subset",
+        "_trace",
         "_trailers",
         "_visit",
         "done",
@@ -71,6 +78,10 @@ class Session:
         self._sent: Sent | None = None
         self._answer: Answer | None = None
         self._visit: Visit | None = None
+        self._trace: Trace | None = None
+        self._began_at = self._routed_at = 0.0
+        self._refused = ""
+        """Where requests are traced: when it came, when it was decided, why it was refused."""
 
     # --- what the servers call -----------------------------------------------------------------
 
@@ -104,6 +115,7 @@ class Session:
         self.done = True
         self._release()
         sent, self._sent = self._sent, None
+        self._told(sent)
         if sent is not None:
             try:
                 sent.errand.ended()
@@ -200,6 +212,10 @@ class Session:
         self._decided = True
         headers = self._headers
         assert headers is not None
+        if self.door.tracer is not None:
+            path = headers.get(":path", "")
+            self._trace = self.door.tracer.begin(path, headers, body)
+            self._began_at = self.door.clock()
         asked = Asked(headers, body, subset=self._subset, bodiless=self._bodiless)
         outcome = self.door.director.choose(asked)
         if isinstance(outcome, Sent):
@@ -224,6 +240,9 @@ class Session:
         if not self._bodiless:
             pairs.append(("Content-Length", str(len(sent.body))))
         pairs += sent.headers
+        if self._trace is not None:  # it goes with the headers that go back as they came
+            self._routed_at = door.clock()
+            headers[TRACEPARENT] = self._trace.attempt()[1]
         if door.conformance:
             pairs.append((TEST_ECHO, f"{TEST_SERVED}:{sent.destination}"))
         again, ours = door.echo.of(headers)
@@ -376,6 +395,7 @@ class Session:
 
     def _refuse(self, refusal: Refusal) -> Replies:
         self.done = self._decided = True
+        self._refused = refusal.code
         if self.door.verbose:
             request_id = (self._headers or {}).get(REQUEST_ID, "")
             self.door.log("refused", level="debug", why=refusal.message, request_id=request_id)
@@ -383,6 +403,30 @@ class Session:
             self._visit.refused(refusal.code)
         self._release()
         return [refusal.reply()]
+
+    def _told(self, sent: Sent | None) -> None:
+        """Tell whoever traces requests; once."""
+        trace, tracer = self._trace, self.door.tracer
+        self._trace = None
+        if trace is None or tracer is None or not trace.sampled:
+            return
+        answer = self._answer
+        meter = None if answer is None else answer.meter
+        tracer.spool.put(
+            facts(
+                tracer,
+                trace,
+                sent,
+                request_id=(self._headers or {}).get(REQUEST_ID, ""),
+                started=self._began_at,
+                routed=self._routed_at,
+                first=0.0,
+                ended=self.door.clock(),
+                usage=None if meter is None else meter.told(),
+                tail=b"" if meter is None else meter.tail,
+                refused=self._refused,
+            )
+        )
 
     def _bug(self, error: BaseException) -> None:
         why = "".join(traceback.format_exception(error))

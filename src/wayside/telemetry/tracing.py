@@ -275,6 +275,10 @@ class Tracer:
                 trace.body = body
         return trace
 
+    def now(self) -> float:
+        """The zero of the monotonic clock, in seconds since 1970."""
+        return self._epoch()
+
     def ended(
         self,
         exchange: Exchange,
