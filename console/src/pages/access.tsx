@@ -25,7 +25,7 @@ export function Access(): ReactNode {
       {value && (
         <>
           <Keys keys={value.keys} tiers={value.tiers} onChanged={again} />
-          <Tiers tiers={value.tiers} />
+          <Tiers tiers={value.tiers} currency={value.currency} />
           <Usage usage={value.usage} currency={value.currency} />
         </>
       )}
@@ -234,7 +234,7 @@ function Revoke({ apiKey, onClose, onDone }: { apiKey: Key; onClose: () => void;
 
 const MOST_SHOWN = 8;
 
-function Tiers({ tiers }: { tiers: readonly Tier[] }): ReactNode {
+function Tiers({ tiers, currency }: { tiers: readonly Tier[]; currency: string }): ReactNode {
   return (
     <Card title="Tiers" lead="Of several tiers that somebody's groups are in, the one with the highest level counts." flush>
       <Table
@@ -265,7 +265,7 @@ function Tiers({ tiers }: { tiers: readonly Tier[] }): ReactNode {
                 <ul className="limits">
                   {row.limits.map((limit, i) => (
                     <li key={i}>
-                      {count(limit.amount)} {limit.what} in {limit.window}
+                      {limit.what === "budgets" ? money(limit.amount, currency) : `${count(limit.amount)} ${limit.what}`} in {limit.window}
                     </li>
                   ))}
                 </ul>

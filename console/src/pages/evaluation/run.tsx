@@ -8,6 +8,7 @@ import { count, ms, percent, time } from "../../format";
 import { useDo, useLoad } from "../../load";
 import { Badge, Button, Card, Empty, HeatMap, LineChart, Loading, Notice, Stat, Stats, Table, Trouble } from "../../parts";
 import { useSession } from "../../session";
+import { best, isIn, pointAt, steps } from "./thresholds";
 
 interface Props {
   id: string;
@@ -129,29 +130,22 @@ function Report({ run, onGone }: { run: Evaluation; onGone: () => void }): React
   );
 }
 
-/** The point with the greatest F1; of several, the one nearest to what is in force. */
-export function bestOf(curve: Evaluation["curve"], now: number | null): Evaluation["curve"][number] | undefined {
-  const most = Math.max(...curve.map((point) => point.f1));
-  const best = curve.filter((point) => point.f1 === most);
-  const distance = (point: { threshold: number }) => Math.abs(point.threshold - (now ?? point.threshold));
-  return best.sort((a, b) => distance(a) - distance(b))[0];
-}
-
 function Thresholds({ run }: { run: Evaluation }): ReactNode {
   const { curve, threshold } = run;
-  const best = bestOf(curve, threshold);
-  const here = threshold === null ? undefined : [...curve].sort((a, b) => Math.abs(a.threshold - threshold) - Math.abs(b.threshold - threshold))[0];
-  const gain = best && here ? best.f1 - here.f1 : 0;
+  const drawn = steps(curve);
+  const found = best(curve);
+  const here = threshold === null ? undefined : pointAt(curve, threshold);
+  const good = found !== undefined && threshold !== null && isIn(found, threshold);
   return (
     <Card title="Thresholds" lead="What each threshold would have made of these rows.">
       <div className="stack tight">
         <LineChart
           label="Precision, recall and F1 over the threshold"
-          xs={curve.map((point) => point.threshold)}
+          xs={drawn.xs}
           series={[
-            { name: "F1", values: curve.map((point) => point.f1), area: true },
-            { name: "Precision", values: curve.map((point) => point.precision), tone: "soft" },
-            { name: "Recall", values: curve.map((point) => point.recall), tone: "bad" },
+            { name: "F1", values: drawn.points.map((point) => point.f1), area: true },
+            { name: "Precision", values: drawn.points.map((point) => point.precision), tone: "soft" },
+            { name: "Recall", values: drawn.points.map((point) => point.recall), tone: "bad" },
           ]}
           x={(value) => value.toFixed(2)}
           y={(value) => percent(value, 0)}
@@ -159,11 +153,15 @@ function Thresholds({ run }: { run: Evaluation }): ReactNode {
           height={230}
           {...(threshold !== null && { mark: { x: threshold, label: `now ${threshold}` } })}
         />
-        {best && (
-          <Notice tone={gain > 0.005 ? "accent" : "good"} title={`Best F1: ${percent(best.f1)} at ${best.threshold.toFixed(2)}`}>
+        {found && (
+          <Notice
+            tone={good ? "good" : "accent"}
+            title={`Best F1: ${percent(found.point.f1)}, with ${found.middle} or anything from ${found.from.toFixed(3)} to ${found.to.toFixed(3)}`}
+          >
             <p>
-              Precision {percent(best.precision)}, recall {percent(best.recall)}.{" "}
-              {here && (gain > 0.005 ? `In force is ${threshold}, with ${percent(here.f1)}.` : "What is in force is as good.")}{" "}
+              Precision {percent(found.point.precision)}, recall {percent(found.point.recall)}.{" "}
+              {here && !good && `In force is ${threshold}, with an F1 of ${percent(here.f1)}. `}
+              {good && `What is in force (${threshold}) is as good. `}
               Measured on {count(run.total)} rows: try it on others before you change it.
             </p>
           </Notice>
