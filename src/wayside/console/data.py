@@ -33,5 +33,5 @@ def data(inside: Inside) -> list[Data]:
         ReplaysData(inside, playing),
         Cached(inside),
         AccessData(inside),
-        Evaluations(inside),
+        Evaluations(inside, playing.ready),
     ]

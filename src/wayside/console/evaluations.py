@@ -21,6 +21,7 @@ from wayside.console import measured
 from wayside.console.evaluated import Evaluated, Folder
 from wayside.console.inside import Inside, note, who
 from wayside.console.measured import Measured
+from wayside.console.ready import Ready
 from wayside.console.shapes import Evaluation, EvaluationChoices
 from wayside.console.told import told
 from wayside.gateway.api import ApiError, Body, Endpoint, raw_body
@@ -73,8 +74,10 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
 class Evaluations:
     """Those that run, and those that have ended."""
 
-    def __init__(self, inside: Inside, clock: Callable[[], float] = time.time) -> None:
-        self._inside, self._clock = inside, clock
+    def __init__(
+        self, inside: Inside, ready: Ready, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._inside, self._ready, self._clock = inside, ready, clock
         self._folder = Folder(inside.folder)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._turn = asyncio.Lock()
@@ -152,6 +155,7 @@ class Evaluations:
     async def _run(self, one: Evaluated, what: Measured, rows: list[Row]) -> None:
         async with self._turn:
             try:
+                await self._ready.all_of(measured.recipe_of(self._inside))
                 turns = Turns()
                 for row in rows:
                     began = time.perf_counter()

@@ -119,11 +119,14 @@ class Live:
         ticks = round(1 / TICK_S)
         turn = 0
         while True:
-            if turn % ticks == 0:
-                self._budget = PASSED
-                self._passing.fold()
-                self._state(clock())
-            self.tick()
+            try:
+                if turn % ticks == 0:
+                    self._budget = PASSED
+                    self._passing.fold()
+                    self._state(clock())
+                self.tick()
+            except Exception as bug:  # noqa: BLE001 - one odd request must not end it for all
+                self._telemetry.log("live failed", level="error", error=type(bug).__name__)
             turn += 1
             await asyncio.sleep(TICK_S)
 

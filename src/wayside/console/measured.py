@@ -46,7 +46,7 @@ class Measured(NamedTuple):
 
 def choices(inside: Inside) -> list[Choices]:
     """By the recipe that is asked for first: its decisions, kinds of signal, and rules."""
-    recipe = _recipe(inside)
+    recipe = recipe_of(inside)
     found: list[Choices] = []
     names = [d.name for d in recipe.decider.decisions]
     if names:
@@ -66,7 +66,7 @@ def measured(inside: Inside, id: str) -> Measured:
     if id not in there:
         said = suggest(id[:128], tuple(there), "things that can be evaluated")
         raise ApiError(400, "INVALID_INPUT", f"signal: no {id[:128]!r}; {said}")
-    recipe, labels = _recipe(inside), tuple(there[id]["labels"])
+    recipe, labels = recipe_of(inside), tuple(there[id]["labels"])
     if id == DECISION:
         return Measured(labels, False, None, lambda text: _decided(inside, recipe, text))
     kind, _, name = id.partition(":")
@@ -80,7 +80,8 @@ def measured(inside: Inside, id: str) -> Measured:
     )
 
 
-def _recipe(inside: Inside) -> Recipe:
+def recipe_of(inside: Inside) -> Recipe:
+    """The recipe that is evaluated: the one that is asked for first."""
     policy = inside.runtime.policy
     recipes = list(policy.virtual.values()) or list(policy.recipes.values())
     if not recipes:

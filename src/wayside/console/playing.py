@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from wayside.console.inside import Inside
 from wayside.console.otherwise import Other, otherwise
+from wayside.console.ready import Ready
 from wayside.console.shapes import Played, PlayedDecision, PlayedModel, PlayedSignal
 from wayside.flow import Choice
 from wayside.gateway.api import ApiError, since
@@ -40,6 +41,7 @@ class Playing:
         self._inside = inside
         self._routing = RoutingApi(inside.runtime, inside.heads)
         self._one = asyncio.Lock()
+        self.ready = Ready(inside)
 
     async def played(self, body: IntentRequest, tier: str = "") -> Played:
         """Raises :class:`ApiError`. ``tier``: whose rights count; anybody's when empty. One after
@@ -48,6 +50,10 @@ class Playing:
             return await self._played(body, tier)
 
     async def _played(self, body: IntentRequest, tier: str) -> Played:
+        virtual = self._inside.runtime.policy.virtual
+        recipe = virtual.get(body.model or next(iter(virtual), ""))
+        if recipe is not None:
+            await self.ready.all_of(recipe)
         turns, began = Turns(), time.perf_counter()
         caller = await self._member(tier) if tier else ANYBODY
         options = body.options.model_copy(update={"evaluate_all_signals": True, "trace": True})
