@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import pty
@@ -13,12 +14,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from tests.cli.test_workers import eventually
 from tests.console.rig import CONFIG, TOKENS, Browser, Console, console
+from wayside.cli.console_front import ConsoleFront
 from wayside.cli.console_sums import merged
-from wayside.console import door
+from wayside.console import Frame, door
 from wayside.console.sessions import OF_ONE
+from wayside.gateway.listener import serve_management
+from wayside.runtime.keys import KeyRing
+from wayside.settings.console import ConsoleSettings
+from wayside.telemetry import Log
 
 
 @pytest.fixture
@@ -274,6 +282,58 @@ async def test_several_workers_have_one_console(tmp_path: Path) -> None:
     finally:
         router.terminate()
         router.wait()
+
+
+async def test_records_of_workers_are_one_list(tmp_path: Path) -> None:
+    """By their times, each once, page by page; one record is found wherever it is."""
+    held = [[{"id": f"r{n}", "timestamp": n} for n in range(250, 0, -1) if n % 3 != skip]
+            for skip in (0, 1)]  # fmt: skip
+    asked: list[str] = []
+
+    def ask(
+        socket: Path, method: str, target: str, *_: object
+    ) -> tuple[int, dict[str, str], bytes]:
+        asked.append(target)
+        rows = held[int(socket.name)]
+        path, _, query = target.removeprefix("/console/api").partition("?")
+        if path == "/_endpoints":
+            table = [{"method": "GET", "path": p, "role": "viewer", "media": "application/json"}
+                     for p in ("/replays", "/replays/{id}")]  # fmt: skip
+            return 200, {}, json.dumps({"endpoints": table}).encode()
+        if path == "/replays":
+            said = {name: int(n) for name, n in (pair.split("=") for pair in query.split("&"))}
+            at, until = said["offset"], said["offset"] + said["limit"]
+            page = {"data": rows[at:until], "has_more": until < len(rows)}
+            return 200, {}, json.dumps(page).encode()
+        found = [row for row in rows if path.endswith(f"/{row['id']}")]
+        return (200 if found else 404), {}, json.dumps(found).encode()
+
+    front = ConsoleFront([Path("0"), Path("1")], ask)
+
+    async def about() -> dict[str, bool]:
+        return {}
+
+    rule = ConsoleSettings.model_validate(
+        {"tokens": [{"name": "vera", "role": "viewer", "token": {"env": "VIEW"}}]}
+    )
+    frame = Frame(rule, tmp_path, KeyRing(TOKENS), Log(io.StringIO()), about)
+    app = Starlette(routes=[Mount("/console", app=await front.app(frame))])
+    server = await serve_management(app, "127.0.0.1", 0)
+    browser = Browser(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
+    try:
+        await browser.login(TOKENS["VIEW"])
+        whole = [f"r{n}" for n in range(250, 0, -1)]
+        for limit, offset in ((20, 0), (50, 120), (100, 200), (3, 400)):
+            path = f"/api/replays?limit={limit}&offset={offset}"
+            found = (await browser("GET", path)).body
+            assert [row["id"] for row in found["data"]] == whole[offset : offset + limit]
+            assert found["has_more"] == (offset + limit < 250)
+        for name, status in (("r3", 200), ("r4", 200), ("r999", 404)):
+            assert (await browser("GET", f"/api/replays/{name}")).status == status
+        assert len(asked) < 30
+    finally:
+        await browser.session.close()
+        await server.stop()
 
 
 def test_counts_of_workers_are_added_up_and_percentiles_are_the_worst() -> None:

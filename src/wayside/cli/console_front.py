@@ -14,7 +14,7 @@ from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -28,6 +28,10 @@ from wayside.gateway.api import MAX_BODY_BYTES, ApiError, Endpoint, Handler
 
 ROOT: Final = "/console/api"
 LIVE: Final = "/live"
+REPLAYS: Final = "/replays"
+PAGE: Final = 100
+MOST_REPLAYS: Final = 1000
+_PAGE: Final = {"limit": "20", "offset": "0"}
 EVERYWHERE: Final = ("/cache/invalidate", "/cache/flush", "/cache/entries")
 """What each worker has of its own: a change there is asked of all of them."""
 WAITING: Final = 64
@@ -63,6 +67,10 @@ class ConsoleFront:
             handler = self._added_up
         elif method != "GET" and path.startswith(EVERYWHERE):
             handler = self._of_all
+        elif path == REPLAYS and method == "GET":
+            handler = self._replays
+        elif path.startswith(f"{REPLAYS}/"):
+            handler = self._whose
         else:
             handler = self._first
         return Endpoint(method, path, handler, "", role=role, media=media)
@@ -70,6 +78,46 @@ class ConsoleFront:
     async def _first(self, http: HttpRequest) -> Response:
         """What the first worker says."""
         return self._passed(http, await self._forward(0, http, await _body(http)))
+
+    async def _whose(self, http: HttpRequest) -> Response:
+        """What the first worker says that knows what is asked for."""
+        body = await _body(http)
+        for i in range(len(self._sockets)):
+            told = await self._forward(i, http, body)
+            if told[0] != 404:
+                break
+        return self._passed(http, told)
+
+    async def _replays(self, http: HttpRequest) -> Response:
+        """Records of all of them, the newest first; one that a shared store gives to several is
+        one record."""
+        query = dict(http.query_params)
+        limit, offset = (_number(query.get(name, said)) for name, said in _PAGE.items())
+        if not limit or limit > PAGE or offset is None or offset > MOST_REPLAYS:
+            return await self._first(http)  # which says what is wrong with it
+        records: dict[str, dict[str, Any]] = {}
+        more = False
+        for i in range(len(self._sockets)):
+            at = 0
+            while at < offset + limit:
+                page = {**query, "limit": min(PAGE, offset + limit - at), "offset": at}
+                target = f"{REPLAYS}?{urlencode(page)}"
+                status, headers, body = await self._ask(i, "GET", target, b"", heads_of(who(http)))
+                if status != 200:
+                    return self._passed(http, (status, headers, body))
+                told = json.loads(body)
+                records |= {row["id"]: row for row in told["data"]}
+                at += len(told["data"])
+                if not told["has_more"] or not told["data"]:
+                    break
+            else:
+                more = True
+        rows = sorted(records.values(), key=lambda row: -row["timestamp"])
+        shown = rows[offset : offset + limit]
+        page = {"count": len(shown), "offset": offset, "limit": limit}
+        return JSONResponse(
+            {**told, **page, "data": shown, "has_more": more or len(rows) > offset + limit}
+        )
 
     async def _of_all(self, http: HttpRequest) -> Response:
         """The same of each of them; the answer is the first that is not good, or their sum."""
@@ -200,6 +248,10 @@ async def _stream(path: Path, headers: Mapping[str, str]) -> AsyncIterator[bytes
                 yield event + b"\n\n"
     finally:
         writer.close()
+
+
+def _number(said: str) -> int | None:
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 6 else None
 
 
 async def _body(http: HttpRequest) -> bytes:
