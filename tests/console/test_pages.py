@@ -182,6 +182,10 @@ def test_a_wrong_token_is_refused_and_a_viewer_is_let_in(browser: Browser, route
     shown.get_by_role("button", name="Log in").click()
     shown.get_by_text("vera").wait_for()
     assert not shown.locator("circle.dot").count(), "nothing moves for those who do not want it"
+    found.to("replays", "Replays")
+    shown.get_by_text(
+        "Your role (viewer) does not allow you to read what people asked."
+    ).wait_for()
     shown.get_by_role("button", name="Log out").click()
     shown.get_by_text("You are logged out.").wait_for()
     assert found.wrong == []

@@ -3,9 +3,9 @@ import { useEffect, useState } from "react";
 import type { LineMap, Replays as Found } from "../../api/types";
 import { ms, money, time } from "../../format";
 import { useLoad } from "../../load";
-import { Badge, Button, Card, Empty, Loading, PageHead, Select, Table, TextField, Trouble, type Column } from "../../parts";
+import { Badge, Button, Card, Empty, Loading, Only, PageHead, Select, Table, TextField, Trouble, type Column } from "../../parts";
 import { go, href, usePlace } from "../../router";
-import { useMe } from "../../session";
+import { useMe, useSession } from "../../session";
 import { messagesOf } from "../playground/messages";
 import { One } from "./one";
 import { signalsOf, type Replay } from "./record";
@@ -17,11 +17,18 @@ const FILTERS = ["search", "decision", "model", "session_id", "cache_status"] as
 export function Replays() {
   const { rest } = usePlace();
   const { has } = useMe();
-  if (rest[0]) return <One id={rest[0]} />;
+  const { may } = useSession();
+  if (rest[0] && may("operator")) return <One id={rest[0]} />;
   return (
     <>
       <PageHead title="Replays" lead="What was decided about earlier requests, kept to be looked at and to be decided again." />
-      {has.replay ? <Search /> : <How />}
+      {has.replay ? (
+        <Only role="operator" to="read what people asked">
+          <Search />
+        </Only>
+      ) : (
+        <How />
+      )}
     </>
   );
 }
