@@ -77,17 +77,35 @@ async def test_what_would_have_changed_it_is_really_tried() -> None:
         assert changes(told)["with the keyword polite"] == ("", "small")
 
 
-async def test_two_changes_that_are_needed_together() -> None:
-    config = (
-        CONFIG
-        + "    - {name: both, when: {all: ['keyword:polite', 'domain:math']}, models: [coder]}\n"
+async def test_changes_that_are_needed_together_come_last() -> None:
+    config = CONFIG + (
+        "    - {name: both, priority: 20, models: [free],"
+        " when: {all: ['keyword:polite', 'keyword:urgent']}}\n"
     )
-    config = config.replace("- {name: sums", "- {name: sums, tier: 0")
     async with console(config, engines=engines(law=0.41, math=0.45)) as rig:
         _, told = await rig.post("/playground", asks("Good day"))
+        together = "with the keyword polite, and with the keyword urgent"
+        assert changes(told)[together] == ("both", "free")
         texts = [o["change"] for o in told["otherwise"]]
-        singles = [t for t in texts if ", and " not in t]
-        assert texts[: len(singles)] == singles, "the least change comes first"
+        assert texts.index(together) == len(texts) - 1 and len(texts) > 3
+        assert (await rig.post("/playground", asks("please, urgent")))[1]["decided"] == "both"
+
+
+async def test_candidates_have_their_scores() -> None:
+    select = "models: [free, coder]\n      select: {multi_factor: {weights: {quality: 1}}}"
+    config = CONFIG.replace("models: [free, coder]", select).replace(
+        "coder:\n", "coder:\n    quality: 0.9\n"
+    )
+    config = config.replace(
+        "free: {endpoints: [http://127.0.0.1:4]}",
+        "free: {endpoints: [http://127.0.0.1:4], quality: 0.4}",
+    )
+    async with console(config, engines=engines(law=0.8, math=0.1)) as rig:
+        status, told = await rig.post("/playground", asks("What is a tort?"))
+        assert status == 200 and told["model"] == "coder"
+        free, coder = told["models"]
+        assert coder["chosen"] and not free["chosen"] and coder["score"] > free["score"]
+        assert "coder" in coder["why"] and free["why"] == ""
 
 
 async def test_what_cannot_be_decided_is_said() -> None:
