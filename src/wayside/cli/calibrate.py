@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from wayside.cli.files import FILE, config_option, load
+from wayside.cli.progress import counted as bar
 from wayside.cli.train_selection import eyes
 from wayside.engines import families
 from wayside.engines.selection_calibrate import SHARES, Cut, cut
@@ -81,9 +82,12 @@ def command(
             f"only {len(texts)} prompts", where="--prompts", fix=f"give {FEW}, better thousands"
         )
     counted = place.rule.counted()
-    with eyes("embedding", place.rule.engine, path) as seen:
+    scores = []
+    with eyes("embedding", place.rule.engine, path) as seen, bar("reading", len(texts)) as step:
         try:
-            scores = [strength(seen.classify(text), counted) for text in texts]
+            for text in texts:
+                scores.append(strength(seen.classify(text), counted))
+                step()
         except AskFailed as error:
             raise ConfigError.one(
                 str(error), where="--engine", fix="set weights: what each of its labels counts"

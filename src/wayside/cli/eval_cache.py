@@ -15,6 +15,7 @@ from rich.table import Table
 
 from wayside.cli.console import console, escape
 from wayside.cli.files import config_option
+from wayside.cli.progress import counted
 from wayside.engines import Engine, families
 from wayside.settings import Task
 from wayside.vocab import near_miss
@@ -177,10 +178,12 @@ def read(file: Path) -> list[Pair]:
 def measured(pairs: Sequence[Pair], embed: Callable[[tuple[str, ...]], Any]) -> list[Pair]:
     """The pairs with the cosines of their forms, and with what the guard says."""
     done = []
-    for pair in pairs:
-        one, other = embed((near_miss.form(pair.a), near_miss.form(pair.b)))
-        cosine = float(sum(x * y for x, y in zip(one, other, strict=True)))
-        done.append(replace(pair, cosine=cosine, why=near_miss.differs(pair.a, pair.b)))
+    with counted("comparing", len(pairs)) as step:
+        for pair in pairs:
+            one, other = embed((near_miss.form(pair.a), near_miss.form(pair.b)))
+            cosine = float(sum(x * y for x, y in zip(one, other, strict=True)))
+            done.append(replace(pair, cosine=cosine, why=near_miss.differs(pair.a, pair.b)))
+            step()
     return done
 
 
