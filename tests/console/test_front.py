@@ -14,11 +14,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from tests.cli.test_workers import eventually
 from tests.console.rig import CONFIG, TOKENS, Browser, Console, console
+from wayside.cli import console_door
 from wayside.cli.console_front import ConsoleFront
 from wayside.cli.console_sums import merged
 from wayside.console import Frame, door
@@ -362,8 +364,9 @@ def test_a_token_that_lasts_is_made_by_a_command(tmp_path: Path) -> None:
     file, env = configured(tmp_path), environment(tmp_path)
 
     def command(*words: str) -> str:
-        run = [sys.executable, "-m", "wayside", "console", *words, "--config", str(file)]
-        return subprocess.run(run, env=env, check=True, capture_output=True, text=True).stdout
+        found = CliRunner().invoke(console_door.command, [*words, "-c", str(file)], env=env)
+        assert found.exit_code == 0, found.output
+        return found.stdout
 
     made = command("token", "--rotate").strip()
     where, _, token = made.partition("#token=")
