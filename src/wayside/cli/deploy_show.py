@@ -8,6 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.status import Status as Wheel
 
 from wayside.deploy.applying.plan import Plan, Planned
 from wayside.deploy.applying.preflight import Finding
@@ -34,19 +36,34 @@ def as_json(value: Any) -> None:
 
 
 class Progress:
-    """A line for everything that happens, as it happens."""
+    """A line for everything that happens, as it happens; on a terminal something moves while
+    there is nothing to do but wait."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
+        self._wheel: Wheel | None = None
+        context = click.get_current_context(silent=True)
+        if context is not None:
+            context.call_on_close(self._still)
+
+    def _still(self) -> None:
+        if self._wheel is not None:
+            self._wheel.stop()
+            self._wheel = None
 
     def tell(self, what: str, about: str) -> None:
         """Such as ``created``, ``Service models/vllm-a``."""
         if self._quiet:
             return
+        self._still()
         if what == "step":
             click.secho(about, bold=True)
         elif what == "waiting":
             click.secho(f"  ... {about}", dim=True)
+            out = Console(stderr=True)
+            if out.is_terminal:
+                self._wheel = out.status("waiting")
+                self._wheel.start()
         elif what == "note":
             click.secho(f"  note: {about}", fg="cyan")
         else:
