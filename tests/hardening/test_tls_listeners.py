@@ -28,6 +28,7 @@ from wayside.cli.exposed import exposed
 from wayside.envoy import pod
 from wayside.envoy.bootstrap import bootstrap, secrets
 from wayside.extproc.framed import FramedServer
+from wayside.net import x509
 from wayside.net.tls import ServerTls
 from wayside.settings import RouterSettings
 from wayside.settings.address import parse_address
@@ -143,6 +144,42 @@ async def test_every_listener_of_a_router_serves_tls_and_follows_its_files(
                 assert f'{reloads}"refused"}} 1.0' in text
             assert await router.stop() == 0
             assert "PRIVATE KEY" not in router.text
+
+
+async def test_several_workers_serve_tls_and_their_parent_does(
+    folder: Path, authority: Authority
+) -> None:
+    """Each worker follows the files of the data plane, their parent those of management."""
+    mount = Mount(folder / "tls")
+    mount.put(**authority.pair("localhost"))
+    tls = {"cert_file": mount.path("tls.crt"), "key_file": mount.path("tls.key")}
+    document = {
+        "listen": {"port": 0, "tls": tls},
+        "management": {"port": 0, "tls": tls},
+        "models": {"m": {"endpoints": ["http://127.0.0.1:9"]}},
+    }
+    config = written(folder, document)
+    async with program(folder, "serve", "--config", str(config), "--workers", "2") as router:
+        asks = authority.trusting()
+        manage = (await router.url("management")).replace("127.0.0.1", "localhost")
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{manage}/metrics", ssl=asks) as answer:
+                text = await answer.text()
+        ports = [e["url"] for e in router.events("serving") if "workers" in e]
+        port = int(ports[0].removesuffix("/v1").rpartition(":")[2])
+        before = await serial_at(port, asks)
+        mount.put(**authority.pair("localhost"))
+
+        async def renewed() -> bool:
+            found = {await serial_at(port, asks) for _ in range(8)}
+            return before not in found
+
+        await eventually(renewed)
+    for listener in ("listen", "management"):
+        expiry = f'wayside_tls_certificate_expiry_timestamp_seconds{{listener="{listener}"}} '
+        (line,) = [x for x in text.splitlines() if x.startswith(expiry)]
+        ends = x509.ends(Path(mount.path("tls.crt")).read_text())
+        assert float(line.split()[1]) == ends  # one worker's, and not the sum
 
 
 async def test_a_client_that_never_shakes_hands_is_let_go(

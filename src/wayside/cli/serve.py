@@ -53,6 +53,7 @@ from wayside.runtime.keys import KeyRing
 from wayside.settings import RouterSettings
 from wayside.settings.address import Address
 from wayside.telemetry import Log
+from wayside.telemetry.metrics import Metrics
 from wayside.vocab.errors import ConfigError
 
 SWITCH_S = 0.0005
@@ -235,9 +236,10 @@ async def serve_many(
         try:
             if not await _unless(stop, workers.start()):
                 return
-            page, frame = await _front(workers, settings, loaded.path, log)
+            own = Metrics()
+            page, frame = await _front(workers, settings, loaded.path, log, own)
             async with contextlib.AsyncExitStack() as stack:
-                certificates = Certificates(log)
+                certificates = Certificates(log, own)
                 following = asyncio.create_task(certificates.follow())
                 stack.callback(following.cancel)
                 at = management_at(page, settings, log, certificates, frame)
@@ -324,16 +326,16 @@ def management(app: App, *, told: bool = False) -> management_at:
 
 
 async def _front(
-    workers: Workers, settings: RouterSettings, path: str, log: Log
+    workers: Workers, settings: RouterSettings, path: str, log: Log, own: Metrics
 ) -> tuple[Starlette, Frame | None]:
     """What the parent of several workers serves, and the frame of its console."""
     rule = settings.management.console
     if not rule.enabled or not settings.management.enabled:
-        return front(workers), None
+        return front(workers, own=own), None
     console = ConsoleFront(workers.sockets, exchange)
     folder = state_folder(rule, path, os.environ)
     frame = Frame(rule, folder, KeyRing(os.environ), log, console.about)
-    return front(workers, [Mount("/console", app=await console.app(frame))]), frame
+    return front(workers, [Mount("/console", app=await console.app(frame))], own), frame
 
 
 class over_http:

@@ -27,6 +27,7 @@ from wayside.gateway.api import MAX_BODY_BYTES
 from wayside.runtime.scratch import scratch
 from wayside.settings import RouterSettings
 from wayside.telemetry import Log
+from wayside.telemetry.metrics import Metrics
 from wayside.telemetry.together import asked_for, together
 
 WORKER = "WAYSIDE_WORKER"
@@ -134,8 +135,10 @@ def summed(texts: Sequence[bytes]) -> bytes:
     return together(texts)[0]
 
 
-def front(workers: Workers, more: Sequence[BaseRoute] = ()) -> Starlette:
-    """The parent's management application; ``more`` are routes of its own."""
+def front(
+    workers: Workers, more: Sequence[BaseRoute] = (), own: Metrics | None = None
+) -> Starlette:
+    """The parent's management application; ``more`` are routes of its own, ``own`` its metrics."""
 
     async def metrics(request: Request) -> Response:
         accept = request.headers.get("accept", "")
@@ -148,6 +151,7 @@ def front(workers: Workers, more: Sequence[BaseRoute] = ()) -> Starlette:
             return_exceptions=True,
         )
         texts = [a[2] for a in answers if not isinstance(a, BaseException)]
+        texts += [own.page(accept)[0]] if own is not None else []
         page, kind = await asyncio.to_thread(together, texts, accept)
         return Response(page, media_type=kind)
 
