@@ -90,13 +90,22 @@ def test_a_command_line_becomes_these_settings(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "endpoint"),
+    [("--otel-endpoint jaeger:4317", "http://jaeger:4318"),
+     ("--otel-endpoint tempo:4318 --otel-secure", "https://tempo:4318")],
+)  # fmt: skip
+def test_traces_go_to_the_collector_that_is_named(words: str, endpoint: str) -> None:
+    found = translated(f"{STATIC} --routing-logic roundrobin {words}").settings["tracing"]
+    assert found == {"enabled": True, "endpoint": endpoint, "service_name": "vllm-router"}
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         ("--service-discovery zookeeper", "is not one of static, k8s, external-only"),
         ("--service-discovery k8s --k8s-service-discovery-type dns", "pod-ip, service-name"),
         ("--callbacks mine.callback", "--callbacks: code of others"),
         ("--request-rewriter clever", "--request-rewriter: plugins"),
-        ("--otel-endpoint localhost:4317", "--otel-endpoint"),
         ("--sentry-dsn http://x", "--sentry-dsn"),
         ("--root-path /llm", "--root-path"),
         ("--routing-logic fastest", "--routing-logic: 'fastest' is not one of roundrobin"),

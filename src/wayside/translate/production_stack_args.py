@@ -99,9 +99,9 @@ ARGUMENTS = (
     Argument("sentry-dsn", "text", _NONE, "refused: errors are in the log"),
     Argument("sentry-traces-sample-rate", "number", _NONE, "no effect"),
     Argument("sentry-profile-session-sample-rate", "number", _NONE, "no effect"),
-    Argument("otel-endpoint", "text", _NONE, "refused: no traces are exported"),
-    Argument("otel-service-name", "text", _NONE, "no effect"),
-    Argument("otel-secure", "flag", _NONE, "no effect"),
+    Argument("otel-endpoint", "text", _NONE, "tracing.endpoint (OTLP/HTTP: 4318 for 4317)"),
+    Argument("otel-service-name", "text", _NONE, "tracing.service_name"),
+    Argument("otel-secure", "flag", _NONE, "https"),
 )  # fmt: skip
 BY_NAME = {argument.name: argument for argument in ARGUMENTS}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wayside.translate.reading import Reader
+from wayside.translate.tracing import GRPC, http_endpoint
 
 GUARDS = "production-stack"
 """The recipe that its feature gates become."""
@@ -21,13 +22,10 @@ _LEVELS = {
 _REFUSED = {
     "callbacks": "code of others is not loaded; plugins change requests and answers "
     "(`wayside catalog`), and router_replay keeps them",
-    "otel_endpoint": "traces are not exported; metrics are (/metrics)",
     "sentry_dsn": "errors are not sent to Sentry; they are in the log",
     "root_path": "paths are served as they come; have the proxy in front strip its prefix",
 }
 _OF_REFUSED = {
-    "otel_service_name": "no traces are exported",
-    "otel_secure": "no traces are exported",
     "sentry_traces_sample_rate": "nothing is sent to Sentry",
     "sentry_profile_session_sample_rate": "nothing is sent to Sentry",
 }
@@ -40,6 +38,7 @@ def rest(root: Reader, settings: dict[str, Any]) -> None:
     _stats(root, settings)
     _batches(root, settings)
     _gates(root, settings)
+    _tracing(root, settings)
     for key, why in _REFUSED.items():
         if root.raw(key):  # empty text and false are how these are left out
             root.note(why, "refused", key=key)
@@ -78,6 +77,24 @@ def _log(root: Reader, settings: dict[str, Any]) -> None:
         log["format"] = "json" if shape == "json" else "console"
     if log:
         settings["log"] = log
+
+
+def _tracing(root: Reader, settings: dict[str, Any]) -> None:
+    endpoint = root.text("otel_endpoint")
+    if not endpoint:
+        for key in ("otel_service_name", "otel_secure"):
+            root.set_aside(key, "nothing is traced: otel_endpoint names no collector", "ignored")
+        return
+    name, secure = root.text("otel_service_name"), root.flag("otel_secure")
+    found = http_endpoint(endpoint, insecure=not secure)
+    settings["tracing"] = {
+        "enabled": True,
+        "endpoint": found,
+        "service_name": name or "vllm-router",
+    }
+    if endpoint.endswith(GRPC):
+        what = f"over OTLP/HTTP, to {found}: the collector has to take that, too"
+        root.note(what, "mapped", key="otel_endpoint")
 
 
 def _stats(root: Reader, settings: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ def read_tracing(tracing: Reader) -> dict[str, Any]:
     insecure = exporter.flag("insecure")
     if endpoint := exporter.text("endpoint") or tracing.text("otlp_endpoint"):
         found["enabled"] = True
-        found["endpoint"] = _http(endpoint, insecure=insecure is not False)
+        found["endpoint"] = http_endpoint(endpoint, insecure=insecure is not False)
         if endpoint.endswith(GRPC):
             what = f"over OTLP/HTTP, to {found['endpoint']}: the collector has to take that, too"
             exporter.note(what, "mapped", key="endpoint")
@@ -65,7 +65,8 @@ def read_tracing(tracing: Reader) -> dict[str, Any]:
     return found
 
 
-def _http(endpoint: str, *, insecure: bool) -> str:
+def http_endpoint(endpoint: str, *, insecure: bool) -> str:
+    """The address of a collector that is named by host and port."""
     if "://" in endpoint:
         return endpoint
     if endpoint.endswith(GRPC):
