@@ -70,6 +70,10 @@ def _operation(endpoint: Endpoint, path: str, schemas: dict[str, Any]) -> dict[s
         }
         for k, t in endpoint.headers
     ]
+    parameters += [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _IN_PATH.findall(path)
+    ]
     if parameters:
         operation["parameters"] = parameters
     if endpoint.body is not None:
@@ -83,6 +87,9 @@ def _operation(endpoint: Endpoint, path: str, schemas: dict[str, Any]) -> dict[s
     for status, why in {**refusals, **{str(n): why for n, why in endpoint.refusals}}.items():
         operation["responses"][status] = _answered(why, "application/json", error)
     return operation
+
+
+_IN_PATH = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
 def _answered(text: str, media: str, schema: dict[str, Any]) -> dict[str, Any]:
