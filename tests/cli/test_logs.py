@@ -184,6 +184,13 @@ def test_a_file_is_followed_as_it_grows_line_by_line(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_of_a_great_file_the_end_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text("".join(f"line {n}\n" for n in range(1000)))
+    found = [raw for raw in followed(path, Steps(adds(path, "more\n")), latest=25) if raw]
+    assert found == [b"line 998", b"line 999", b"more"]
+
+
 def test_a_rotated_file_is_read_to_its_end_and_then_the_new_one(tmp_path: Path) -> None:
     path, old = tmp_path / "a.log", tmp_path / "a.log.1"
     path.write_text("1\n")

@@ -87,15 +87,23 @@ def whole_file(path: Path) -> Iterator[bytes]:
         yield from lines(stream)  # type: ignore[arg-type]
 
 
-def followed(path: Path, wait: Callable[[], bool]) -> Iterator[bytes | None]:
-    """The lines of a file that grows, for as long as ``wait`` (called at its end) says so.
+def followed(
+    path: Path, wait: Callable[[], bool], *, latest: int | None = None
+) -> Iterator[bytes | None]:
+    """The lines of a file that grows, for as long as ``wait`` (called at its end) says so; of what
+    it holds at first, those within the ``latest`` bytes.
 
     ``None`` comes each time when everything there is has been read. A file that is moved away is
     read to its end before the new one of its name; one that is cut short (logrotate's
     ``copytruncate``) is read from the beginning again; one that is not there yet is waited for.
     """
-    stream: IO[bytes] | None = None
+    stream = _opened(path)
     held = Pieces()
+    if stream is not None and latest is not None:
+        size = os.fstat(stream.fileno()).st_size
+        if size > latest:
+            stream.seek(size - latest)
+            stream.readline(MAX_LINE)  # the end of one that began before
     try:
         while True:
             if stream is None:

@@ -27,6 +27,8 @@ from wayside.vocab.errors import ConfigError
 
 LOOK_S = 0.25
 """Between two looks at a file that is followed."""
+LATEST = 64 << 20
+"""Bytes at the end of a file that is followed, in which its last lines are looked for."""
 
 
 class _Parsed(click.ParamType[Any]):
@@ -142,7 +144,7 @@ def _files(
     if newest.suffix == ".gz":
         raise click.UsageError(f"{newest} is packed and does not grow; leave --follow out")
     kept: deque[Line] | None = deque(filter(shown.wants, before()), 10 if count is None else count)
-    for raw in followed(newest, _again):
+    for raw in followed(newest, _again, latest=LATEST):
         if raw is None:  # everything there was has been read
             for line in kept or ():
                 shown.print(line)
