@@ -73,6 +73,10 @@ export function useDraft(): { draft: Draft | null; error: Refused | null; again:
     );
   }, [put]);
   useEffect(load, [load]);
+  const discard = useCallback(() => {
+    if (kept !== null) put(begun(kept.config));
+    load(); // somebody may have saved another one meanwhile
+  }, [put, load]);
   const dirty = state !== null && isDirty(state);
   useEffect(() => {
     if (!dirty) return;
@@ -80,10 +84,10 @@ export function useDraft(): { draft: Draft | null; error: Refused | null; again:
     addEventListener("beforeunload", ask);
     return () => removeEventListener("beforeunload", ask);
   }, [dirty]);
-  return { draft: state && { ...state, dirty, ...acts(state, put) }, error, again: load };
+  return { draft: state && { ...state, dirty, discard, ...acts(state, put) }, error, again: load };
 }
 
-function acts(state: State, put: (next: State) => void): Omit<Draft, keyof State | "dirty"> {
+function acts(state: State, put: (next: State) => void): Omit<Draft, keyof State | "dirty" | "discard"> {
   const now = () => kept ?? state;
   return {
     edit: (path, value) => {
@@ -109,7 +113,6 @@ function acts(state: State, put: (next: State) => void): Omit<Draft, keyof State
       put({ ...now(), text: done.text, tree: done.tree as Json, waiting: [], stale: false });
       return done.text;
     },
-    discard: () => put(begun(now().config)),
     saved: (config) => put(begun(config)),
     onTop: async () => {
       const { made } = now();
