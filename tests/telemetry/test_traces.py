@@ -9,14 +9,19 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.running import SHELLS, Running, chat, running
 from tests.telemetry.collector import Collector, Got, collecting
+from wayside.cli import tracing
+from wayside.cli.files import read
+from wayside.settings.tracing import TracingSettings
 from wayside.sim import Sim, SimModel, SimServer, serve_sim
 from wayside.telemetry.metrics import OPENMETRICS
 from wayside.telemetry.tracing import Tracer
+from wayside.vocab.errors import ConfigError
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -353,3 +358,58 @@ async def test_a_bucket_shows_the_trace_that_fell_into_it(
     assert f'# {{trace_id="{TRACE}"}}'.encode() in page
     assert TRACE.encode() not in plain
     assert page.count(TRACE.encode()) < 40
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_prompts_are_in_the_log_only_where_asked_for(
+    sims: list[Sim], collector: Collector, shell: str
+) -> None:
+    """And then without keys, and not without end."""
+    given = document(sims, collector) | {"tracing": {"enabled": False}}
+    for prompts in (False, True):
+        async with running(shell, given | {"log": {"prompts": prompts}}, ENV) as router:
+            answer = await router.ask(chat(f"{WORDS} {'x' * 9000}", "m"))
+            line = await router.line(answer)
+        assert (WORDS in line.get("prompt", "")) == prompts
+        assert len(line.get("prompt", "")) <= 4096
+        assert "trace" not in line
+
+
+async def test_the_environment_says_what_the_settings_do_not(
+    sims: list[Sim], collector: Collector
+) -> None:
+    """OTEL_* switch tracing on, and say how; what the settings say goes first."""
+    models = {"models": {"m": {"endpoints": [sims[0].url]}}}
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+    assert tracing.wanted(TracingSettings(), env)
+    assert not tracing.wanted(TracingSettings(), {**env, "OTEL_SDK_DISABLED": "true"})
+    assert not tracing.wanted(TracingSettings(), {**env, "OTEL_TRACES_EXPORTER": "none"})
+    assert not tracing.wanted(TracingSettings(enabled=False), env)
+    assert not tracing.wanted(TracingSettings(), {})
+    by_ratio = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"}
+    assert tracing.sampler(TracingSettings(), by_ratio) == (0.25, False)
+    assert tracing.sampler(TracingSettings(sample_ratio=0.5), by_ratio) == (0.5, False)
+    assert tracing.sampler(TracingSettings(), {}) == (1.0, True)
+    assert tracing.headers_of("api-key=a%20b, x = y,broken") == {"api-key": "a b", "x": "y"}
+    async with running("gateway", models, {**env, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}) as it:
+        assert it.app.telemetry.tracer is None, "only told: it may be meant for others"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"endpoint": "collector:4317"}, "OTLP/HTTP"),
+        ({"endpoint": "http://user:pass@collector:4318"}, "by reference"),
+        ({"headers": [{"secret": "ns/name", "key": "k"}]}, "mount it"),
+        ({"headers": ["sk-abcdefghijklmnop"]}, "never written here"),
+        ({"sample_rate": 1}, "sample_ratio"),
+        ({"sample_ratio": 2}, "1"),
+    ],
+)
+async def test_what_cannot_be_is_refused_with_the_fix(given: dict[str, Any], said: str) -> None:
+    text = yaml.safe_dump({"tracing": given, "models": {"m": {"endpoints": ["h:1"]}}}).encode()
+    with pytest.raises(ConfigError) as refused:
+        read(text, "test.yaml", env={})
+    assert "tracing" in str(refused.value)
+    assert said in str(refused.value)
+    assert "sk-abcdefghij" not in str(refused.value)
