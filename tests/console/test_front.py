@@ -16,15 +16,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
+from yarl import URL
 
 from tests.cli.test_workers import eventually
 from tests.console.rig import CONFIG, TOKENS, Browser, Console, console
 from wayside.cli import console_door
 from wayside.cli.console_front import ConsoleFront
 from wayside.cli.console_sums import merged
-from wayside.console import Frame, door
+from wayside.console import Frame, Who, door, who
+from wayside.console.bare import bare, heads_of
 from wayside.console.sessions import OF_ONE
+from wayside.gateway.api import Endpoint
 from wayside.gateway.listener import serve_management
 from wayside.runtime.keys import KeyRing
 from wayside.settings.console import ConsoleSettings
@@ -265,6 +270,13 @@ async def test_several_workers_have_one_console(tmp_path: Path) -> None:
         assert (await browser("GET", "/api/config")).code == "NOT_LOGGED_IN"
         forged = {"x-wayside-console-name": "ada", "x-wayside-console-role": "admin"}
         assert (await browser("GET", "/api/config", headers=forged)).code == "NOT_LOGGED_IN"
+        for way_in in (
+            *("/%2563onsole/api/config", "/%63onsole/api/config", "//console/api/config"),
+            *("/x/../console/api/config", "/console%2Fapi/config", "/console/api//config"),
+        ):
+            url = URL(browser.url + way_in, encoded=True)
+            async with browser.session.get(url, headers=forged) as found:
+                assert found.status in (401, 404), way_in
         assert (await browser.login(TOKENS["OPER"])).status == 200
         assert (await browser("GET", "/api/overview")).body["requests"] == 0
         shown = (await browser("GET", "/api/config")).body
@@ -284,6 +296,30 @@ async def test_several_workers_have_one_console(tmp_path: Path) -> None:
     finally:
         router.terminate()
         router.wait()
+
+
+async def test_a_worker_believes_its_parent_alone() -> None:
+    """However a path gets to a worker's socket, it comes with no role but by the door."""
+
+    async def answered(http: Request) -> Response:
+        return JSONResponse({"who": who(http).name})
+
+    async def about() -> dict[str, bool]:
+        return {}
+
+    endpoint = Endpoint("GET", "/thing", answered, "", role="operator")
+    server = await serve_management(bare([endpoint], about), "127.0.0.1", 0)
+    browser = Browser(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
+    try:
+        for role, status in ((None, 403), ("", 403), ("viewer", 403), ("root", 403),
+                             ("operator", 200), ("admin", 200)):  # fmt: skip
+            sent = {} if role is None else heads_of(Who("ada é", role))  # type: ignore[arg-type]
+            found = await browser("GET", f"{browser.url}/thing", headers=sent)
+            assert found.status == status
+        assert found.body == {"who": "ada é"}
+    finally:
+        await browser.session.close()
+        await server.stop()
 
 
 async def test_records_of_workers_are_one_list(tmp_path: Path) -> None:

@@ -169,7 +169,8 @@ def front(
         return Response(worst[2], status_code=worst[0], media_type=worst[1])
 
     async def first(request: Request) -> Response:
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        path = request.scope["raw_path"].decode("latin-1")  # read once, by the worker
+        target = path + (f"?{request.url.query}" if request.url.query else "")
         body = b""
         async for piece in request.stream():
             body += piece

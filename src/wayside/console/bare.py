@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from wayside.console.inside import NOTE, WHO, Who
+from wayside.console.sessions import RANKS
 from wayside.gateway.api import ApiError, Endpoint, Handler, error_answer
 
 NAME_HEADER: Final = "x-wayside-console-name"
@@ -40,7 +41,7 @@ def bare(endpoints: Iterable[Endpoint], about: Any) -> Starlette:
         return JSONResponse(await about())
 
     routes = [Route(ENDPOINTS, table), Route(ABOUT, has)]
-    routes += [Route(e.path, _believing(e.handler), methods=[e.method]) for e in listed]
+    routes += [Route(e.path, _believing(e), methods=[e.method]) for e in listed]
     return Starlette(routes=routes)
 
 
@@ -49,12 +50,17 @@ def heads_of(who: Who) -> dict[str, str]:
     return {NAME_HEADER: quote(who.name), ROLE_HEADER: who.role}
 
 
-def _believing(handler: Handler) -> Handler:
+def _believing(endpoint: Endpoint) -> Handler:
+    """``endpoint`` for whom the parent has let in. What it passes on of requests for other paths
+    comes without :data:`ROLE_HEADER`, however those paths are written."""
+
     async def believing(http: HttpRequest) -> Response:
-        role: Any = http.headers.get(ROLE_HEADER, "viewer")
+        role: Any = http.headers.get(ROLE_HEADER, "")
+        if RANKS.get(role, -1) < RANKS[endpoint.role]:
+            return error_answer(403, "ROLE_NEEDED", "nobody has been let in for this")
         http.scope[WHO] = Who(unquote(http.headers.get(NAME_HEADER, "")), role)
         try:
-            answer = await handler(http)
+            answer = await endpoint.handler(http)
         except ApiError as error:
             answer = error_answer(error.status, error.code, str(error))
         noted = http.scope.get(NOTE, "")
