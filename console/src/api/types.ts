@@ -101,6 +101,7 @@ export interface Played {
   decided: string;
   why: string;
   took_ms: number;
+  /** `ms` is what its kind took, all rules of it together. */
   signals: { kind: string; name: string; matched: boolean; unknown: boolean; score: number | null; threshold: number | null; because: string; ms: number }[];
   decisions: { name: string; matched: boolean; confidence: number; priority: number; chosen: boolean; why: string }[];
   models: { name: string; chosen: boolean; score: number | null; allowed: boolean; why: string }[];

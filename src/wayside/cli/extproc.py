@@ -15,7 +15,7 @@ from wayside.cli.config import notes, placeholders
 from wayside.cli.envoy_files import EnvoyFiles
 from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.registry import app_of
-from wayside.cli.serve import managed, management, meanwhile, taken
+from wayside.cli.serve import managed, management, meanwhile, requests_first, taken
 from wayside.envoy.pod import EVERYWHERE, Ports
 from wayside.envoy.resilience import not_done
 from wayside.extproc import serve_extproc
@@ -152,6 +152,7 @@ async def serve_app(
     for what in placeholders(app.settings):
         app.log("placeholder", level="warning", what=what)
     where = app.settings.extproc
+    requests_first()
     stop = asyncio.Event()
     leave(stop, app, outlive=outlive, longest_s=app.settings.limits.drain_s)
     replicas = app.replicas()

@@ -172,6 +172,15 @@ def meanwhile(settings: RouterSettings, *listeners: str) -> list[tuple[str, int]
     ]
 
 
+def requests_first() -> None:
+    """Once everything is made, and before anything is served: other threads give way soon, and
+    what is there by now (classes, schemas, settings) is not looked through again by the garbage
+    collector, which would hold up all requests for 60 ms each time."""
+    sys.setswitchinterval(SWITCH_S)
+    gc.collect()
+    gc.freeze()
+
+
 async def serve_app(
     app: App,
     *,
@@ -184,9 +193,7 @@ async def serve_app(
     """The same. ``watches``: there is a file to follow. ``also``: listeners beside those of the
     settings. ``with_api``: the data plane has the clients' part of the management API.
     ``linger_s``: how long requests are taken after the signal."""
-    sys.setswitchinterval(SWITCH_S)
-    gc.collect()
-    gc.freeze()  # to look through classes and settings again would hold up requests for 60 ms
+    requests_first()
     stop = asyncio.Event()
     leave(stop, app, linger_s=linger_s)
     chores = [asyncio.create_task(app.housekeeping())]
