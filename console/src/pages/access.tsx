@@ -35,12 +35,12 @@ export function Access(): ReactNode {
 
 function NotConfigured(): ReactNode {
   return (
-    <Empty title="Whoever reaches the router may ask">
+    <Empty whole title="Whoever reaches the router may ask">
       <p>
         With <code>maas</code>, people show a token or a key, belong to a tier, and each tier has its models and its
         limits. It begins with these lines, and takes effect at the next start:
       </p>
-      <pre>
+      <pre tabIndex={0}>
         {"maas:\n  tiers:\n    - name: free\n      groups: [\"system:authenticated\"]\n      tokens: [{limit: 10000, window: 1h}]\nmodels:\n  my-model:\n    tiers: [free]"}
       </pre>
       <p>

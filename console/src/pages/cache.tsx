@@ -53,12 +53,12 @@ export function Cache(): ReactNode {
 
 function NoCache({ configured }: { configured: boolean }): ReactNode {
   return (
-    <Empty title={configured ? "The cache holds nothing yet" : "No decision keeps answers"}>
+    <Empty whole title={configured ? "The cache holds nothing yet" : "No decision keeps answers"}>
       <p>
         A decision whose questions come again and again can keep its answers, and give them again to those who ask the
         same: word for word, or by meaning. Add the plugin to it on the page <a href="#/routing">Routing</a>:
       </p>
-      <pre>{"plugins:\n  response_cache: {}"}</pre>
+      <pre tabIndex={0}>{"plugins:\n  response_cache: {}"}</pre>
     </Empty>
   );
 }

@@ -21,9 +21,9 @@ export function Costs(): ReactNode {
 
 function NoPrices(): ReactNode {
   return (
-    <Empty title="No model has a price">
+    <Empty whole title="No model has a price">
       <p>Costs are counted once models say what their tokens cost, per million:</p>
-      <pre>{"models:\n  large:\n    price: {currency: USD, prompt_per_1m: 2.5, completion_per_1m: 10}"}</pre>
+      <pre tabIndex={0}>{"models:\n  large:\n    price: {currency: USD, prompt_per_1m: 2.5, completion_per_1m: 10}"}</pre>
       <p>
         Set it on the page <a href="#/routing/rest/default/models">Routing</a>, under a model's price.
       </p>

@@ -27,12 +27,12 @@ export function Models(): ReactNode {
       {error && <Trouble error={error} again={again} />}
       {!value && !error && <Loading />}
       {value && value.models.length === 0 && (
-        <Empty title="No models yet">
+        <Empty whole title="No models yet">
           <p>
             A model is a name and where it is served. Add it on the page <a href="#/routing/rest/default/models">Routing</a>,
             or in the file:
           </p>
-          <pre>{"models:\n  my-model:\n    endpoints: [http://127.0.0.1:8000]"}</pre>
+          <pre tabIndex={0}>{"models:\n  my-model:\n    endpoints: [http://127.0.0.1:8000]"}</pre>
         </Empty>
       )}
       {value?.models.map((model) => <ModelCard key={model.name} model={model} currency={value.currency} />)}

@@ -29,15 +29,24 @@ export function Trouble({ error, again }: { error: Refused; again?: () => void }
   );
 }
 
+interface EmptyProps {
+  title: string;
+  children?: ReactNode;
+  action?: ReactNode;
+  /** It is all that a page holds, and under no heading but the page's. */
+  whole?: boolean;
+}
+
 /** Nothing here yet: says what would be here and how to have it. */
-export function Empty({ title, children, action }: { title: string; children?: ReactNode; action?: ReactNode }) {
+export function Empty({ title, children, action, whole = false }: EmptyProps) {
+  const Title = whole ? "h2" : "h3";
   return (
     <div className="empty">
       <svg viewBox="0 0 64 24" aria-hidden="true" className="empty-picture">
         <path d="M4 12h16c10 0 10-8 20-8h20M20 12c10 0 10 8 20 8h20" />
         <circle cx="20" cy="12" r="3.5" />
       </svg>
-      <h3>{title}</h3>
+      <Title>{title}</Title>
       {children && <div className="soft">{children}</div>}
       {action && <div className="row">{action}</div>}
     </div>

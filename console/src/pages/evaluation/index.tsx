@@ -77,7 +77,7 @@ function List({ runs }: { runs: readonly Ran[] }): ReactNode {
               Take some prompts whose label you know, a few dozen for each, and see where a signal is right, what it
               confuses, and which threshold suits it best. Each row is a text and its label:
             </p>
-            <pre>{"text,label\nProve that 7 is prime,math\nHello there,other"}</pre>
+            <pre tabIndex={0}>{"text,label\nProve that 7 is prime,math\nHello there,other"}</pre>
           </Empty>
         }
         columns={[

@@ -43,7 +43,7 @@ export function Decisions({ tree, recipe, chosen }: Props): ReactNode {
   );
   if (!one) {
     return (
-      <Empty title="No decisions yet" action={adding}>
+      <Empty whole title="No decisions yet" action={adding}>
         A decision says: when a rule over signals holds, these models may answer. Until there is one, the default
         model answers everything.
       </Empty>

@@ -46,7 +46,7 @@ export function Signals({ tree, recipe, kinds, chosen }: Props): ReactNode {
   if (!one) {
     return (
       <>
-        <Empty title="No signals yet" action={begin}>
+        <Empty whole title="No signals yet" action={begin}>
           A signal reads one thing from a prompt: whether certain words occur, what it is about, in which language it is
           written. Decisions are rules over signals.
         </Empty>
