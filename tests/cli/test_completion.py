@@ -33,7 +33,7 @@ def completed(script: str, *words: str) -> list[str]:
 
 def test_bash_completes_commands_options_and_values(wayside: Wayside) -> None:
     script = wayside("completion", "bash").out
-    assert completed(script, "wayside", "co") == ["config", "completion"]
+    assert completed(script, "wayside", "lo") == ["logs"]
     assert completed(script, "wayside", "logs", "--st") == ["--status"]
     assert completed(script, "wayside", "completion", "z") == ["zsh"]
 
