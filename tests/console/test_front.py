@@ -101,6 +101,16 @@ async def test_what_another_site_sends_is_refused(c: Console) -> None:
     assert (await browser("POST", "/api/config/check", body, ours)).status == 200
 
 
+async def test_nor_does_the_api_beside_it_take_changes_from_other_sites(c: Console) -> None:
+    """Fault 37: no key protects that API, and a browser on the same machine reaches it."""
+    browser, flush = c.browser(), f"{c.url}/api/v1/response-cache/flush"
+    foreign = {"origin": "http://evil.example", "content-type": "text/plain"}
+    assert (await browser("POST", flush, {"dry_run": False}, foreign)).code == "FOREIGN_ORIGIN"
+    for sent in ({}, {"origin": c.url}):
+        assert (await browser("POST", flush, {"dry_run": True}, sent)).status == 200
+    assert (await browser("GET", f"{c.url}/health", headers=foreign)).status == 200
+
+
 @pytest.mark.parametrize(
     ("host", "ours"),
     [

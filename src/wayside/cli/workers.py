@@ -23,7 +23,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from wayside.cli.cache_front import cache_front
-from wayside.gateway.api import MAX_BODY_BYTES
+from wayside.gateway.api import MAX_BODY_BYTES, ApiError, error_answer
+from wayside.gateway.management import own_page
 from wayside.runtime.scratch import scratch
 from wayside.settings import RouterSettings
 from wayside.telemetry import Log
@@ -169,6 +170,10 @@ def front(
         return Response(worst[2], status_code=worst[0], media_type=worst[1])
 
     async def first(request: Request) -> Response:
+        try:
+            own_page(request)
+        except ApiError as error:
+            return error_answer(error.status, error.code, str(error))
         path = request.scope["raw_path"].decode("latin-1")  # read once, by the worker
         target = path + (f"?{request.url.query}" if request.url.query else "")
         body = b""
@@ -195,6 +200,11 @@ def front(
         return Response(message, status_code=404, media_type="application/json")
 
     async def cache(request: Request) -> Response:
+        try:
+            own_page(request)
+        except ApiError as error:
+            return error_answer(error.status, error.code, str(error))
+
         def ask(
             i: int, method: str, target: str, body: bytes, headers: Mapping[str, str]
         ) -> tuple[int, str, bytes]:

@@ -214,6 +214,7 @@ class Management:
     def _guarded(self, handler: Handler) -> Handler:
         async def guarded(request: HttpRequest) -> Response:
             try:
+                own_page(request)
                 return await handler(request)
             except ApiError as error:
                 return error_answer(error.status, error.code, str(error))
@@ -362,6 +363,16 @@ class Management:
         }
         engines = sorted(self._runtime.policy.engines)
         return JSONResponse({"status": "active", "engines": engines, "recipes": recipes})
+
+
+def own_page(http: HttpRequest) -> None:
+    """Raises :class:`ApiError` for a change that another site's page sends: no key protects this
+    listener, and a browser on the same machine reaches it."""
+    origin = http.headers.get("origin")
+    if origin is None or http.method in ("GET", "HEAD"):
+        return
+    if origin.partition("://")[2] != http.headers.get("host", ""):
+        raise ApiError(403, "FOREIGN_ORIGIN", "sent by a page of another site")
 
 
 def _index(endpoints: list[Endpoint]) -> Response:
