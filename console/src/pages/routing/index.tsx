@@ -137,7 +137,7 @@ function Editor({ draft, catalog }: { draft: Draft; catalog: Catalog }): ReactNo
       {foreign && (
         <Notice title={`The file is written in another format (${draft.config.format}).`}>
           It is translated when it is read, so that it can be changed here as text only. For forms, turn it into
-          Wayside's own format: <code>wayside config import</code>.
+          Wayside's own format: <code>wayside config convert</code>.
         </Notice>
       )}
       <div className="draft-bar" role="group" aria-label="What to do with the draft">
