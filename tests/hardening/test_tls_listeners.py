@@ -23,8 +23,10 @@ from tests.extproc.stand_ins import ModelServer, door, envoy
 from tests.hardening.authority import Authority, Mount
 from tests.hardening.programs import model, program, written
 from tests.running import chat, running
+from wayside.cli.doctor import command as doctor_command
 from wayside.cli.envoy import command as envoy_command
 from wayside.cli.exposed import exposed
+from wayside.cli.extproc import command as extproc_command
 from wayside.envoy import pod
 from wayside.envoy.bootstrap import bootstrap, secrets
 from wayside.extproc.framed import FramedServer
@@ -348,6 +350,35 @@ async def test_an_envoy_of_another_pod_and_the_router_prove_themselves_to_each_o
         await small.stop()
 
 
+async def test_the_command_serves_envoys_by_mutual_tls_and_follows_its_files(
+    folder: Path, authority: Authority
+) -> None:
+    """``wayside extproc``, on the event loop that it runs on."""
+    mount = Mount(folder / "tls")
+    mount.put(**authority.pair("router"), ca_crt=authority.pem)
+    tls = {
+        "cert_file": mount.path("tls.crt"),
+        "key_file": mount.path("tls.key"),
+        "client_ca_file": mount.path("ca.crt"),
+    }
+    document = {"extproc": {"port": 0, "tls": tls}, "models": {"m": {}}}
+    config = written(folder, document)
+    async with program(folder, "extproc", "--config", str(config)) as router:
+        port = int(str((await router.event("serving"))["extproc"]).rpartition(":")[2])
+        old, other = _unverified(authority.trusting("envoy")), Authority()
+        assert await greeted(port, old)
+        assert not await greeted(port, _unverified(authority.trusting()))
+        assert not await greeted(port, None)
+        mount.put(**other.pair("router"), ca_crt=other.pem)
+        await router.event("certificate read again")
+        assert await greeted(port, _unverified(other.trusting("envoy")))
+        assert not await greeted(port, old)
+        assert await router.stop() == 0
+    told = CliRunner().invoke(extproc_command, ["--config", str(config), "--unix", "/tmp/x.sock"])
+    assert told.exit_code == 2
+    assert "extproc.tls is for TCP" in told.output
+
+
 async def _more(found: list[int], than: int) -> bool:
     return len(found) > than
 
@@ -409,6 +440,13 @@ def test_what_envoy_reads_is_printed_and_never_forgotten(folder: Path) -> None:
     listed = run.invoke(envoy_command, ["secrets", str(folder / "envoy"), "--config", str(path)])
     assert listed.exit_code == 0
     assert "/tls/tls.key" in (folder / "envoy" / "secrets.yaml").read_text()
+
+
+def test_doctor_says_which_listeners_others_reach(folder: Path) -> None:
+    path = folder / "wayside.yaml"
+    path.write_text("listen: {address: 0.0.0.0}\nmodels: {m: {endpoints: [http://127.0.0.1:9]}}\n")
+    told = CliRunner().invoke(doctor_command, ["--config", str(path), "--timeout", "1"])
+    assert "warning: listen.address 0.0.0.0" in told.output
 
 
 @pytest.mark.parametrize(
