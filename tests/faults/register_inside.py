@@ -85,6 +85,7 @@ FAULTS = (
         c("one whole configuration for each request, old ones are let go",
           I + "test_fault_24_a_thousand_reloads_mix_nothing_and_leave_nothing",
           "shells/test_streams_and_reload.py::test_a_reload_loses_no_request_under_way",
+          "load/test_load.py::test_a_day_of_everything_leaves_memory_as_it_was",
           reason="dozens of reloads with requests between them; a thousand streams are a load "
                  "scenario"),
     )),

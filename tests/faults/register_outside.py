@@ -176,10 +176,13 @@ FAULTS = (
     )),
     Fault(18, "Ten times as much as there is room for", (
         c("shed at once with a time to come back; health is answered",
-          S + "test_fault_18_overload_is_shed_and_the_urgent_go_first"),
+          S + "test_fault_18_overload_is_shed_and_the_urgent_go_first",
+          "hardening/test_admission.py::test_what_is_more_is_answered_429_at_once_and_"
+          "probes_are_answered"),
         c("the least urgent first",
           LOAD + "test_the_urgent_go_first_and_the_others_make_room"),
         c("goodput of at least 90 % of the capacity",
-          LOAD + "test_overload_leaves_the_capacity_to_those_who_are_served"),
+          LOAD + "test_overload_leaves_the_capacity_to_those_who_are_served",
+          "load/test_load.py::test_at_three_times_saturation_it_sheds_and_keeps_its_pace"),
     )),
 )  # fmt: skip
