@@ -218,7 +218,8 @@ async def test_a_day_of_everything_leaves_memory_as_it_was(
 ) -> None:
     """Eight hours of mixed traffic, compressed: plain and streamed answers, clients that leave,
     servers that fail and models that stand in, nonsense, unknown models, answers from the cache,
-    and a new file of configuration twice a second. Memory at the end is what it was after a third."""
+    and a new file of configuration twice a second. Memory at the end is what it was after a
+    third."""
     for_s = 600.0 if LONG else 8.0
     async with model(delay_s=0.002) as first, model(delay_s=0.002) as second:
         document = routed(first.port, second.port, identity={"trusted": True})
