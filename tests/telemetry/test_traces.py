@@ -276,6 +276,8 @@ async def test_engines_that_are_asked_on_the_way_are_told(
             await router.ask(chat("one"), {"traceparent": PARENT})
             await router.ask(chat("two"), {"traceparent": UNSAMPLED})
             await router.ask(chat("three"))
+            router.app.engines.close()
+            await asyncio.sleep(0.05)  # so that its connections see it
     first = next(span for span in collector.spans if span.kind == SERVER)
     assert seen[0] == f"00-{TRACE}-{first.span_id}-01"
     assert seen[1].startswith(f"00-{TRACE}-") and seen[1].endswith("-00")
