@@ -55,10 +55,11 @@ RIGHT = (
 WHOLE = """most => {
   const page = document.documentElement.scrollHeight;
   if (page <= most) return page;
-  const ends = [...document.querySelectorAll('main > *, main > .grid > *, main > .play .card')]
-    .map(part => part.getBoundingClientRect().bottom + scrollY + 20)
+  const ends = [...document.querySelectorAll('main > *, main > .grid > *, main .card, .verdict')]
+    .map(part => part.getBoundingClientRect().bottom + scrollY + 12)
     .filter(end => end <= most);
-  return Math.max(most * 0.6, ...ends);
+  const last = Math.max(0, ...ends);
+  return last > most * 0.75 ? last : most;
 }"""
 CALL = """async ([method, path, body]) => {
   const me = await (await fetch('/console/api/me')).json();

@@ -49,7 +49,7 @@ function Frame() {
         <Navigation here={place.page} onHelp={() => setHelp(true)} />
         <main ref={main} tabIndex={-1} className="page">
           <ErrorBoundary key={place.page}>
-            {View ? <View /> : <Empty title="There is no such page" action={<a href={href("")}>To the live page</a>} />}
+            {View ? <View /> : <Empty whole title="There is no such page" action={<a href={href("")}>To the live page</a>} />}
           </ErrorBoundary>
         </main>
       </div>

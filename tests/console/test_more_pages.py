@@ -1,4 +1,4 @@
-"""The console's pages for changing and measuring, in a real Chromium before a real router (AX-20).
+"""The console's pages for changing and measuring, in a real Chromium before a real router.
 
 One router, one page load: pages are walked to. What a page says is compared with what clients of
 the router see.

@@ -27,10 +27,10 @@ export function useFeed(seed: readonly Passed[] | undefined, paused: boolean, on
   latest.current = { onPassed, paused };
 
   useEffect(() => {
-    if (!seed) return;
+    if (!seed || paused) return;
     kept.current = newest([...kept.current, ...seed]);
     setFeed((last) => ({ ...last, passed: kept.current }));
-  }, [seed]);
+  }, [seed, paused]);
 
   useEffect(() => {
     let changed = false;

@@ -22,11 +22,16 @@ export function Live() {
   const [paused, setPaused] = useState(false);
   const picture = useRef<PictureHandle>(null);
   const feed = useFeed(overview.value?.last, paused, (came) => !paused && picture.current?.show(came));
+  const pause = () => {
+    setPaused(!paused);
+    // What has passed meanwhile is caught up with.
+    if (paused) overview.again();
+  };
   return (
     <>
       <PageHead title="Live" lead="Each prompt is read by signals, decided about, and answered by a model. This is what passes just now.">
         <Connection feed={feed} paused={paused} />
-        <Button aria-pressed={paused} onClick={() => setPaused(!paused)}>
+        <Button aria-pressed={paused} onClick={pause}>
           {paused ? "Go on" : "Pause"}
         </Button>
       </PageHead>
@@ -100,7 +105,7 @@ function TheLine({ map, feed, picture, currency }: LineProps) {
   const [opened, setOpened] = useState<Passed | null>(null);
   const recipe = map.recipes.find((one) => one.name === name) ?? map.recipes[0];
   const shown = (chosen ? feed.passed.filter((one) => wentThrough(one, chosen, map)) : feed.passed).slice(0, ROWS);
-  if (!recipe) return <Empty title="No recipe yet">A recipe holds signals and decisions. The page Routing writes one.</Empty>;
+  if (!recipe) return <Empty whole title="No recipe yet">A recipe holds signals and decisions. The page Routing writes one.</Empty>;
   return (
     <>
       <Card

@@ -74,7 +74,7 @@ function Search() {
             rowKey={(one) => one.id}
             onRow={(one) => go(href("replays", [one.id]))}
             rowLabel={(one) => `Open the replay of ${time(one.timestamp)}`}
-            empty={narrowed ? <Empty title="Nothing was found" action={<Button onClick={() => go(href("replays"))}>Show all</Button>} /> : <How />}
+            empty={narrowed ? <Empty whole title="Nothing was found" action={<Button onClick={() => go(href("replays"))}>Show all</Button>} /> : <How />}
           />
           <Pages offset={offset} more={found.value.has_more} onGo={(to) => narrow({ offset: String(to) })} />
         </Card>
@@ -134,7 +134,7 @@ function Pages({ offset, more, onGo }: { offset: number; more: boolean; onGo: (o
 
 function How() {
   return (
-    <Empty title="No request was kept yet">
+    <Empty whole title="No request was kept yet">
       <p>
         A decision keeps its requests with the plugin <code>router_replay</code>. Personal data and secrets are masked before anything is kept.
       </p>
