@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import json
-import re
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 from pydantic import Field
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wayside import __version__
 from wayside.console.audit import Audit
+from wayside.console.careful import SAFE, Careful
 from wayside.console.inside import NOTE, WHO, Who
 from wayside.console.sessions import LONGEST, RANKS, Attempts, Session, Sessions, Tokens
 from wayside.console.static import Static
@@ -44,24 +41,6 @@ LOOK_S: Final = 2.0
 """How soon a stream of events ends after its session has."""
 COOKIE: Final = "wayside_console"
 CSRF: Final = "x-wayside-csrf"
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
-)
-_SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
-_HOST: Final = re.compile(r"(\[[^\]\s]+\]|[^:\s/@\[\]]+)(?::([0-9]{1,5}))?")
-_LOCAL: Final = frozenset(("localhost", "localhost."))
-_HEADERS: Final = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
-    "cache-control": "no-store",  # but for pages, which say it themselves
-}
 About = Callable[[], Awaitable[dict[str, bool]]]
 """What this router has: ``Me.has``."""
 
@@ -121,7 +100,7 @@ class Door:
         routes.append(Route(API + "/{path:path}", _nothing))
         routes.append(Route("/{path:path}", self._static.answer, methods=["GET"]))
         handlers: Any = {HTTPException: _http_error}
-        return _Careful(Starlette(routes=routes, exception_handlers=handlers), self._settings.url)
+        return Careful(Starlette(routes=routes, exception_handlers=handlers), self._settings.url)
 
     # who
 
@@ -210,12 +189,12 @@ class Door:
 
     def _behind(self, endpoint: Endpoint) -> Handler:
         """``endpoint`` for those whose role suffices; what changes something is written down."""
-        writes = endpoint.method not in _SAFE and endpoint.role != "viewer"
+        writes = endpoint.method not in SAFE and endpoint.role != "viewer"
         what = f"{endpoint.method} {endpoint.path}"
 
         async def behind(http: HttpRequest) -> Response:
             session = self._session(http)
-            if endpoint.method not in _SAFE:
+            if endpoint.method not in SAFE:
                 self._unforged(http, session)
             who = session.who
             http.scope[WHO] = who
@@ -300,69 +279,9 @@ class _WhileLoggedIn(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class _Careful:
-    """Refuses what comes by a name that is not ours or from another site's page, and tells
-    browsers what they may do with every answer."""
-
-    def __init__(self, app: ASGIApp, url: str) -> None:
-        self._app = app
-        self._origin = url
-        self._host = (urlsplit(url).hostname or "") if url else ""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # no WebSockets here
-            await send({"type": "websocket.close", "code": 1008})
-            return
-
-        async def marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        headers = Headers(scope=scope)
-        refusal = self._refusal(scope["method"], headers)
-        await (refusal or self._app)(scope, receive, marked)
-
-    def _refusal(self, method: str, headers: Headers) -> Response | None:
-        host = headers.get("host", "")
-        if not self._ours(_name(host)):
-            return error_answer(
-                421,
-                "UNKNOWN_HOST",
-                "the console is not served by this host name: write it into "
-                "management.console.url, or use an IP address",
-            )
-        origin = headers.get("origin")
-        if origin is None or method in _SAFE:
-            return None
-        own = urlsplit(origin).netloc == host and bool(host)
-        if not own and not (self._origin and origin == self._origin):
-            return error_answer(403, "FOREIGN_ORIGIN", "sent by a page of another site")
-        return None
-
-    def _ours(self, name: str) -> bool:
-        if name in _LOCAL or (self._host and name == self._host):
-            return True
-        try:
-            ipaddress.ip_address(name.partition("%")[0])
-        except ValueError:
-            return False
-        return True
-
-
 def address_of(http: HttpRequest) -> str:
     """Where it comes from, as far as the connection says."""
     return http.client.host if http.client else ""
-
-
-def _name(host: str) -> str:
-    """The host of a ``Host`` header, without port and brackets; empty for what is none."""
-    found = _HOST.fullmatch(host)
-    if found is None or int(found[2] or 0) > 65535:
-        return ""
-    return found[1].strip("[]").lower()
 
 
 def _same(a: str, b: str) -> bool:
