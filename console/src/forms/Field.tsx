@@ -3,7 +3,8 @@
 import { useId, type ReactNode } from "react";
 
 import { problemsAt, useForm } from "./context";
-import { Either, KindOf, List, MapOf, Record } from "./groups";
+import { Either } from "./Either";
+import { KindOf, List, MapOf, Record } from "./groups";
 import { ChoiceInput, FlagInput, JsonInput, LinesInput, NumberInput, TextInput, type Asked } from "./inputs";
 import { pathText, type Path } from "./path";
 import { Prose } from "./Prose";

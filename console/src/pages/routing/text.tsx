@@ -27,12 +27,16 @@ export function TextEditor({ text, problems, disabled, line, onType }: Props): R
       <label htmlFor={id}>The configuration as YAML</label>
       <div className="text-editor-frame">
         <pre ref={gutter} className="text-editor-gutter" aria-hidden="true">
-          {Array.from({ length: lines }, (_, i) => (
-            <span key={i} className={marked.has(i + 1) ? "wrong" : undefined}>
-              {i + 1}
-              {"\n"}
-            </span>
-          ))}
+          {Array.from({ length: lines }, (_, i) => {
+            const number = `${i + 1}\n`;
+            return marked.has(i + 1) ? (
+              <span key={i} className="wrong">
+                {number}
+              </span>
+            ) : (
+              number
+            );
+          })}
         </pre>
         <textarea
           ref={area}
