@@ -49,6 +49,8 @@ class Client:
             request = f"{head}{len(body)}\r\n\r\n{body}".encode()
         began = time.perf_counter()
         try:
+            while self._idle and self._idle[-1][0].at_eof():  # left idle for too long
+                self._idle.pop()[1].close()
             if self._idle:
                 link = self._idle.pop()
             else:
