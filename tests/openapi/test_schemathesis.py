@@ -52,11 +52,28 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", _app.management.app())
 @pytest.mark.filterwarnings("ignore")
 @schema.parametrize()
 @settings(
-    max_examples=4,
+    max_examples=3,
     deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
 def test_every_operation_answers_as_documented(case: schemathesis.Case) -> None:
+    case.call_and_validate(checks=CHECKS)
+
+
+# Its POSTs are the ones above, by the same handlers.
+clients = schemathesis.openapi.from_asgi("/openapi.json", _app.management.app("clients"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@clients.include(method="GET").parametrize()
+@settings(
+    max_examples=2,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+def test_what_clients_may_see_on_the_data_plane_does_too(case: schemathesis.Case) -> None:
     case.call_and_validate(checks=CHECKS)
