@@ -217,7 +217,7 @@ def watched(context: BrowserContext, router: Router) -> Watched:
             found.wrong.append(f"asked {url}")
 
     page.on("request", lambda request: asked(request.url))
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(20_000)
     return found
 
 

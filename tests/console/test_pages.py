@@ -62,8 +62,8 @@ def test_live_shows_what_has_passed_and_what_passes(page: Watched) -> None:
     shown.get_by_role("button", name=re.compile("^Cache .*: 1 of the last")).wait_for()
     assert shown.get_by_role("row").filter(has_text="exact-sciences").count() >= 2
     page.router.ask("How do I write a regex for dates?")
+    shown.locator("circle.dot").first.wait_for(state="attached")
     shown.get_by_role("button", name=re.compile("^programming: 4 of the last")).wait_for()
-    assert shown.locator("circle.dot").count() > 0, "what passes is to be seen"
     shown.get_by_role("row").filter(has_text="programming").first.click()
     opened = shown.get_by_role("dialog")
     assert opened.get_by_text("keyword:code_words").is_visible()
