@@ -159,7 +159,14 @@ class Management:
 
         return [
             Endpoint("GET", "/api/v1", index, "This list."),
-            Endpoint("GET", "/openapi.json", openapi, "This API as OpenAPI 3.1.", query=narrowed),
+            Endpoint(
+                "GET",
+                "/openapi.json",
+                openapi,
+                "This API as OpenAPI 3.1.",
+                query=narrowed,
+                refusals=((404, "Nothing is under this path, or takes this method."),),
+            ),
             Endpoint("GET", "/docs", docs, "This API as a page, to try it.", media="text/html"),
         ]
 
