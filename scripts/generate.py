@@ -21,13 +21,14 @@ from wayside.cli.config import EXAMPLE
 from wayside.cli.files import DEFAULT_NAMES, read
 from wayside.maas.metering import meter
 from wayside.runtime import compile_policy  # noqa: F401 - discovers every kind
-from wayside.settings import RouterSettings
+from wayside.settings import LimitSettings, RouterSettings
 from wayside.settings.schema import Schema, about, full_schema, type_text
 from wayside.telemetry import Log
 from wayside.telemetry.compatible import NOT_GIVEN
 from wayside.telemetry.machine import Machine
 from wayside.telemetry.metrics import MAX_SERIES, Gauge, Histogram, Metrics
 from wayside.telemetry.production_stack import StackMetrics
+from wayside.telemetry.tracing import Spool
 from wayside.vocab.errors import WaysideError
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +53,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield reference / "commands.md", commands()
     yield reference / "errors.md", errors()
     yield reference / "guide-commands.md", guide_commands()
+    yield ROOT / "docs" / "explanation" / "faults.md", faults()
     folders: dict[str, list[str]] = {}
     for family in get_args(Family):
         folder, title = FOLDERS[family]
@@ -159,7 +161,10 @@ def _link(name: str) -> str:
 
 def metrics() -> str:
     env = {"OPENAI_API_KEY": "unused"}
-    app = App(read(EXAMPLE.encode(), "example.yaml", env=env), env=env, log=Log(io.StringIO()))
+    found = read(EXAMPLE.encode(), "example.yaml", env=env)
+    bounded = {"limits": LimitSettings(max_in_flight=1)}
+    app = App(found, env=env, update=bounded, log=Log(io.StringIO()))
+    Spool(lambda batch: None, app.telemetry.metrics, max_items=1, max_bytes=1)
     lines = [
         NOTE,
         "# Metrics",
@@ -357,6 +362,14 @@ def guide_commands() -> str:
     """Which test runs which command of the guides: its table lies beside those tests."""
     sys.path.append(str(ROOT))
     from tests.acceptance.command_table import page
+
+    return page()
+
+
+def faults() -> str:
+    """What a gateway has to survive, and which test shows that it does."""
+    sys.path.append(str(ROOT))
+    from tests.faults.register import page
 
     return page()
 

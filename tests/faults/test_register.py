@@ -46,4 +46,4 @@ def test_every_clause_names_tests_that_exist_or_says_why_there_is_none() -> None
 
 
 def test_the_page_is_fresh() -> None:
-    assert PAGE.read_text("utf-8") == page(), "run: python -m tests.faults.register"
+    assert PAGE.read_text("utf-8") == page(), "run: make generate"
