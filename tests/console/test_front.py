@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from yarl import URL
 
 from tests.cli.test_workers import eventually
@@ -26,12 +26,14 @@ from tests.console.rig import CONFIG, TOKENS, Browser, Console, console
 from wayside.cli import console_door
 from wayside.cli.console_front import ConsoleFront
 from wayside.cli.console_sums import merged
+from wayside.cli.exposed import by_own_names
 from wayside.console import Frame, Who, door, who
 from wayside.console.bare import bare, heads_of
 from wayside.console.sessions import OF_ONE
 from wayside.gateway.api import Endpoint
 from wayside.gateway.listener import serve_management
 from wayside.runtime.keys import KeyRing
+from wayside.settings import ManagementSettings
 from wayside.settings.console import ConsoleSettings
 from wayside.telemetry import Log
 
@@ -134,6 +136,35 @@ async def test_a_host_name_of_somebody_else_is_refused(c: Console, host: str, ou
     page = await c.browser()("GET", "/", headers={"host": host})
     assert page.status == (200 if ours else 421)
     assert (await c.browser()("GET", f"{c.url}/health", headers={"host": host})).status == 200
+
+
+async def test_the_api_beside_it_has_a_name_on_loopback() -> None:
+    """Fault 37: no key protects the management API, so that DNS rebinding must not reach it."""
+    settings = ManagementSettings(console=ConsoleSettings(url="https://router.example.com"))
+
+    async def healthy(_: Request) -> Response:
+        return JSONResponse({})
+
+    app = by_own_names(Starlette(routes=[Route("/health", healthy)]), settings)
+    server = await serve_management(app, "127.0.0.1", 0)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        for host, status in {
+            "evil.example": 421,
+            "127.0.0.1.evil.example": 421,
+            f"localhost:{port}": 200,
+            f"127.0.0.1:{port}": 200,
+            "[::1]": 200,
+            "router.example.com": 200,
+        }.items():
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"GET /health HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+            assert (await reader.readline()).startswith(f"HTTP/1.1 {status} ".encode()), host
+            writer.close()
+    finally:
+        await server.stop()
+    elsewhere = ManagementSettings(address="0.0.0.0")
+    assert by_own_names(app, elsewhere) is app, "a Service has names that we do not know"
 
 
 async def test_every_answer_says_what_a_browser_may_do_with_it(c: Console) -> None:

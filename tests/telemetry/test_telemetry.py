@@ -148,6 +148,25 @@ def test_a_request_ends_once() -> None:
     assert samples["wayside_requests_total{decision=sums,model=big,shell=gateway,status=200}"] == 1
 
 
+def test_a_watcher_with_a_bug_costs_no_answer() -> None:
+    """Behind Envoy, what is raised here would end the streams of every other request, too."""
+
+    class Broken:
+        def began(self, exchange: Exchange) -> None: ...
+
+        def ended(self, *_: Any) -> None:
+            raise KeyError("the prompt said SECRET")
+
+    bench = Bench()
+    bench.telemetry.log = Log(told := io.StringIO(), console=False)
+    bench.telemetry.watchers = (Broken(),)
+    bench.exchange(ROUTED).ended(status=200)
+    assert bench.telemetry.in_flight == 0
+    line = json.loads(told.getvalue())
+    assert (line["event"], line["error"]) == ("not counted", "KeyError")
+    assert "SECRET" not in told.getvalue()
+
+
 def test_requests_without_an_id_get_different_ones() -> None:
     telemetry = Telemetry()
     ids = {telemetry.begin(shell="gateway").request_id for _ in range(100)}

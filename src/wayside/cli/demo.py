@@ -88,7 +88,7 @@ async def _demo(once: bool, port: int, management_port: int) -> int:
     client_of = _openai()
     if once:
         port = management_port = 0  # nobody will connect from outside
-    async with running(port, management_port) as (app, lines, url):
+    async with running(port, management_port, told=not once) as (app, lines, url):
         wrong = await _send_all(client_of(url), app, lines, out, url)
         if once:
             return wrong
@@ -128,8 +128,11 @@ class Lines(Log):
 
 
 @contextlib.asynccontextmanager
-async def running(port: int, management_port: int) -> AsyncIterator[tuple[App, Lines, str]]:
-    """Models, router and gateway, up for as long as the block lasts."""
+async def running(
+    port: int, management_port: int, *, told: bool = False
+) -> AsyncIterator[tuple[App, Lines, str]]:
+    """Models, router and gateway, up for as long as the block lasts. ``told``: whoever sits at
+    the terminal is told the way into the console."""
     servers = [
         SimServer((SimModel("qwen3-4b", ttft_s=0.01, itl_s=0.002),)),
         SimServer((SimModel("llama3-8b", ttft_s=0.02, itl_s=0.003),)),
@@ -151,7 +154,7 @@ async def running(port: int, management_port: int) -> AsyncIterator[tuple[App, L
         app = App(read(text, "demo.yaml", env=env), env=env, log=Log(level="warning"))
         lines = Lines()
         app.telemetry.access = lines
-        async with management(app), over_http(app) as url:
+        async with management(app, told=told), over_http(app) as url:
             yield app, lines, url
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
+from starlette.types import ASGIApp
+
+from wayside.gateway.hosts import OwnNames
 from wayside.settings import ListenSettings, ManagementSettings, RouterSettings
 
 
@@ -14,6 +18,14 @@ def on_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return address == "localhost"
+
+
+def by_own_names(app: ASGIApp, where: ManagementSettings) -> ASGIApp:
+    """``app``; on loopback, where browsers of this machine are, only for who asks us by a name of
+    ours. Others' names of other listeners are not known here."""
+    if not on_loopback(where.address):
+        return app
+    return OwnNames(app, {urlsplit(where.console.url).hostname or ""} - {""})
 
 
 def opened(where: ManagementSettings) -> str:

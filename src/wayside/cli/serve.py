@@ -30,7 +30,7 @@ from wayside.cli.beside import (
 from wayside.cli.config import notes
 from wayside.cli.console_door import announce, base_of
 from wayside.cli.console_front import ConsoleFront
-from wayside.cli.exposed import opened, url_of
+from wayside.cli.exposed import by_own_names, opened, url_of
 from wayside.cli.files import Loaded, config_option, load
 from wayside.cli.registry import app_of
 from wayside.cli.workers import (
@@ -311,7 +311,8 @@ class management_at:
             return
         tls = self._certificates.serve("management", where.tls)
         try:
-            self._server = await serve_management(self._app, where.address, where.port, tls=tls)
+            app = by_own_names(self._app, where)
+            self._server = await serve_management(app, where.address, where.port, tls=tls)
         except OSError as error:
             raise taken(where.address, where.port, "management", error) from error
         port = self._server.servers[0].sockets[0].getsockname()[1]

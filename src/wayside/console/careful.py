@@ -3,8 +3,6 @@ with the answers."""
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -13,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wayside.gateway.api import error_answer
+from wayside.gateway.hosts import host_name, is_own
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -21,8 +20,6 @@ POLICY: Final = (
 )
 SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 """Methods that change nothing."""
-_HOST: Final = re.compile(r"(\[[^\]\s]+\]|[^:\s/@\[\]]+)(?::([0-9]{1,5}))?")
-_LOCAL: Final = frozenset(("localhost", "localhost."))
 _HEADERS: Final = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
@@ -42,7 +39,7 @@ class Careful:
     def __init__(self, app: ASGIApp, url: str) -> None:
         self._app = app
         self._origin = url
-        self._host = (urlsplit(url).hostname or "") if url else ""
+        self._hosts = {urlsplit(url).hostname or ""} - {""}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # no WebSockets here
@@ -62,7 +59,7 @@ class Careful:
 
     def _refusal(self, method: str, headers: Headers) -> Response | None:
         host = headers.get("host", "")
-        if not self._ours(_name(host)):
+        if not is_own(host_name(host), self._hosts):
             return error_answer(
                 421,
                 "UNKNOWN_HOST",
@@ -76,20 +73,3 @@ class Careful:
         if not own and not (self._origin and origin == self._origin):
             return error_answer(403, "FOREIGN_ORIGIN", "sent by a page of another site")
         return None
-
-    def _ours(self, name: str) -> bool:
-        if name in _LOCAL or (self._host and name == self._host):
-            return True
-        try:
-            ipaddress.ip_address(name.partition("%")[0])
-        except ValueError:
-            return False
-        return True
-
-
-def _name(host: str) -> str:
-    """The host of a ``Host`` header, without port and brackets; empty for what is none."""
-    found = _HOST.fullmatch(host)
-    if found is None or int(found[2] or 0) > 65535:
-        return ""
-    return found[1].strip("[]").lower()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -146,7 +147,12 @@ class Exchange:
         """
         if not self._done:
             self._done = True
-            self._telemetry.finish(self, status, reason)
+            try:
+                self._telemetry.finish(self, status, reason)
+            except Exception as error:  # noqa: BLE001 - who counts an answer must not cost others
+                frame = traceback.extract_tb(error.__traceback__)[-1]
+                at = f"{frame.filename}:{frame.lineno}"
+                self._telemetry.log("not counted", level="error", error=type(error).__name__, at=at)
 
 
 class Watcher(Protocol):
