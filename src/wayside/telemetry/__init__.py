@@ -151,8 +151,8 @@ class Exchange:
                 self._telemetry.finish(self, status, reason)
             except Exception as error:  # noqa: BLE001 - who counts an answer must not cost others
                 frame = traceback.extract_tb(error.__traceback__)[-1]
-                at = f"{frame.filename}:{frame.lineno}"
-                self._telemetry.log("not counted", level="error", error=type(error).__name__, at=at)
+                said = {"error": type(error).__name__, "at": f"{frame.filename}:{frame.lineno}"}
+                self._telemetry.log("not counted", level="error", **said)
 
 
 class Watcher(Protocol):
