@@ -78,8 +78,8 @@ async def test_every_endpoint_wants_a_login_and_the_role_it_says(c: Console) -> 
     whole = (await viewer("GET", "/api/audit")).body["entries"]
     told = [e for e in whole if e["outcome"] == "refused: ROLE_NEEDED"]
     assert {e["who"] for e in told} == {"vera"}
-    assert {"what": "PUT /config", "role": "viewer"}.items() <= next(
-        e for e in told if e["what"] == "PUT /config"
+    assert {"what": "change the configuration", "role": "viewer"}.items() <= next(
+        e for e in told if e["what"] == "change the configuration"
     ).items()
 
 

@@ -62,10 +62,11 @@ class AccessData:
             Endpoint("GET", "/access", self._get, "Tiers, keys, and what was used.",
                      answer=Access, refusals=(off, away)),
             Endpoint("POST", "/access/keys", self._make, "A key for a program, told once.",
-                     role="admin", body=NewKey, answer=Made, refusals=(off, away),
+                     role="admin", deed="make a key", body=NewKey, answer=Made,
+                     refusals=(off, away),
                      example={"name": "nightly-report", "tier": "free"}),
             Endpoint("DELETE", "/access/keys/{id}", self._revoke, "It is void from now on.",
-                     role="admin", refusals=(off, away)),
+                     role="admin", deed="revoke a key", refusals=(off, away)),
         ]  # fmt: skip
 
     async def _get(self, _: HttpRequest) -> Response:

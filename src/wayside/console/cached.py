@@ -46,9 +46,10 @@ class Cached:
                      query=(*which, ("search", "Only with this text."),
                             ("limit", f"At most so many, up to {MOST}."))),
             Endpoint("DELETE", "/cache/entries/{id}", self._discard, "Let one answer go.",
-                     role="operator", query=which, refusals=(away, (404, "It is not there."))),
+                     role="operator", deed="forget an answer", query=which,
+                     refusals=(away, (404, "It is not there."))),
             replace(there["/test"], path="/cache/test"),
-            replace(there["/invalidate"], path="/cache/invalidate", role="operator"),
+            replace(there["/invalidate"], path="/cache/invalidate"),
         ]  # fmt: skip
 
     async def _get(self, _: HttpRequest) -> Response:

@@ -111,7 +111,7 @@ class Config:
         return [
             of("GET", "", self._shown, "The file, its keys hidden."),
             of("PUT", "", self._save, "Save it, and put it in force.", role="operator",
-               body=SaveRequest),
+               deed="change the configuration", body=SaveRequest),
             of("POST", "/edit", self._edit, "A text with some values changed.", body=EditRequest),
             of("POST", "/check", self._check, "What is wrong with a text, and what it changes.",
                role="operator", body=CheckRequest),
@@ -119,7 +119,7 @@ class Config:
                "Where recorded requests would have gone by a text.", role="operator",
                body=RehearseRequest),
             of("POST", "/rollback", self._rollback, "Put an earlier version in force.",
-               role="operator", body=RollbackRequest),
+               role="operator", deed="go back to a version", body=RollbackRequest),
             of("GET", "/versions", self._versions, "What was in force before, newest first."),
             of("GET", "/versions/{version}", self._version, "One of them."),
         ]  # fmt: skip

@@ -190,7 +190,7 @@ class Door:
     def _behind(self, endpoint: Endpoint) -> Handler:
         """``endpoint`` for those whose role suffices; what changes something is written down."""
         writes = endpoint.method not in SAFE and endpoint.role != "viewer"
-        what = f"{endpoint.method} {endpoint.path}"
+        what = endpoint.deed or f"{endpoint.method} {endpoint.path}"
 
         async def behind(http: HttpRequest) -> Response:
             session = self._session(http)

@@ -89,12 +89,12 @@ class Evaluations:
                      answer=EvaluationChoices),
             Endpoint("GET", "/evaluations", self._list, "All of them, the newest first."),
             Endpoint("POST", "/evaluations", self._begin, "Begin one.", role="operator",
-                     body=EvaluateRequest, answer=Evaluation,
+                     deed="begin an evaluation", body=EvaluateRequest, answer=Evaluation,
                      refusals=((429, f"{WAITING} are under way."),)),
             Endpoint("GET", "/evaluations/{id}", self._one, "One, with what went wrong.",
                      role="operator", answer=Evaluation, refusals=(gone,)),
             Endpoint("DELETE", "/evaluations/{id}", self._delete, "Stop and forget one.",
-                     role="operator", refusals=(gone,)),
+                     role="operator", deed="delete an evaluation", refusals=(gone,)),
         ]  # fmt: skip
 
     async def _choices(self, _: HttpRequest) -> Response:

@@ -66,6 +66,7 @@ class Playground:
                      body=PlayRequest, answer=Played, example=example),
             Endpoint("POST", "/playground/ask", self._ask,
                      "Ask, as any client would; it costs what it costs.", role="operator",
+                     deed="ask a model",
                      body=AskRequest, answer=Answered, example=example,
                      refusals=((503, "There is no data plane in this process."),)),
         ]  # fmt: skip

@@ -38,7 +38,8 @@ class Endpoint:
     ``also`` is the path that later versions of vSR give it. ``answer`` is the typed dictionary of
     a 200, ``query`` the parameters with their meaning, ``headers`` the request headers it needs,
     ``refusals`` the errors beside the usual ones. ``unready`` ones answer 503 with the same body
-    as 200. ``role`` is the least that somebody has to be who asks for it in the console.
+    as 200. ``role`` is the least that somebody has to be who asks for it in the console,
+    ``deed`` what its audit says that they did.
     """
 
     method: str
@@ -55,6 +56,7 @@ class Endpoint:
     media: str = "application/json"
     unready: bool = False
     role: Role = "viewer"
+    deed: str = ""
 
     @property
     def paths(self) -> tuple[str, ...]:

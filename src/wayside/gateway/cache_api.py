@@ -70,11 +70,12 @@ class CacheApi:
                      body=TestRequest, answer=Tested, example={"first": asks, "second": again}),
             Endpoint("POST", f"{ROOT}/invalidate", self._post_invalidate,
                      "Let some answers go; a dry run unless told otherwise.",
-                     body=InvalidateRequest, answer=Changed, role="operator",
+                     body=InvalidateRequest, answer=Changed,
+                     role="operator", deed="forget answers",
                      example={"selector": {"decision": "maths"}, "dry_run": True}),
             Endpoint("POST", f"{ROOT}/flush", self._post_flush,
                      "Let every answer go, those under way too.",
-                     body=FlushRequest, answer=Changed, role="operator",
+                     body=FlushRequest, answer=Changed, role="operator", deed="forget all answers",
                      example={"dry_run": True}),
         ]  # fmt: skip
 
