@@ -29,8 +29,15 @@ def test_the_body_is_the_very_same_bytes_and_no_signal_is_read() -> None:  # A4-
 
 
 def test_a_conversation_that_is_not_read_is_not_judged() -> None:
-    request = post(b'{"model":"llama3-8b","messages":"whatever","tools":7,"x":"\xff"}')
+    request = post(b'{"model":"llama3-8b","messages":"whatever","tools":7,"x":"\xc3\xa9"}')
     assert forwarded(SEED, request).body is request.body
+
+
+def test_a_body_that_is_no_text_is_refused_wherever_that_is() -> None:
+    """Fault 1: no server shall read what was not read here."""
+    request = post(b'{"model":"llama3-8b","messages":"whatever","x":"\xff"}')
+    with pytest.raises(RequestError, match="not UTF-8"):
+        forwarded(SEED, request)
 
 
 def test_a_body_that_says_the_upstream_name_already_is_not_touched() -> None:

@@ -290,7 +290,7 @@ class Plane:
         self.runtime = Runtime()
         self.doors: set[Any] = set()
         self.draining = False
-        self.prefill = self.attempting = None
+        self.prefill = self.attempting = self.reads = self.admission = None
         self.exchanges: list[Exchange] = []
         self.fleet = Fleet({"m": ModelSettings(endpoints=(EndpointSettings(url="http://m"),))})
         self.dice = lambda: 0.0

@@ -38,8 +38,6 @@ CORPUS: dict[str, bytes] = {
     b"connection: close\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
     "a stream": post(path=b"/v1/stream"),
     "an error of the server": post(path=b"/v1/error"),
-    "nothing": post(path=b"/v1/nothing"),
-    "not modified": post(path=b"/v1/304"),
     "headers": post(
         b"{}",
         b"x-request-id: mine",
@@ -86,10 +84,6 @@ class Server:
                     b"x-selected-model: y\r\nx-hop: 1\r\nconnection: x-hop\r\n"
                     b"x-request-id: z\r\ncontent-length: 4\r\n\r\nslow"
                 )
-            elif path == b"/v1/nothing":
-                writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
-            elif path == b"/v1/304":
-                writer.write(b"HTTP/1.1 304 Not Modified\r\netag: x\r\n\r\n")
             elif path == b"/v1/head":
                 writer.write(JSON + b"content-length: 7\r\n\r\n")
             elif path == b"/v1/closed":

@@ -188,9 +188,9 @@ def _leave() -> None:
 @contextlib.contextmanager
 def jail() -> Iterator[Jail]:
     """One that is gone afterwards; its folder can be read by everybody."""
-    folder = Path(
-        tempfile.mkdtemp(prefix="jail-", dir=Path(__file__).parents[2] / ".pytest_cache")
-    )
+    beside = Path(__file__).parents[2] / ".pytest_cache"  # not in /tmp, which it does not have
+    beside.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="jail-", dir=beside))
     folder.chmod(0o755)
     made = Jail(folder)
     try:

@@ -3,7 +3,9 @@ configuration."""
 
 from __future__ import annotations
 
-from wayside.console.access import AccessData
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
 from wayside.console.cached import Cached
 from wayside.console.costs import CostsData
 from wayside.console.evaluations import Evaluations
@@ -16,6 +18,7 @@ from wayside.console.passed import Passing
 from wayside.console.playground import Playground
 from wayside.console.playing import Playing
 from wayside.console.replays import ReplaysData
+from wayside.gateway.api import ApiError, Endpoint
 
 
 def data(inside: Inside) -> list[Data]:
@@ -23,7 +26,7 @@ def data(inside: Inside) -> list[Data]:
     passing = Passing(inside.telemetry, lambda: inside.runtime.policy)
     passing.watch()
     playing = Playing(inside)
-    return [
+    parts: list[Data] = [
         Live(inside, passing),
         OverviewData(inside, passing),
         Line(inside),
@@ -32,6 +35,23 @@ def data(inside: Inside) -> list[Data]:
         Playground(inside, playing),
         ReplaysData(inside, playing),
         Cached(inside),
-        AccessData(inside),
         Evaluations(inside, playing.ready),
     ]
+    if inside.maas is None:  # nothing of it is loaded
+        return [*parts, _NoAccess()]
+    from wayside.console.access import AccessData
+
+    return [*parts, AccessData(inside)]
+
+
+class _NoAccess:
+    """In the place of people's keys and limits, where there are none."""
+
+    def endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint("GET", "/access", self._get, "Tiers, keys, and what was used."),
+            Endpoint("POST", "/access/keys", self._get, "A key for a program.", role="admin"),
+        ]
+
+    async def _get(self, _: HttpRequest) -> Response:
+        raise ApiError(404, "NO_MAAS", "this router has no maas, and asks nobody who they are")

@@ -15,8 +15,6 @@ from wayside.console.shapes import Played, PlayedDecision, PlayedModel, PlayedSi
 from wayside.flow import Choice
 from wayside.gateway.api import ApiError, since
 from wayside.gateway.routing_api import IntentRequest, RoutingApi
-from wayside.maas import names
-from wayside.maas.keys import Person
 from wayside.net.turns import Turns
 from wayside.runtime.changes import Alternative, searching
 from wayside.runtime.explain import explanation, why
@@ -91,6 +89,9 @@ class Playing:
         if maas is None or tier not in tiers:
             there = suggest(tier[:64], tiers) if tiers else "this router has none (maas)"
             raise ApiError(400, "INVALID_INPUT", f"tier: no {tier[:64]!r}; {there}")
+        from wayside.maas import names
+        from wayside.maas.keys import Person
+
         space = names.namespace(maas.instance, tier)
         try:
             return await maas.caller(Person("", names.groups(space)[1:2], SOURCE))

@@ -40,7 +40,10 @@ MARGIN_S: Final = 10
 """What is left of a pod's grace when requests have had theirs."""
 RESTART: Final = "wayside.vllm.ai/read-at-start"
 """The pods' annotation: a digest of what they read once."""
-FIXED: Final = ("listen", "management", "limits", "log", "extproc", "envoy", "batches", "registry")
+FIXED: Final = (
+    *("listen", "management", "limits", "log", "tracing", "extproc", "envoy", "batches"),
+    "registry",
+)
 """Settings that the router reads at its start."""
 
 
