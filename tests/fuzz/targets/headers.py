@@ -15,6 +15,7 @@ from tests.fuzz.wires import Plane, Transport, plane
 from wayside.gateway.head import CHUNKED, BadHead, read_request, read_response
 from wayside.gateway.replies import Refused
 from wayside.vocab.headers import is_internal
+from wayside.vocab.outcome import Request
 
 WORDS = (
     b"\r\n",
@@ -212,13 +213,17 @@ def _agree(made: Plane, oracle: Oracle, sent: list[Heard]) -> None:
         let_go = made.client.closing or made.client.ended or made.client.paused
         check(let_go, "llhttp saw a request that we did not", theirs[len(ours)].url)
     forwarded = [mine for mine in ours if mine.path.startswith("/v1/")]
-    for mine, heard in zip(forwarded, sent, strict=False):
-        check(heard.method == mine.method, "another method was sent", heard.method)
-        check(heard.path == mine.path, "another path was sent", heard.path)
-        check(heard.body == mine.body, "another body was sent", heard.body)
+    at = 0
+    for heard in sent:  # one that was answered with nothing is sent once more
+        at += at < len(forwarded) and not _same(forwarded[at], heard)
+        check(at < len(forwarded) and _same(forwarded[at], heard), "another was sent", heard.path)
         for name, value in heard.fields:
             own = (name, value) == ("x-selected-model", "m")
             check(own or not is_internal(name.replace("_", "-")), "a forged header", name, value)
+
+
+def _same(mine: Request, heard: Heard) -> bool:
+    return (heard.method, heard.path, heard.body) == (mine.method, mine.path, mine.body)
 
 
 class _Replies:
