@@ -1,8 +1,8 @@
 """Measure the controller runtime: many custom resources with children, on a genuine API server.
 
-    python -m bench.operator                     200 and 1,000 toys, then 1,000 SemanticRouters
-    python -m bench.operator --real 1000         those only: `wayside operator`, five children each
-    python -m bench.operator --toys 200 1000 --children 5
+    python -m bench.operators                     200 and 1,000 toys, then 1,000 SemanticRouters
+    python -m bench.operators --real 1000         those only: `wayside operator`, five children each
+    python -m bench.operators --toys 200 1000 --children 5
 
 Each in a fresh server. Prints, for each: seconds until every object is ready from the first that
 is created; requests, passes and calls of ``desired`` for each object (counted by the program, on
@@ -152,7 +152,7 @@ def toys(children: int) -> Case:
         lambda config, port: [
             sys.executable,
             "-m",
-            "bench.operator",
+            "bench.operators",
             "--operate",
             config,
             str(port),
