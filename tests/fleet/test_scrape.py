@@ -347,7 +347,7 @@ async def test_a_server_of_old_that_closes_each_time_and_has_an_ipv6_address(hea
         pytest.skip("this machine has no IPv6")
     port = server.sockets[0].getsockname()[1]
     one = Target(Endpoint("six", f"[::1]:{port}"), parse_address(f"http://[::1]:{port}"))
-    async with Scraping([one]) as some:
+    async with Scraping([one], timeout_s=10.0) as some:
         for _ in range(3):
             await some.scraper.round()
             some.ahead += 1
