@@ -1,7 +1,7 @@
 """Measure the controller runtime: many custom resources with children, on a genuine API server.
 
     python -m bench.operators                     200 and 1,000 toys, then 1,000 SemanticRouters
-    python -m bench.operators --real 1000         those only: `wayside operator`, five children each
+    python -m bench.operators --real 1000         those: `wayside operator`, five children each
     python -m bench.operators --toys 200 1000 --children 5
 
 Each in a fresh server. Prints, for each: seconds until every object is ready from the first that

@@ -407,6 +407,7 @@ def test_nothing_was_wrong_all_the_while(page: Watched) -> None:
 
 
 def _violations(page: Page, rules: list[str] | None = None) -> list[str]:
+    page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => setTimeout(drawn)))")
     options: Any = {"runOnly": rules} if rules else None
     found = Axe().run(page, options=options).response["violations"]
     return [

@@ -1,4 +1,4 @@
-"""Many SemanticRouters cost as much each as one does (A1-106); ``bench/operators.py`` has times."""
+"""Many SemanticRouters cost as much each as one (A1-106); ``bench/operators.py`` has times."""
 
 from __future__ import annotations
 

@@ -211,8 +211,11 @@ async def test_a_chain_heals_from_its_ends(running: Running) -> None:
     await until(lambda: told("draft: small", "least_share: 0.8"))
     await running.apply("SpeculativeDecoding", "sd", draftModel="tiny")
     await until(lambda: told("draft: tiny"))
-    engine = await running.config("chatbot-engine")
-    assert '"model":"tiny"' in engine["vllm.yaml"]
+
+    async def engine_told() -> bool:
+        return '"model":"tiny"' in (await running.config("chatbot-engine"))["vllm.yaml"]
+
+    await until(engine_told)
 
     bad = {"modelName": "llama", "kvCacheTransferPolicy": {"thresholdHitRate": "most"}}
     await running.apply("InferenceCache", "cache", **bad)

@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -25,8 +26,11 @@ from rich.table import Table
 from rich.text import Text
 
 from wayside.cli.console import console
+from wayside.cli.exposed import url_of
+from wayside.cli.files import DEFAULT_NAMES, config_option, load
 from wayside.cli.top_reading import Frame, Look, Model, frame, look
 
+USUAL: Final = "http://127.0.0.1:8080"
 MAX_PAGE: Final = 16 << 20
 """Bytes of an answer; a longer one is none of a router's."""
 _OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -45,10 +49,10 @@ Examples:
 )
 @click.option(
     "--management",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    help="The router's management listener.",
+    metavar="URL",
+    help=f"The router's management listener.  [default: as configured, {USUAL}]",
 )
+@config_option
 @click.option(
     "--interval",
     type=click.FloatRange(0.1, 3600),
@@ -65,18 +69,35 @@ Examples:
 )
 @click.option("--once", is_flag=True, help="Print one plain picture, and end.")
 @click.option("--json", "as_json", is_flag=True, help="Plain data: one line for each look.")
-def command(management: str, interval: float, last: int, once: bool, as_json: bool) -> None:
+def command(
+    management: str | None,
+    path: Path | None,
+    interval: float,
+    last: int,
+    once: bool,
+    as_json: bool,
+) -> None:
     """Watch a running router: requests, errors, times, models and their servers.
 
     Rates are of the last interval; times are of the requests that ended in it, or since the start
     where none did. On a terminal q ends it and p holds it still; in a pipe a plain picture is
     printed for each look.
     """
-    source = Source(management, last)
+    source = Source(management or _configured(path), last)
     if once or as_json or not sys.stdout.isatty():
         _plain(source, interval, once=once, as_json=as_json)
     else:
         _live(source, interval)
+
+
+def _configured(path: Path | None) -> str:
+    """The management listener of the configuration that `wayside serve` would read here."""
+    if path is None and not any(Path(name).is_file() for name in DEFAULT_NAMES):
+        return USUAL
+    rule = load(path).settings.management
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    address = everywhere.get(rule.address, rule.address)
+    return url_of(rule.model_copy(update={"address": address}), rule.port)
 
 
 class Source:
