@@ -24,6 +24,6 @@ __all__ = [
 
 # Where examples are the same in every run, half of them show as much; elsewhere they are drawn
 # anew, a hundred at a time.
-settings.register_profile("same", parent=settings.get_profile("ci"), max_examples=50)
+settings.register_profile("same", parent=settings.get_profile("ci"), max_examples=30)
 if os.environ.get("CI"):
     settings.load_profile("same")
