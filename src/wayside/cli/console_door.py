@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from wayside.cli.exposed import url_of
+from wayside.cli.exposed import url_here
 from wayside.cli.files import config_option, load
 from wayside.console import Frame
 from wayside.console.folder import state_folder
@@ -111,6 +111,4 @@ def base_of(settings: RouterSettings, port: int) -> str:
     rule = settings.management
     if rule.console.url:
         return rule.console.url
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-    address = everywhere.get(rule.address, rule.address)
-    return url_of(rule.model_copy(update={"address": address}), port)
+    return url_here(rule, port)

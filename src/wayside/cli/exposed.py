@@ -70,3 +70,10 @@ def url_of(where: ListenSettings | ManagementSettings, port: int) -> str:
     """A listener's URL."""
     host = f"[{where.address}]" if ":" in where.address else where.address
     return f"{'http' if where.tls is None else 'https'}://{host}:{port}"
+
+
+def url_here(where: ListenSettings | ManagementSettings, port: int) -> str:
+    """The same for somebody on its machine, who cannot connect to "everywhere"."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    address = everywhere.get(where.address, where.address)
+    return url_of(where.model_copy(update={"address": address}), port)

@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wayside.cli.console import console
-from wayside.cli.exposed import url_of
+from wayside.cli.exposed import url_here
 from wayside.cli.files import DEFAULT_NAMES, config_option, load
 from wayside.cli.top_reading import Frame, Look, Model, frame, look
 
@@ -95,9 +95,7 @@ def _configured(path: Path | None) -> str:
     if path is None and not any(Path(name).is_file() for name in DEFAULT_NAMES):
         return USUAL
     rule = load(path).settings.management
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-    address = everywhere.get(rule.address, rule.address)
-    return url_of(rule.model_copy(update={"address": address}), rule.port)
+    return url_here(rule, rule.port)
 
 
 class Source:
